@@ -1,0 +1,12 @@
+"""What a training run depends on."""
+
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import fingerprint
+from preprocessing.fingerprints import features_fingerprint
+
+
+def training_fingerprint(config: DictConfig) -> str:
+    return fingerprint(
+        features_fingerprint(config), config.model, config.sparsity, config.trainer, config.seed
+    )

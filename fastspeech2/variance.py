@@ -1,0 +1,83 @@
+"""What FastSpeech2 adds to a phone sequence: its duration, pitch and energy; and length regulation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import TimeConv1d
+
+
+class VariancePredictor(nn.Module):
+    """Convolution, ReLU, LayerNorm and dropout, `layers` times, then one value per phone."""
+
+    def __init__(
+        self,
+        inputs: int,
+        layers: int,
+        channels: int,
+        kernel: int,
+        dropout: float,
+        stop_gradient: bool,
+    ):
+        super().__init__()
+        self.stop_gradient = stop_gradient
+        sizes = [inputs] + [channels] * layers
+        self.convolutions = nn.ModuleList(
+            TimeConv1d(before, after, kernel)
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(channels, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`[batch, phones, channels]` to `[batch, phones]`, zero in the padding."""
+        if self.stop_gradient:
+            x = x.detach()
+        inside = mask[:, :, None].to(x.dtype)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = self.dropout(norm(F.relu(convolution(x)))) * inside
+        return self.output(x).squeeze(2) * mask
+
+
+class ContinuousEmbedding(nn.Module):
+    """A normalised value per phone to channels by a convolution of kernel one (ESPnet)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.projection = TimeConv1d(1, channels, 1)
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.projection(value[:, :, None])
+
+
+def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Which phone each frame belongs to, found without a loop.
+
+    Args:
+        durations: frames of each phone, `[batch, phones]`, zero in the padding.
+        frames: the longest utterance's frames.
+
+    Returns:
+        Phone indices `[batch, frames]`, and the ends of the phones `[batch, phones]` in frames.
+    """
+    ends = durations.cumsum(1)
+    frame = torch.arange(frames, device=durations.device).expand(len(durations), frames)
+    index = torch.searchsorted(ends, frame.contiguous(), right=True)
+    return index.clamp(max=durations.shape[1] - 1), ends
+
+
+def regulate_length(x: Tensor, index: Tensor) -> Tensor:
+    """Repeat phones to frames: `[batch, phones, channels]` to `[batch, frames, channels]`."""
+    return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def position_in_phone(durations: Tensor, index: Tensor, ends: Tensor) -> Tensor:
+    """Where each frame lies in its phone, `[batch, frames, 3]`: from its start, to its end, length.
+
+    The first two run over 0..1 as fractions of the phone, the last is log(duration).
+    """
+    duration = durations.gather(1, index).clamp(min=1)
+    frame = torch.arange(index.shape[1], device=index.device)
+    to_end = (ends.gather(1, index) - frame - 0.5) / duration
+    return torch.stack([1.0 - to_end, to_end, duration.float().log()], dim=2)

@@ -1,0 +1,85 @@
+"""Artefacts on disk: what a result depends on, whether it is current, and atomic writing.
+
+A stage owns one folder. `begin` writes the fingerprint of everything that the result depends on,
+`finish` marks it complete. A folder with the same fingerprint is skipped when complete and gone on
+with when not; one with another fingerprint is emptied. (The idea is open_lth's hashed results.)
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hex digest of configuration nodes, plain values and other fingerprints, in order."""
+    plain = [
+        OmegaConf.to_container(part, resolve=True)
+        if isinstance(part, DictConfig | ListConfig)
+        else part
+        for part in parts
+    ]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` only if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last, since writers such as soundfile choose a format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Mapping | list) -> None:
+    """Write JSON atomically, indented, so that it can be read and compared."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    return json.loads(Path(path).read_text("utf-8"))
+
+
+class StageFolder:
+    """One stage's output folder and its state: absent, begun, complete, or stale.
+
+    Args:
+        folder: owned by the stage alone; emptied when its fingerprint changes.
+        fingerprint: of all that the stage's result depends on.
+    """
+
+    def __init__(self, folder: Path | str, fingerprint: str):
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+        self._state = self.folder / "stage.json"
+
+    def _recorded(self) -> dict:
+        return read_json(self._state) if self._state.exists() else {}
+
+    def is_complete(self) -> bool:
+        recorded = self._recorded()
+        return recorded.get("fingerprint") == self.fingerprint and recorded["complete"]
+
+    def begin(self) -> bool:
+        """Make the folder ready; True if earlier work under the same fingerprint is there."""
+        resuming = self._recorded().get("fingerprint") == self.fingerprint
+        if not resuming and self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
+        return resuming
+
+    def finish(self) -> None:
+        write_json(self._state, {"fingerprint": self.fingerprint, "complete": True})

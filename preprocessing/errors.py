@@ -1,0 +1,27 @@
+"""Errors that a user can mend: they say what was wrong, where, and what to do."""
+
+from collections.abc import Sequence
+
+
+class RecipeError(Exception):
+    """Bad input or configuration. Stage scripts print its message and exit with status 1."""
+
+
+class FaultsError(RecipeError):
+    """Faults collected over a whole corpus, so that one run shows them all.
+
+    Args:
+        what: one sentence that says what was being done.
+        faults: pairs of (utterance or file, reason).
+        advice: one sentence that says what to do.
+    """
+
+    shown = 10
+
+    def __init__(self, what: str, faults: Sequence[tuple[str, str]], advice: str):
+        self.faults = list(faults)
+        lines = [f"{what}: {len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"]
+        lines += [f"  {name}: {reason}" for name, reason in self.faults[: self.shown]]
+        if len(self.faults) > self.shown:
+            lines.append(f"  ... and {len(self.faults) - self.shown} more")
+        super().__init__("\n".join([*lines, advice]))

@@ -1,0 +1,174 @@
+"""Masks from scores: which weights are pruned at a given sparsity.
+
+A mask is a bool tensor, True where the weight is kept. Within one set of scores the masks are
+nested: a weight pruned at some sparsity is pruned at every higher one, because weights are always
+taken in one fixed order, by score, then by parameter, then by position.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+Masks = dict[str, Tensor]
+
+
+def global_masks(
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    cap: float = 1.0,
+    redistribute: bool = True,
+    compat: str | None = None,
+) -> Masks:
+    """Prune the `int(sparsity * N)` lowest of all N scores together.
+
+    Args:
+        scores: {parameter name: tensor of the parameter's shape}; a higher score is kept longer.
+        sparsity: fraction of all the scored weights to prune.
+        cap: fraction of any single tensor that may be pruned.
+        redistribute: take from other tensors what the cap gives back, so that exactly
+            `int(sparsity * N)` weights are pruned. Without it the result falls short of that,
+            as in the paper.
+        compat: `"reference"` thresholds as the code of the paper (iamanigeeit/sniper) does: scores
+            strictly above the k-th smallest are kept, so ties over-prune, and a tensor over the cap
+            is thresholded again within itself.
+
+    Raises:
+        ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
+            reached under the cap; the message names the smallest cap that works.
+    """
+    _check(scores, sparsity=sparsity, cap=cap)
+    if compat == "reference":
+        return _reference_masks(scores, sparsity, cap)
+    if compat is not None:
+        raise ValueError(f"compat is None or 'reference', not {compat!r}")
+
+    sizes = [score.numel() for score in scores.values()]
+    count = int(sparsity * sum(sizes))
+    if redistribute and count > _room(sizes, cap):
+        raise ValueError(
+            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
+            f"the smallest cap that works is {_smallest_cap(sizes, count):g}"
+        )
+    # Only the lowest `cap` of each tensor may go, whatever the sparsity: this keeps masks nested.
+    may_go = torch.cat(
+        [_lowest(score.flatten(), int(cap * score.numel())) for score in scores.values()]
+    )
+    ranking = torch.cat([score.flatten() for score in scores.values()])
+    if redistribute:
+        ranking[~may_go] = math.inf
+    pruned = _lowest(ranking, count) & may_go
+    parts = pruned.split(sizes)
+    return {
+        name: ~part.view(score.shape)
+        for (name, score), part in zip(scores.items(), parts, strict=True)
+    }
+
+
+def layerwise_masks(
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    allocation: str = "uniform",
+    cap: float = 1.0,
+) -> Masks:
+    """Prune the lowest `int(s * n)` scores within each tensor of n weights.
+
+    Args:
+        allocation: `"uniform"` gives every tensor the same s; `"erk"` (Erdős–Rényi kernel, Evci et
+            al. 2020, arXiv 1911.11134) makes its density proportional to the sum of its dimensions
+            over their product, limited to 1 - cap ... 1, for the same overall sparsity.
+        scores, sparsity, cap: as for `global_masks`.
+
+    Raises:
+        ValueError: as for `global_masks`.
+    """
+    _check(scores, sparsity=sparsity, cap=cap)
+    if sparsity > cap:
+        raise ValueError(
+            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
+            f"the smallest cap that works is {sparsity:g}"
+        )
+    if allocation == "uniform":
+        counts = [int(sparsity * score.numel()) for score in scores.values()]
+    elif allocation == "erk":
+        counts = _erk_counts([score.shape for score in scores.values()], sparsity, cap)
+    else:
+        raise ValueError(f"allocation is 'uniform' or 'erk', not {allocation!r}")
+    return {
+        name: ~_lowest(score.flatten(), count).view(score.shape)
+        for (name, score), count in zip(scores.items(), counts, strict=True)
+    }
+
+
+def sparsity_of(masks: Mapping[str, Tensor]) -> float:
+    """Fraction of all the masks' weights that is pruned; 0 without masks."""
+    total = sum(mask.numel() for mask in masks.values())
+    return sum(int((~mask).sum()) for mask in masks.values()) / total if total else 0.0
+
+
+def _check(scores: Mapping[str, Tensor], **fractions: float) -> None:
+    for what, value in fractions.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{what} is a fraction between 0 and 1, not {value}")
+    bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
+    if bad:
+        raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
+
+
+def _lowest(values: Tensor, count: int) -> Tensor:
+    """Bool tensor, True at exactly `count` lowest of a flat tensor; of equals, the first go."""
+    if count == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    threshold = values.kthvalue(count).values
+    chosen = values < threshold
+    ties = (values == threshold).nonzero().squeeze(1)
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen
+
+
+def _room(sizes: list[int], cap: float) -> int:
+    return sum(int(cap * size) for size in sizes)
+
+
+def _smallest_cap(sizes: list[int], count: int) -> float:
+    """Smallest cap, rounded up to four digits, under which `count` weights can go."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _room(sizes, middle) >= count else (middle, high)
+    return math.ceil(high * 1e4) / 1e4
+
+
+def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:
+    raw = [sum(shape) / math.prod(shape) for shape in shapes]
+    sizes = [math.prod(shape) for shape in shapes]
+
+    def densities(factor: float) -> list[float]:
+        return [min(1.0, max(1 - cap, factor * value)) for value in raw]
+
+    wanted = (1 - sparsity) * sum(sizes)
+    low, high = 0.0, 1 / min(raw)
+    for _ in range(100):  # bisection: the kept weights grow with the factor
+        middle = (low + high) / 2
+        kept = sum(d * size for d, size in zip(densities(middle), sizes, strict=True))
+        low, high = (low, middle) if kept >= wanted else (middle, high)
+    return [
+        min(int((1 - d) * size + 1e-6), int(cap * size))
+        for d, size in zip(densities(high), sizes, strict=True)
+    ]
+
+
+def _reference_masks(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> Masks:
+    everything = torch.cat([score.flatten() for score in scores.values()])
+    masks = _above_kth(scores, everything, int(sparsity * everything.numel()))
+    for name, score in scores.items():
+        if sparsity_of({name: masks[name]}) > cap:
+            count = int(cap * score.numel())
+            masks |= _above_kth({name: score}, score.flatten(), count)
+    return masks
+
+
+def _above_kth(scores: Mapping[str, Tensor], values: Tensor, count: int) -> Masks:
+    threshold = values.kthvalue(count).values if count else -math.inf
+    return {name: score > threshold for name, score in scores.items()}
