@@ -1,0 +1,89 @@
+"""The training step, optimizer and learning rate of FastSpeech2 as a Lightning module."""
+
+import math
+
+import lightning
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from .data import Batch
+from .loss import Loss, fastspeech2_loss
+from .model import FastSpeech2
+
+
+def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
+    """What the configured learning rate is multiplied by at an update, counted from zero.
+
+    `cosine` rises linearly over the first `warmup` (a fraction of all updates) and falls to zero;
+    `noam` (Vaswani et al. 2017, as in ESPnet) is hidden^-0.5 · min(u^-0.5, u · warmup^-1.5), with
+    `warmup` in updates.
+    """
+    if schedule.name == "noam":
+        number = update + 1
+        return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
+    warmup = max(1, round(schedule.warmup * updates))
+    if update < warmup:
+        return (update + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / (updates - warmup)))
+
+
+class FastSpeech2Module(lightning.LightningModule):
+    """FastSpeech2 with its loss and optimizer.
+
+    Every update draws its dropout from a generator seeded by (seed, batch number), so that a
+    training that was interrupted goes on bit for bit as one that was not.
+    """
+
+    def __init__(self, model: FastSpeech2, trainer_config: DictConfig, seed: int):
+        super().__init__()
+        self.model = model
+        self.config = trainer_config
+        self.seed = seed
+
+    def compute_loss(self, batch: Batch) -> Loss:
+        output = self.model(
+            batch.phones,
+            batch.phone_lengths,
+            batch.durations,
+            batch.pitch,
+            batch.energy,
+            frames=batch.mel.shape[1],
+        )
+        return fastspeech2_loss(
+            output, batch.mel, batch.durations, batch.pitch, batch.energy, batch.phone_lengths
+        )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Two primes keep the streams of neighbouring seeds and updates apart.
+        torch.manual_seed(self.seed * 1_000_003 + batch_idx * 7_919 + 1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        losses = self.compute_loss(batch)
+        parts = {name: value.detach() for name, value in losses.items()}
+        return {"loss": losses.total, "parts": parts}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Teacher-forced losses, weighted by the utterances of each batch."""
+        values = {f"validation_{name}": value for name, value in self.compute_loss(batch).items()}
+        self.log_dict(values, batch_size=len(batch.ids), on_epoch=True, sync_dist=True)
+
+    def configure_optimizers(self) -> dict:
+        settings = self.config.optimizer
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+        optimizer = kind(
+            self.model.parameters(),
+            lr=settings.lr,
+            betas=tuple(settings.betas),
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda update: learning_rate_factor(self.config.schedule, self.config.updates, update),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

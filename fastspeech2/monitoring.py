@@ -1,0 +1,147 @@
+"""What can be watched of a training: its table of metrics, its progress and its time."""
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import lightning
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from preprocessing.artefacts import atomic_path, write_json
+
+LOSSES = ["total", "mel", "duration", "pitch", "energy"]
+COLUMNS = [
+    "update",
+    "seconds",
+    *(f"train_{name}" for name in LOSSES),
+    *(f"validation_{name}" for name in LOSSES),
+    "sparsity",
+    "learning_rate",
+]
+
+
+class MetricsTable(lightning.Callback):
+    """One row per validation in metrics.csv, TensorBoard, and the time spent training.
+
+    The rows are part of each checkpoint, so a resumed training's table has no gaps or repeats.
+
+    Args:
+        path: of metrics.csv.
+        sparsity: called without arguments, the present overall sparsity as a fraction.
+    """
+
+    def __init__(self, path: Path, sparsity):
+        self.path = path
+        self.sparsity = sparsity
+        self.rows: list[dict] = []
+        self.seconds = 0.0
+        self._sums: dict[str, torch.Tensor] = {}
+        self._batches = 0
+
+    def state_dict(self) -> dict:
+        return {
+            "rows": self.rows,
+            "seconds": self.seconds + self._since_start(),
+            "sums": self._sums,
+            "batches": self._batches,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.rows, self.seconds = state["rows"], state["seconds"]
+        self._sums, self._batches = state["sums"], state["batches"]
+
+    def _since_start(self) -> float:
+        return time.perf_counter() - self._started
+
+    def on_train_start(self, trainer, module) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        for name, value in outputs["parts"].items():
+            # Summed on the device: reading a value here would make every update wait for it.
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._batches += 1
+
+    def on_validation_end(self, trainer, module) -> None:
+        row = {
+            "update": trainer.global_step,
+            "seconds": round(self.seconds + self._since_start(), 3),
+            "sparsity": self.sparsity(),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        for name in LOSSES:
+            row[f"train_{name}"] = float(self._sums[name]) / self._batches
+            row[f"validation_{name}"] = float(trainer.callback_metrics[f"validation_{name}"])
+        self._sums, self._batches = {}, 0
+        self.rows.append(row)
+        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        for logger in trainer.loggers:
+            values = {key.replace("_", "/", 1): value for key, value in row.items()}
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def on_train_end(self, trainer, module) -> None:
+        self.seconds += self._since_start()
+
+
+class TrainingProgress(lightning.Callback):
+    """A bar on a terminal, else a line now and then; and progress.json for others to read.
+
+    Args:
+        path: of progress.json.
+        name: of the run.
+        every: updates between two lines.
+    """
+
+    def __init__(self, path: Path, name: str, every: int):
+        self.path, self.name, self.every = path, name, every
+
+    def on_train_start(self, trainer, module) -> None:
+        self._first, self._started = trainer.global_step, time.perf_counter()
+        self._bar = Progress(
+            TextColumn(self.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            disable=not sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task(
+            "train", total=trainer.max_steps, completed=trainer.global_step, loss=""
+        )
+        self._bar.start()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        update = trainer.global_step
+        self._bar.update(self._task, completed=update)
+        if update % self.every and update != trainer.max_steps:
+            return
+        loss = float(outputs["loss"])
+        pace = (time.perf_counter() - self._started) / max(1, update - self._first)
+        left = pace * (trainer.max_steps - update)
+        self._bar.update(self._task, loss=f"loss {loss:.3f}")
+        write_json(
+            self.path,
+            {
+                "update": update,
+                "updates": trainer.max_steps,
+                "loss": loss,
+                "seconds_left": round(left, 1),
+            },
+        )
+        if self._bar.disable and (update % (10 * self.every) == 0 or update == trainer.max_steps):
+            print(
+                f"{self.name}: update {update}/{trainer.max_steps}, loss {loss:.3f}, "
+                f"{left:.0f} s left",
+                flush=True,
+            )
+
+    def on_train_end(self, trainer, module) -> None:
+        self._bar.stop()
+
+    def on_exception(self, trainer, module, exception) -> None:
+        self._bar.stop()

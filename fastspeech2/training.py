@@ -1,0 +1,173 @@
+"""One training run, from a feature store to a model that can speak; it resumes where it stopped."""
+
+import resource
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from preprocessing.artefacts import StageFolder, atomic_path, write_json
+from preprocessing.errors import RecipeError
+from preprocessing.store import FeatureStore
+from sniper.lightning import SniperCallback
+
+from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
+from .fingerprint import training_fingerprint
+from .model import FastSpeech2
+from .module import FastSpeech2Module
+from .monitoring import LOSSES, MetricsTable, TrainingProgress
+from .sparsity import sparsity_schedule
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that can be read; one that cannot is skipped with a warning."""
+    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+        try:
+            torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:  # a truncated file raises one of many kinds
+            warnings.warn(f"{path} cannot be read ({error}): trying the one before", stacklevel=2)
+            continue
+        return path
+    return None
+
+
+def sniper_callback(config: DictConfig) -> SniperCallback:
+    """The callback that prunes, regrows and scales learning rates as conf/sparsity/ says."""
+    schedule = sparsity_schedule(config.sparsity, config.trainer.updates)
+    if config.sparsity.kind == "dense":
+        return SniperCallback(schedule, scoring_batches=0)
+    settings = config.sparsity
+    return SniperCallback(
+        schedule,
+        score=settings.score,
+        scoring_batches=settings.scoring_batches,
+        cap=settings.cap,
+        lr_scaling=settings.lr_scaling,
+        max_lr_scale=settings.max_lr_scale,
+        regrowth=settings.regrowth,
+    )
+
+
+def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: FeatureStore) -> None:
+    """Weights and everything that synthesis needs beside them, as plain types, in one file."""
+    with atomic_path(path) as temporary:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "config": OmegaConf.to_container(config.model, resolve=True),
+                "features": OmegaConf.to_container(config.features, resolve=True),
+                "symbols": list(store.symbols),
+                "statistics": store.statistics,
+            },
+            temporary,
+        )
+
+
+def train(config: DictConfig, run_folder: Path | str) -> None:
+    """Train `config.model` under `config.sparsity` and write `<run folder>/train/`.
+
+    Raises:
+        RecipeError: the features are not there or the configuration cannot be met.
+    """
+    stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
+    if stage.begin():
+        print(f"{run_folder}: going on with an unfinished training")
+    folder, settings = stage.folder, config.trainer
+    torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("high")
+    # Denormals in nearly-zero moments make some CPUs many times slower.
+    torch.set_flush_denormal(True)
+
+    store = FeatureStore(config.paths.features)
+    training = UtteranceBatches(store, "train")
+    validation = UtteranceBatches(store, "validation")
+    torch.manual_seed(config.seed)
+    model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
+    model.mel_output.bias.data.copy_(torch.tensor(store.statistics["mel"]["mean"]))
+    module = FastSpeech2Module(model, settings, config.seed)
+
+    sniper = sniper_callback(config)
+    table = MetricsTable(folder / "metrics.csv", sparsity=lambda: sniper.achieved_sparsity)
+    checkpoints = folder / "checkpoints"
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,
+        max_steps=settings.updates,
+        max_epochs=-1,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip,
+        val_check_interval=settings.epoch * settings.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        callbacks=[
+            sniper,
+            table,
+            TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
+            ModelCheckpoint(
+                checkpoints,
+                filename="{step:08d}",
+                auto_insert_metric_name=False,
+                monitor="step",
+                mode="max",
+                save_top_k=2,
+                every_n_train_steps=settings.checkpoint_every,
+            ),
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    checkpoint = latest_checkpoint(checkpoints)
+    done = 0
+    if checkpoint is not None:
+        done = torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"]
+    stream = BatchStream(
+        training.frames,
+        settings.frames_per_batch,
+        config.seed,
+        start=done * settings.accumulate,
+        stop=settings.updates * settings.accumulate,
+    )
+    trainer.fit(
+        module,
+        batch_loader(training, stream),
+        batch_loader(
+            validation, frame_budget_batches(validation.frames, settings.frames_per_batch)
+        ),
+        ckpt_path=checkpoint,
+        weights_only=False,
+    )
+    if trainer.global_step < settings.updates:
+        raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")
+
+    save_model(folder / "model.pt", model, config, store)
+    write_json(folder / "record.json", training_record(config, run_folder, model, sniper, table))
+    stage.finish()
+
+
+def training_record(config, run_folder, model, sniper, table) -> dict:
+    """What tables say of a run, as in record.json."""
+    last = table.rows[-1]
+    return {
+        "name": Path(run_folder).name,
+        "model": config.model.name,
+        "seed": config.seed,
+        "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "prunable": sniper.prunable_weights,
+        "updates": config.trainer.updates,
+        "train_seconds": round(table.seconds, 3),
+        "updates_per_second": round(config.trainer.updates / table.seconds, 4),
+        "scoring_seconds": round(sniper.scoring_seconds, 3),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "final_sparsity": sniper.achieved_sparsity,
+        "sparsity_switches": sniper.switches,
+        "validation": {name: last[f"validation_{name}"] for name in LOSSES},
+        "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+    }

@@ -1,0 +1,25 @@
+"""Stage 4: train FastSpeech2 with SNIPER."""
+
+from common import stage_script
+
+
+@stage_script
+def main(config) -> None:
+    from fastspeech2.fingerprint import training_fingerprint
+    from preprocessing.artefacts import StageFolder
+    from preprocessing.errors import RecipeError
+    from preprocessing.fingerprints import features_fingerprint
+
+    if StageFolder(f"{config.paths.run}/train", training_fingerprint(config)).is_complete():
+        print(f"stage 4: {config.paths.run} is up to date")
+        return
+    if not StageFolder(config.paths.features, features_fingerprint(config)).is_complete():
+        raise RecipeError(f"{config.paths.features} is not there or outdated: run `make stage3`")
+
+    from fastspeech2.training import train
+
+    train(config, config.paths.run)
+
+
+if __name__ == "__main__":
+    main()
