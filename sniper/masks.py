@@ -6,6 +6,7 @@ taken in one fixed order, by score, then by parameter, then by position.
 """
 
 import math
+import random
 from collections.abc import Mapping
 
 import torch
@@ -32,7 +33,7 @@ def global_masks(
             as in the paper.
         compat: `"reference"` thresholds as the code of the paper (iamanigeeit/sniper) does: scores
             strictly above the k-th smallest are kept, so ties over-prune, and a tensor over the cap
-            is thresholded again within itself.
+            is thresholded again within itself, at one weight more than the cap allows.
 
     Raises:
         ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
@@ -46,11 +47,8 @@ def global_masks(
 
     sizes = [score.numel() for score in scores.values()]
     count = int(sparsity * sum(sizes))
-    if redistribute and count > _room(sizes, cap):
-        raise ValueError(
-            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
-            f"the smallest cap that works is {_smallest_cap(sizes, count):g}"
-        )
+    if redistribute:
+        check_reachable(sizes, sparsity, cap)
     # Only the lowest `cap` of each tensor may go, whatever the sparsity: this keeps masks nested.
     may_go = torch.cat(
         [_lowest(score.flatten(), int(cap * score.numel())) for score in scores.values()]
@@ -101,6 +99,16 @@ def layerwise_masks(
     }
 
 
+def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
+    """Raise ValueError unless tensors of these sizes can reach the sparsity under the cap."""
+    count = int(sparsity * sum(sizes))
+    if count > _room(sizes, cap):
+        raise ValueError(
+            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
+            f"the smallest cap that works is {_smallest_cap(sizes, count):g}"
+        )
+
+
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
     """Fraction of all the masks' weights that is pruned; 0 without masks."""
     total = sum(mask.numel() for mask in masks.values())
@@ -120,7 +128,7 @@ def _lowest(values: Tensor, count: int) -> Tensor:
     """Bool tensor, True at exactly `count` lowest of a flat tensor; of equals, the first go."""
     if count == 0:
         return torch.zeros_like(values, dtype=torch.bool)
-    threshold = values.kthvalue(count).values
+    threshold = _kth_lowest(values, count)
     chosen = values < threshold
     ties = (values == threshold).nonzero().squeeze(1)
     chosen[ties[: count - int(chosen.sum())]] = True
@@ -161,14 +169,19 @@ def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[i
 
 def _reference_masks(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> Masks:
     everything = torch.cat([score.flatten() for score in scores.values()])
-    masks = _above_kth(scores, everything, int(sparsity * everything.numel()))
+    threshold = _kth_lowest(everything, int(sparsity * everything.numel()))
+    masks = {}
     for name, score in scores.items():
-        if sparsity_of({name: masks[name]}) > cap:
-            count = int(cap * score.numel())
-            masks |= _above_kth({name: score}, score.flatten(), count)
+        mask, size, room = score > threshold, score.numel(), int(cap * score.numel())
+        if 1 - int(mask.sum()) / size > cap:
+            mask = score > _kth_lowest(score.flatten(), room + 1)
+            if not mask.any():  # all scores are equal: that code keeps this random choice
+                kept = [False] * room + [True] * (size - room)
+                random.Random(0).shuffle(kept)
+                mask = torch.tensor(kept, device=score.device).view(score.shape)
+        masks[name] = mask
     return masks
 
 
-def _above_kth(scores: Mapping[str, Tensor], values: Tensor, count: int) -> Masks:
-    threshold = values.kthvalue(count).values if count else -math.inf
-    return {name: score > threshold for name, score in scores.items()}
+def _kth_lowest(values: Tensor, count: int) -> float:
+    return values.kthvalue(count).values.item() if count else -math.inf

@@ -100,6 +100,12 @@ class SparsitySchedule:
         """Whether the sparsity is 0 throughout."""
         return all(sparsity == 0 for _, sparsity in self.milestones)
 
+    @property
+    def falls_after_a_rise(self) -> bool:
+        """Whether a later switch may bring back what an earlier one took."""
+        changes = [after > before for before, after in pairwise(self.from_update(0))]
+        return True in changes and False in changes[changes.index(True) :]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SparsitySchedule) and self.milestones == other.milestones
 

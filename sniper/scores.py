@@ -50,11 +50,13 @@ def snip_scores(
             message names the parameter. A parameter that no loss depends on scores 0, with a
             warning that names it.
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
     with _left_as_found(model, dropout):
-        sums = _gradient_sums(model, loss_fn, batches, parameters, absolute)
-    return _checked({name: (sums[name] * p.detach()).abs() for name, p in parameters.items()})
+        sums = _sums(
+            model, loss_fn, batches, parameters, lambda w, g: (w * g).abs() if absolute else w * g
+        )
+    return _checked({name: total.abs() for name, total in sums.items()})
 
 
 def grasp_scores(
@@ -70,11 +72,11 @@ def grasp_scores(
     Two passes are made over the batches, hence they are kept in a list meanwhile; both draw the
     same dropout masks.
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
     batches = list(batches)
     with _left_as_found(model, dropout):
-        gradient = _gradient_sums(model, loss_fn, batches, parameters)
+        gradient = _sums(model, loss_fn, batches, parameters, lambda w, g: g)
 
     def flow(model: nn.Module, batch: Any) -> Tensor:
         """g · ∂L_b/∂w with g held fixed; its gradient is H_b g."""
@@ -85,8 +87,8 @@ def grasp_scores(
         return sum((fixed * g).sum() for fixed, g in pairs if g is not None)
 
     with _left_as_found(model, dropout):
-        product = _gradient_sums(model, flow, batches, parameters)
-    return _checked({name: p.detach() * product[name] for name, p in parameters.items()})
+        product = _sums(model, flow, batches, parameters, lambda w, g: w * g)
+    return _checked(product)
 
 
 def synflow_scores(
@@ -99,7 +101,7 @@ def synflow_scores(
     Args:
         output_fn: `output_fn(model)` returns the model's output for an input of ones.
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
     signed = [(p, p.detach().clone()) for p in model.parameters()]
     with _left_as_found(model, dropout=None):
@@ -126,7 +128,7 @@ def synflow_scores(
 
 def magnitude_scores(model: nn.Module, **selection: Any) -> Scores:
     """|w|."""
-    parameters = prunable_parameters(_unwrapped(model), **selection)
+    parameters = prunable_parameters(unwrapped(model), **selection)
     return _checked({name: p.detach().abs() for name, p in parameters.items()})
 
 
@@ -135,12 +137,12 @@ def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(p.shape, generator=generator).to(p.device)
-        for name, p in prunable_parameters(_unwrapped(model), **selection).items()
+        for name, p in prunable_parameters(unwrapped(model), **selection).items()
     }
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    # DDP would average gradients within each backward; the sum is taken once, at the end.
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself: DDP's wrapper renames parameters and averages at every backward."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
@@ -170,14 +172,14 @@ def _left_as_found(model: nn.Module, dropout: bool | None) -> Iterator[None]:
                 module._buffers[name] = buffer.copy_(saved)
 
 
-def _gradient_sums(
+def _sums(
     model: nn.Module,
     loss_fn: LossFunction,
     batches: Iterable[Any],
     parameters: dict[str, nn.Parameter],
-    absolute: bool = False,
+    term: Callable[[Tensor, Tensor], Tensor],
 ) -> Scores:
-    """Σ_b ∂L_b/∂w (or of its magnitude) over the batches of all processes, {name: tensor}."""
+    """Σ_b term(w, ∂L_b/∂w) over the batches of all processes, {name: tensor}."""
     # Half-precision gradients would lose the small terms of a long sum.
     sums = {
         name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
@@ -193,7 +195,7 @@ def _gradient_sums(
         for name, gradient in zip(sums, found, strict=True):
             if gradient is not None:
                 used.add(name)
-                sums[name] += gradient.abs() if absolute else gradient
+                sums[name] += term(parameters[name].detach(), gradient)
     if count == 0:
         raise ValueError("no batches to score with")
     _warn_unused([name for name in sums if name not in used])

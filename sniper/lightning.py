@@ -1,0 +1,146 @@
+"""SNIPER as a Lightning callback. Only this file needs Lightning."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from itertools import islice
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sniper.schedule import SparsitySchedule
+from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores, snip_scores
+from sniper.sniper import Sniper
+
+
+class SniperCallback(Callback):
+    """Scores the model when training starts, then keeps it as sparse as the schedule says.
+
+    Positions in the schedule are optimizer updates, whatever `accumulate_grad_batches` is. The
+    callback's state is part of every checkpoint, and a run resumed from one does not score again.
+    A schedule that is dense throughout costs nothing: no scoring, no hooks.
+
+    Attributes:
+        sniper: the attached `Sniper`, with its masks and record; None before training and for a
+            dense schedule.
+    """
+
+    def __init__(
+        self,
+        schedule: SparsitySchedule,
+        *,
+        score: str | Callable[[LightningModule, Iterable[Any]], Scores] = "snip",
+        scoring_batches: int,
+        loss_fn: Callable[[LightningModule, Any], Tensor] | None = None,
+        dropout: bool | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        """
+        Args:
+            score: `"snip"`, `"grasp"`, `"magnitude"`, `"random"`, or `score(module, batches)`.
+            scoring_batches: batches to score with, from an iteration of the training data of its
+                own: neither the order of training nor any random state notices.
+            loss_fn: `loss_fn(module, batch)`; the loss of `training_step` unless given.
+            dropout: as for `snip_scores`.
+            include, exclude: as for `prunable_parameters`.
+            settings: keyword arguments of `Sniper`. Here `cap` is 0.75 unless given, as in the
+                paper.
+        """
+        if isinstance(score, str) and score not in ("snip", "grasp", "magnitude", "random"):
+            raise ValueError(f"score is snip, grasp, magnitude, random or a function, not {score}")
+        self.schedule = schedule
+        self.score = score
+        self.scoring_batches = scoring_batches
+        self.loss_fn = loss_fn
+        self.dropout = dropout
+        self.selection = {"include": include, "exclude": exclude}
+        self.settings = {"cap": 0.75} | settings
+        self.sniper: Sniper | None = None
+        self._state: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Attach, or attach again after a resume: model and optimizer have been restored by now."""
+        if self.schedule.is_dense:
+            return
+        if len(trainer.optimizers) != 1:
+            raise ValueError(f"SniperCallback needs one optimizer, not {len(trainer.optimizers)}")
+        scores = None if self._state else self._scores(trainer, pl_module)
+        self.sniper = Sniper(
+            pl_module, trainer.optimizers[0], scores, self.schedule, **self.settings
+        )
+        if self._state:
+            self.sniper.load_state_dict(self._state)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Log nominal and achieved sparsity."""
+        if self.sniper is not None:
+            present = self.sniper.record[-1]
+            pl_module.log("sparsity/nominal", present["nominal"])
+            pl_module.log("sparsity/achieved", present["achieved"])
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of this fit's optimizer; another fit carries on from here."""
+        if stage == "fit" and self.sniper is not None:
+            self._state = self.sniper.state_dict()
+            self.sniper.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the attached `Sniper`."""
+        return self._state if self.sniper is None else self.sniper.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until training starts."""
+        self._state = state_dict
+
+    def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
+        if self.score == "magnitude":
+            return magnitude_scores(module, **self.selection)
+        if self.score == "random":
+            return random_scores(module, **self.selection)
+        with isolate_rng(), _silent(module), trainer.precision_plugin.train_step_context():
+            batches = self._batches(trainer)
+            if callable(self.score):
+                return self.score(module, batches)
+            method = {"snip": snip_scores, "grasp": grasp_scores}[self.score]
+            loss_fn = self.loss_fn or _training_loss
+            return method(module, loss_fn, batches, dropout=self.dropout, **self.selection)
+
+    def _batches(self, trainer: Trainer) -> Iterator[Any]:
+        loader = trainer.train_dataloader
+        if not isinstance(loader, DataLoader):
+            raise TypeError(f"can only score with batches of a DataLoader, not {type(loader)}")
+        # Samplers and generators are copied, for iterating moves them on; the data are shared.
+        loader = copy.copy(loader)
+        loader._iterator = None
+        loader = copy.deepcopy(loader, {id(loader.dataset): loader.dataset})
+        for batch in islice(_repeated(loader), self.scoring_batches):
+            yield trainer.strategy.batch_to_device(batch)
+
+
+def _repeated(loader: DataLoader) -> Iterator[Any]:
+    if len(loader) == 0:
+        raise ValueError("no training batches to score with")
+    while True:
+        yield from loader
+
+
+def _training_loss(module: LightningModule, batch: Any) -> Tensor:
+    takes_index = len(signature(module.training_step).parameters) > 1
+    output = module.training_step(batch, 0) if takes_index else module.training_step(batch)
+    return output["loss"] if isinstance(output, dict) else output
+
+
+@contextmanager
+def _silent(module: LightningModule) -> Iterator[None]:
+    """Have `self.log` do nothing: scoring is no part of what is logged."""
+    module.log = module.log_dict = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del module.log, module.log_dict
