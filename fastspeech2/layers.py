@@ -31,8 +31,8 @@ class TimeConv1d(nn.Conv1d):
         return y.permute(0, 2, 3, 1).squeeze(1)
 
 
-def sinusoids(length: int, channels: int, device: torch.device, interleaved: bool = True) -> Tensor:
-    """Sinusoidal positions `[length, channels]` (Vaswani et al. 2017), computed, so never too short.
+def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions `[length, channels]` (Vaswani et al. 2017), for any length.
 
     Sines stand in even and cosines in odd channels, as in ESPnet and ming024/FastSpeech2.
     """

@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from preprocessing.store import FeatureStore
 
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
 from preprocessing.errors import RecipeError
-from preprocessing.store import FeatureStore
+from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
 
 from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
@@ -91,7 +92,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     module = FastSpeech2Module(model, settings, config.seed)
 
     sniper = sniper_callback(config)
-    table = MetricsTable(folder / "metrics.csv", sparsity=lambda: sniper.achieved_sparsity)
+    table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
     checkpoints = folder / "checkpoints"
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
@@ -151,6 +152,11 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     stage.finish()
 
 
+def achieved_sparsity(callback: SniperCallback) -> float:
+    """Share of prunable weights that are masked now, a fraction."""
+    return callback.sniper.record[-1]["achieved"] if callback.sniper else 0.0
+
+
 def training_record(config, run_folder, model, sniper, table) -> dict:
     """What tables say of a run, as in record.json."""
     last = table.rows[-1]
@@ -160,14 +166,17 @@ def training_record(config, run_folder, model, sniper, table) -> dict:
         "seed": config.seed,
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "prunable": sniper.prunable_weights,
+        "prunable": sum(p.numel() for p in prunable_parameters(model).values()),
         "updates": config.trainer.updates,
         "train_seconds": round(table.seconds, 3),
         "updates_per_second": round(config.trainer.updates / table.seconds, 4),
         "scoring_seconds": round(sniper.scoring_seconds, 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "final_sparsity": sniper.achieved_sparsity,
-        "sparsity_switches": sniper.switches,
+        "final_sparsity": achieved_sparsity(sniper),
+        "sparsity_switches": [
+            {name: entry[name] for name in ("update", "nominal", "achieved")}
+            for entry in (sniper.sniper.record if sniper.sniper else [])
+        ],
         "validation": {name: last[f"validation_{name}"] for name in LOSSES},
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }

@@ -1,4 +1,4 @@
-"""What FastSpeech2 adds to a phone sequence: its duration, pitch and energy; and length regulation."""
+"""Duration, pitch and energy of phones, and length regulation from phones to frames."""
 
 import torch
 import torch.nn.functional as F

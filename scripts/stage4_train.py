@@ -1,15 +1,14 @@
 """Stage 4: train FastSpeech2 with SNIPER."""
 
+from preprocessing.fingerprints import features_fingerprint
+
 from common import stage_script
+from fastspeech2.fingerprint import training_fingerprint
+from preprocessing.artefacts import StageFolder
+from preprocessing.errors import RecipeError
 
 
-@stage_script
-def main(config) -> None:
-    from fastspeech2.fingerprint import training_fingerprint
-    from preprocessing.artefacts import StageFolder
-    from preprocessing.errors import RecipeError
-    from preprocessing.fingerprints import features_fingerprint
-
+def train_stage(config) -> None:
     if StageFolder(f"{config.paths.run}/train", training_fingerprint(config)).is_complete():
         print(f"stage 4: {config.paths.run} is up to date")
         return
@@ -20,6 +19,8 @@ def main(config) -> None:
 
     train(config, config.paths.run)
 
+
+main = stage_script(train_stage)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,74 @@
+# Everything runs from here: `make help` lists the targets.
+RECIPE ?= allison
+ARGS ?=
+SWEEP ?= demo
+RUN ?= sparsity=decaying,sparsity.start=0.4
+TEXT ?= The weather will be fine this afternoon.
+SPEED ?= 1.0
+PITCH ?= 1.0
+ENERGY ?= 1.0
+
+SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SETTINGS = recipe=$(RECIPE) $(ARGS)
+UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
+
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say \
+        test test-all lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/installed: requirements.txt constraints.txt
+	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet uv==$(shell sed -n 's/^uv==//p' constraints.txt)
+	$(UV_INSTALL) -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(UV_INSTALL) -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/installed ## make the virtual environment and install the requirements
+
+demo: setup ## the whole recipe: stages 1-3, a sweep of three systems (stages 4-6), stage 7
+	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
+	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
+	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=demo
+	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
+
+stage1: setup ## download the corpus
+	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
+stage2: setup ## align phones with the speech
+	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
+stage3: setup ## extract mel, pitch and energy
+	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
+stage4: setup ## train one system: ARGS="sparsity=decaying sparsity.start=0.6"
+	$(PYTHON) scripts/stage4_train.py $(SETTINGS)
+stage5: setup ## synthesise and vocode with the system of the same ARGS
+	$(PYTHON) scripts/stage5_vocode.py $(SETTINGS)
+stage6: setup ## evaluate the system of the same ARGS
+	$(PYTHON) scripts/stage6_evaluate.py $(SETTINGS)
+stage7: setup ## tables, figures and report.html over all finished runs
+	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
+
+sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
+tables: stage7 ## the same as stage7
+
+say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/> SPEED= PITCH= ENERGY=
+	@$(PYTHON) scripts/say.py recipe=$(RECIPE) 'name="$(RUN)"' '+text="$(TEXT)"' \
+	    +speed=$(SPEED) +pitch=$(PITCH) +energy=$(ENERGY)
+
+test: $(VENV)/installed-dev ## the fast tests, within five minutes
+	$(PYTHON) -m pytest
+test-all: $(VENV)/installed-dev ## all tests, some of them minutes long
+	$(PYTHON) -m pytest -m "slow or not slow"
+lint: $(VENV)/installed-dev ## style
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+bench: $(VENV)/installed-dev ## speeds and ratios on this machine
+	$(PYTHON) scripts/bench.py
+clean: ## remove what the recipe made, but not downloads
+	rm -rf exp results $(filter-out %/downloads,$(wildcard data/*/*))
