@@ -1,0 +1,81 @@
+"""Building blocks against torch's own and against loops."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fastspeech2.layers import (
+    FFTBlock,
+    SelfAttention,
+    TimeConv1d,
+    padding_mask,
+    sinusoids,
+)
+from fastspeech2.variance import phone_of_frame, position_in_phone, regulate_length
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 9])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_time_convolution_is_torchs_conv1d(kernel, groups):
+    layer = TimeConv1d(8, 16, kernel, groups=groups) if kernel > 1 else TimeConv1d(8, 16, 1)
+    x = torch.randn(2, 11, 8)
+    expected = F.conv1d(
+        x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2, groups=layer.groups
+    ).transpose(1, 2)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_is_torchs_masked_attention():
+    attention = SelfAttention(16, heads=2, dropout=0.0).eval()
+    x, mask = torch.randn(3, 7, 16), padding_mask(torch.tensor([7, 4, 1]), 7)
+    heads = [
+        layer(x).view(3, 7, 2, 8).transpose(1, 2)
+        for layer in (attention.query, attention.key, attention.value)
+    ]
+    context = F.scaled_dot_product_attention(*heads, attn_mask=mask[:, None, None, :])
+    expected = attention.output(context.transpose(1, 2).reshape(3, 7, 16))
+    torch.testing.assert_close(attention(x, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("kernels", [(9, 1), (3, 3)])
+@pytest.mark.parametrize("separable", [False, True])
+def test_block_does_not_see_padding(norm, kernels, separable):
+    block = FFTBlock(16, 2, 32, kernels, 0.1, norm, separable, attention=True).eval()
+    x = torch.randn(1, 9, 16)
+    alone = block(x, torch.ones(1, 9, dtype=torch.bool))
+    padded = F.pad(x, (0, 0, 0, 5)) * padding_mask(torch.tensor([9]), 14)[:, :, None]
+    beside = block(padded, padding_mask(torch.tensor([9]), 14))
+    torch.testing.assert_close(beside[:, :9], alone, atol=1e-5, rtol=1e-5)
+    assert not beside[:, 9:].any()
+
+
+def test_sinusoids_are_the_published_formula():
+    table = sinusoids(5, 6, torch.device("cpu"))
+    for position in range(5):
+        for pair in range(3):
+            angle = position / 10000 ** (2 * pair / 6)
+            assert table[position, 2 * pair] == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[position, 2 * pair + 1] == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_length_regulation_is_repetition():
+    durations = torch.tensor([[2, 0, 3, 1], [1, 4, 0, 0]])
+    x = torch.randn(2, 4, 5)
+    index, _ = phone_of_frame(durations, 6)
+    regulated = regulate_length(x, index)
+    for row in range(2):
+        expected = torch.repeat_interleave(x[row], durations[row], dim=0)
+        torch.testing.assert_close(regulated[row, : len(expected)], expected)
+
+
+def test_position_in_phone():
+    durations = torch.tensor([[2, 4]])
+    index, ends = phone_of_frame(durations, 6)
+    position = position_in_phone(durations, index, ends)[0]
+    from_start = [0.25, 0.75, 0.125, 0.375, 0.625, 0.875]
+    torch.testing.assert_close(position[:, 0], torch.tensor(from_start))
+    torch.testing.assert_close(position[:, 1], 1 - torch.tensor(from_start))
+    torch.testing.assert_close(position[:, 2], torch.tensor([2.0, 2, 4, 4, 4, 4]).log())

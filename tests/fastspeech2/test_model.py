@@ -1,0 +1,136 @@
+"""The whole model: padding, teacher forcing, control, loss."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fastspeech2.layers import padding_mask
+from fastspeech2.loss import fastspeech2_loss
+from fastspeech2.model import FastSpeech2, FastSpeech2Output
+from fastspeech2.synthesis import Synthesiser
+from preprocessing.errors import RecipeError
+
+STATISTICS = {
+    "pitch": {"mean": 5.3, "std": 0.2},
+    "energy": {"mean": 20.0, "std": 8.0},
+}
+SYMBOLS = ["<pad>", "AH0", "HH", "L", "OW1", "sp"]
+
+
+def model_of(name: str) -> FastSpeech2:
+    torch.manual_seed(0)
+    return FastSpeech2(OmegaConf.load(f"conf/model/{name}.yaml"), vocabulary=len(SYMBOLS)).eval()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> FastSpeech2:
+    return model_of("tiny")
+
+
+def test_espnet_model_has_the_papers_layers():
+    model = model_of("espnet")
+    hidden, ffn, mels, phones = 384, 1536, 80, len(SYMBOLS)
+    attention = 4 * (hidden * hidden + hidden) + 2 * hidden
+    feed_forward = 2 * 3 * hidden * ffn + ffn + hidden + 2 * hidden
+    blocks = 8 * (attention + feed_forward) + 2 * 2 * hidden + 2
+
+    def predictor(layers, kernel):
+        first = hidden * 256 * kernel + 256 + 512
+        return first + (layers - 1) * (256 * 256 * kernel + 256 + 512) + 257
+
+    postnet = 5 * (2 * mels * 256 + 3 * 256 * 256) + 4 * 512 + 2 * mels
+    expected = (
+        phones * hidden + blocks + predictor(2, 3) * 2 + predictor(5, 5) + 4 * hidden
+        + hidden * mels + mels + postnet
+    )  # fmt: skip
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+
+@pytest.mark.parametrize("name", ["tiny", "espnet"])
+def test_padding_changes_nothing(name):
+    model = model_of(name)
+    phones = torch.tensor([[2, 1, 3, 4], [4, 1, 0, 0]])
+    lengths = torch.tensor([4, 2])
+    durations = torch.tensor([[3, 2, 5, 4], [6, 2, 0, 0]])
+    pitch, energy = torch.randn(2, 2, 4) * padding_mask(lengths, 4)
+    together = model(phones, lengths, durations, pitch, energy)
+    alone = model(phones[1:, :2], lengths[1:], durations[1:, :2], pitch[1:, :2], energy[1:, :2])
+    torch.testing.assert_close(together.mel[1:, :8], alone.mel, atol=2e-5, rtol=1e-4)
+    for quantity in ("pitch", "energy", "log_duration"):
+        beside, only = getattr(together, quantity)[1:, :2], getattr(alone, quantity)
+        torch.testing.assert_close(beside, only, atol=2e-5, rtol=1e-4)
+
+
+def test_loss_is_the_published_sum_over_what_is_not_padding():
+    lengths, durations = torch.tensor([2, 3]), torch.tensor([[2, 1, 0], [1, 2, 2]])
+    mel, predicted, refined = torch.randn(3, 2, 5, 4)
+    pitch, energy = torch.randn(2, 2, 3)
+    output = FastSpeech2Output(
+        predicted, refined, *torch.randn(3, 2, 3), frame_lengths=durations.sum(1)
+    )
+    loss = fastspeech2_loss(output, mel, durations, pitch, energy, lengths)
+
+    frames = [(b, t) for b in range(2) for t in range(int(durations[b].sum()))]
+    phones = [(b, p) for b in range(2) for p in range(int(lengths[b]))]
+    mel_sum = sum(
+        (x[b, t] - mel[b, t]).abs().mean() for x in (predicted, refined) for b, t in frames
+    )
+    expected = {
+        "mel": mel_sum / len(frames),
+        "duration": sum(
+            (output.log_duration[i] - torch.log(durations[i] + 1.0)) ** 2 for i in phones
+        ) / len(phones),
+        "pitch": sum((output.pitch[i] - pitch[i]) ** 2 for i in phones) / len(phones),
+        "energy": sum((output.energy[i] - energy[i]) ** 2 for i in phones) / len(phones),
+    }  # fmt: skip
+    for name, value in expected.items():
+        torch.testing.assert_close(getattr(loss, name), value)
+    torch.testing.assert_close(loss.total, sum(expected.values()))
+
+
+def test_each_factor_acts_on_its_own_quantity(tiny):
+    synthesiser = Synthesiser(tiny, SYMBOLS, STATISTICS)
+    phones = [["HH", "AH0", "L", "OW1"]]
+    plain = synthesiser.synthesise(phones)[0]
+
+    slow = synthesiser.synthesise(phones, speed=0.25)[0]
+    variances = tiny.predict_variances(torch.tensor([[2, 1, 3, 4]]), torch.tensor([4]))
+    expected = ((variances.log_duration.exp() - 1) * 4).round().clamp(min=1)
+    assert slow.durations.tolist() == expected[0].tolist()
+    torch.testing.assert_close(slow.pitch, plain.pitch)
+    torch.testing.assert_close(slow.energy, plain.energy)
+
+    high = synthesiser.synthesise(phones, pitch=2.0)[0]
+    torch.testing.assert_close(high.pitch.exp(), plain.pitch.exp() * 2)
+    torch.testing.assert_close(high.energy, plain.energy)
+    assert high.durations.tolist() == plain.durations.tolist()
+    assert not torch.allclose(high.mel, plain.mel)
+
+    loud = synthesiser.synthesise(phones, energy=1.5)[0]
+    torch.testing.assert_close(loud.energy, plain.energy * 1.5)
+    torch.testing.assert_close(loud.pitch, plain.pitch)
+    assert loud.durations.tolist() == plain.durations.tolist()
+    assert not torch.allclose(loud.mel, plain.mel)
+
+
+def test_factors_may_differ_by_phone_and_batches_change_nothing(tiny):
+    synthesiser = Synthesiser(tiny, SYMBOLS, STATISTICS)
+    phones = [["HH", "AH0"], ["L", "OW1", "sp", "L"]]
+    both = synthesiser.synthesise(phones, pitch=[[1.0, 2.0], [1.0] * 4])
+    single = synthesiser.synthesise(phones[:1], pitch=[[1.0, 2.0]])[0]
+    torch.testing.assert_close(both[0].mel, single.mel, atol=2e-5, rtol=1e-4)
+    plain = synthesiser.synthesise(phones[:1])[0]
+    ratio = (single.pitch - plain.pitch).exp()
+    torch.testing.assert_close(ratio, torch.tensor([1.0, 2.0]))
+
+
+def test_synthesis_errors_say_what_is_wrong(tiny):
+    synthesiser = Synthesiser(tiny, SYMBOLS, STATISTICS)
+    with pytest.raises(RecipeError, match="unknown phone QQ, ZH.*The model knows: AH0 HH"):
+        synthesiser.synthesise([["HH", "ZH", "QQ"]])
+    with pytest.raises(RecipeError, match="no phones"):
+        synthesiser.synthesise([[]])
+    with pytest.raises(RecipeError, match="speed factors have to be positive"):
+        synthesiser.synthesise([["HH"]], speed=0.0)
+    with pytest.raises(RecipeError, match="pitch: 3 factors for 1 phones"):
+        synthesiser.synthesise([["HH"]], pitch=[[1.0, 1.0, 1.0]])
