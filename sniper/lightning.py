@@ -1,6 +1,7 @@
 """SNIPER as a Lightning callback. Only this file needs Lightning."""
 
 import copy
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
@@ -27,6 +28,7 @@ class SniperCallback(Callback):
     Attributes:
         sniper: the attached `Sniper`, with its masks and record; None before training and for a
             dense schedule.
+        scoring_seconds: time that scoring has taken.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class SniperCallback(Callback):
         self.selection = {"include": include, "exclude": exclude}
         self.settings = {"cap": 0.75} | settings
         self.sniper: Sniper | None = None
+        self.scoring_seconds = 0.0
         self._state: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,12 +73,15 @@ class SniperCallback(Callback):
             return
         if len(trainer.optimizers) != 1:
             raise ValueError(f"SniperCallback needs one optimizer, not {len(trainer.optimizers)}")
-        scores = None if self._state else self._scores(trainer, pl_module)
-        self.sniper = Sniper(
-            pl_module, trainer.optimizers[0], scores, self.schedule, **self.settings
-        )
+        scores = None
+        if not self._state:
+            start = time.perf_counter()
+            scores = self._scores(trainer, pl_module)
+            self.scoring_seconds = time.perf_counter() - start
+        optimizer = trainer.optimizers[0]
+        self.sniper = Sniper(pl_module, optimizer, scores, self.schedule, **self.settings)
         if self._state:
-            self.sniper.load_state_dict(self._state)
+            self.sniper.load_state_dict(self._state["sniper"])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log nominal and achieved sparsity."""
@@ -86,17 +92,20 @@ class SniperCallback(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of this fit's optimizer; another fit carries on from here."""
-        if stage == "fit" and self.sniper is not None:
-            self._state = self.sniper.state_dict()
+        if self.sniper is not None:
+            self._state = self.state_dict()
             self.sniper.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the attached `Sniper`."""
-        return self._state if self.sniper is None else self.sniper.state_dict()
+        """State of the attached `Sniper`, and how its scores were made."""
+        if self.sniper is None:
+            return self._state
+        return {"sniper": self.sniper.state_dict(), "scoring_seconds": self.scoring_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training starts."""
         self._state = state_dict
+        self.scoring_seconds = state_dict.get("scoring_seconds", 0.0)
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
         if self.score == "magnitude":

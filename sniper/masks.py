@@ -103,9 +103,11 @@ def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
     """Raise ValueError unless tensors of these sizes can reach the sparsity under the cap."""
     count = int(sparsity * sum(sizes))
     if count > _room(sizes, cap):
+        caps = (c / 10_000 for c in range(10_001))
+        smallest = next(c for c in caps if _room(sizes, c) >= count)
         raise ValueError(
             f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
-            f"the smallest cap that works is {_smallest_cap(sizes, count):g}"
+            f"the smallest cap that works is {smallest:g}"
         )
 
 
@@ -137,15 +139,6 @@ def _lowest(values: Tensor, count: int) -> Tensor:
 
 def _room(sizes: list[int], cap: float) -> int:
     return sum(int(cap * size) for size in sizes)
-
-
-def _smallest_cap(sizes: list[int], count: int) -> float:
-    """Smallest cap, rounded up to four digits, under which `count` weights can go."""
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _room(sizes, middle) >= count else (middle, high)
-    return math.ceil(high * 1e4) / 1e4
 
 
 def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:

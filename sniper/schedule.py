@@ -90,10 +90,16 @@ class SparsitySchedule:
         """Sparsity after `update` updates."""
         return self.milestones[bisect_right(self.milestones, (update, math.inf)) - 1][1]
 
-    def from_update(self, update: int) -> list[float]:
+    def ahead(self, update: int) -> list[float]:
         """The sparsity after `update` updates and each that follows it."""
         later = [sparsity for milestone, sparsity in self.milestones if milestone > update]
         return [self(update), *later]
+
+    def falls(self, update: int) -> list[float]:
+        """As `ahead`, up to where sparsity rises next."""
+        ahead = self.ahead(update)
+        rises = [i for i, (now, then) in enumerate(pairwise(ahead), start=1) if then > now]
+        return ahead[: rises[0]] if rises else ahead
 
     @property
     def is_dense(self) -> bool:
@@ -103,8 +109,9 @@ class SparsitySchedule:
     @property
     def falls_after_a_rise(self) -> bool:
         """Whether a later switch may bring back what an earlier one took."""
-        changes = [after > before for before, after in pairwise(self.from_update(0))]
-        return True in changes and False in changes[changes.index(True) :]
+        return len(self.falls(0)) < len(self.milestones) and any(
+            after < before for before, after in pairwise(self.ahead(0)[len(self.falls(0)) :])
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SparsitySchedule) and self.milestones == other.milestones

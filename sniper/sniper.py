@@ -30,7 +30,7 @@ class Sniper:
 
     Attributes:
         schedule: the schedule.
-        update: optimizer updates made so far.
+        update: optimizer updates made so far, counted until the model is dense for good.
         record: one entry per switch: `update`, `nominal` and `achieved` sparsity, and `tensors`,
             {parameter name: sparsity}.
     """
@@ -106,7 +106,7 @@ class Sniper:
             self._parameters = self._find({name: score.shape for name, score in scores.items()})
             if redistribute and compat is None:
                 sizes = [score.numel() for score in scores.values()]
-                check_reachable(sizes, max(schedule.from_update(0)), cap)
+                check_reachable(sizes, max(schedule.ahead(0)), cap)
             if regrowth == "init" and schedule.falls_after_a_rise:
                 self._all_initial = {n: p.detach().clone() for n, p in self._parameters.items()}
             if self.sparsity:
@@ -169,11 +169,7 @@ class Sniper:
     @torch.no_grad()
     def _choose(self, ranking: Scores, remember: bool = False) -> None:
         """Prune the lowest ranked, and settle at which coming fall each of them is to return."""
-        falls = [self.sparsity]
-        for sparsity in self.schedule.from_update(self.update)[1:]:
-            if sparsity > falls[-1]:
-                break  # the ranking changes there
-            falls.append(sparsity)
+        falls = self.schedule.falls(self.update)
         count_type = torch.uint8 if len(falls) < 256 else torch.int32
         stages = {n: torch.zeros_like(p, dtype=count_type) for n, p in self._parameters.items()}
         for sparsity in falls:  # masks are nested: the number that prune a weight is its stage
@@ -209,10 +205,12 @@ class Sniper:
         else:
             for name, parameter in self._parameters.items():
                 self._bring_back(name, parameter)
-        if not any(self.schedule.from_update(self.update)[1:]):
-            self._all_initial = {}
         if self.sparsity == 0:
-            self._keep, self._stage, self._initial = {}, {}, {}
+            self._keep = {}
+        if len(self.schedule.falls(self.update)) == 1:
+            self._stage, self._initial = {}, {}
+        if len(self.schedule.ahead(self.update)) == 1:
+            self._all_initial = {}
         self._note()
 
     def _bring_back(self, name: str, parameter: nn.Parameter) -> None:
@@ -294,7 +292,7 @@ class Sniper:
     def _place_hooks(self) -> None:
         self.detach()
         waiting = not self._parameters
-        if not waiting and not any(self.schedule.from_update(self.update)):
+        if not waiting and not any(self.schedule.ahead(self.update)):
             return
         optimizer = self._optimizer
         self._hooks = [
@@ -320,7 +318,7 @@ class Sniper:
     def _on_gradient(self, name: str, parameter: nn.Parameter) -> None:
         if name in self._keep:
             _clear_pruned(parameter.grad, self._keep[name])
-        elif not any(self.schedule.from_update(self.update)):
+        elif not any(self.schedule.ahead(self.update)):
             self.detach()  # not within a step, where torch iterates over them
 
     def _before_step(self, _: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:

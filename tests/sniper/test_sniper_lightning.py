@@ -1,0 +1,210 @@
+import logging
+import warnings
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from sniper_cases import assert_sparse
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from sniper import SparsitySchedule, magnitude_scores, random_scores, snip_scores
+from sniper.lightning import SniperCallback
+
+SCHEDULE = SparsitySchedule.steps({0: 0.4, 3: 0.2, 6: 0.1, 9: 0.0})
+DENSE = SparsitySchedule.constant(0)
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+class Classifier(pl.LightningModule):
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(16, 32), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.ReLU(), nn.Linear(32, 5)
+        )
+        self.seen, self.losses = [], []
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("loss", loss)
+        self.seen.append(batch[0][0, 0].item())
+        self.losses.append(loss.item())
+        return {"loss": loss}
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda u: (u + 1) ** -0.5)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+class Checks(pl.Callback):
+    """Looks at the model after every update and just before."""
+
+    def __init__(self):
+        self.logged, self.updates = [], []
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        for name, mask in trainer.callbacks[0].sniper.masks.items():
+            assert not module.get_parameter(name).grad[~mask].any()  # so before clipping too
+
+    def on_train_batch_end(self, trainer, module, *_):
+        sniper = trainer.callbacks[0].sniper
+        assert_sparse(module, trainer.optimizers[0], sniper)
+        assert sniper.update == min(trainer.global_step, 9)  # it lets go once dense
+        self.logged.append(float(trainer.callback_metrics["sparsity/nominal"]))
+
+
+def data():
+    generator = torch.Generator().manual_seed(3)
+    return TensorDataset(
+        torch.randn(64, 16, generator=generator), torch.randint(5, (64,), generator=generator)
+    )
+
+
+def fit(
+    tmp_path, callback, updates=12, module=None, others=(), resume=None, loader=None, **options
+):
+    pl.seed_everything(1, verbose=False)
+    module = module or Classifier()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_steps=updates,
+            callbacks=[callback, *others],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+            **options,
+        )
+        trainer.fit(module, loader or DataLoader(data(), 64), ckpt_path=resume)
+    return module, trainer
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_invariants_under_lightning(tmp_path, precision):
+    callback, checks = SniperCallback(SCHEDULE, scoring_batches=2), Checks()
+    options = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": precision}
+    loader = DataLoader(data(), 16, shuffle=True)
+    fit(tmp_path, callback, others=[checks], loader=loader, **options)
+    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+    assert {0.4, 0.2, 0.1, 0.0} == {round(value, 6) for value in checks.logged}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_scoring_disturbs_neither_random_states_nor_the_order_of_training(tmp_path, workers):
+    """Until its first switch, a run that scores is one that does not."""
+
+    def loader():
+        return DataLoader(
+            data(),
+            8,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(5),
+        )
+
+    late = SparsitySchedule.steps({0: 0.0, 12: 0.4})
+    initial = Classifier(0.3).state_dict()
+    runs = []
+    for schedule in (DENSE, late):
+        module = Classifier(0.3)
+        module.load_state_dict(initial)
+        fit(tmp_path, SniperCallback(schedule, scoring_batches=11), module=module, loader=loader())
+        runs.append(module)
+    dense, scored = runs
+    assert len(scored.seen) == len(dense.seen) + 11
+    assert scored.seen[11:] == dense.seen
+    assert scored.losses[-len(dense.seen) :] == dense.losses
+
+
+def test_scores_come_from_the_training_data_and_the_training_loss(tmp_path):
+    callback = SniperCallback(SCHEDULE, scoring_batches=2, dropout=False)
+    module = Classifier(0.3)
+    loader = DataLoader(data(), 24, drop_last=True)
+    pl.seed_everything(1, verbose=False)
+    expected = snip_scores(
+        module.net,
+        lambda net, batch: nn.functional.cross_entropy(net(batch[0]), batch[1]),
+        list(loader)[:2],
+        dropout=False,
+    )
+    found = {}
+    callback.score = lambda m, batches: found.setdefault(
+        "scores",
+        snip_scores(m, lambda m, b: m.training_step(b, 0)["loss"], batches, dropout=False),
+    )
+    fit(tmp_path, callback, updates=1, module=module, loader=loader)
+    for name, score in expected.items():
+        torch.testing.assert_close(found["scores"][f"net.{name}"], score)
+
+
+def test_a_dense_schedule_neither_scores_nor_hooks(tmp_path):
+    def never(module, batches):
+        raise AssertionError("scored")
+
+    callback = SniperCallback(DENSE, score=never, scoring_batches=3)
+    _, trainer = fit(tmp_path, callback)
+    assert callback.sniper is None and callback.state_dict() == {}
+    assert callback.scoring_seconds == 0.0
+    assert not trainer.optimizers[0]._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4, 8, 9, 10])
+def test_resume_around_switches(tmp_path, stop):
+    whole, _ = fit(tmp_path, SniperCallback(SCHEDULE, scoring_batches=2), gradient_clip_val=0.5)
+    first = SniperCallback(SCHEDULE, scoring_batches=2)
+    _, trainer = fit(tmp_path, first, updates=stop, gradient_clip_val=0.5)
+    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+
+    def never(module, batches):
+        raise AssertionError("scored again")
+
+    second = SniperCallback(SCHEDULE, scoring_batches=2)
+    second.score = never
+    resumed, _ = fit(tmp_path, second, resume=tmp_path / "stopped.ckpt", gradient_clip_val=0.5)
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert [entry["update"] for entry in second.sniper.record] == [0, 3, 6, 9]
+    assert second.scoring_seconds == first.scoring_seconds > 0
+
+
+def test_a_second_fit_goes_on_where_the_first_stopped(tmp_path):
+    callback, module = SniperCallback(SCHEDULE, scoring_batches=2), Classifier()
+    fit(tmp_path, callback, updates=4, module=module)
+    fit(tmp_path, callback, updates=5, module=module)
+    assert callback.sniper.update == 9
+    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("score", "function"), [("magnitude", magnitude_scores), ("random", random_scores)]
+)
+def test_scores_without_batches(tmp_path, score, function):
+    module = Classifier()
+    expected = function(module)
+    lowest = sorted(torch.cat([s.flatten() for s in expected.values()]).tolist())
+    callback = SniperCallback(SparsitySchedule.constant(0.5), score=score, scoring_batches=0)
+    fit(tmp_path, callback, updates=1, module=module)
+    pruned = torch.cat([expected[n][~mask] for n, mask in callback.sniper.masks.items()])
+    assert sorted(pruned.tolist()) == lowest[: len(pruned)]
+
+
+def test_bad_use_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="score is snip, grasp, magnitude, random or a function"):
+        SniperCallback(SCHEDULE, score="snap", scoring_batches=1)
+    with pytest.raises(ValueError, match="fc"):
+        callback = SniperCallback(SCHEDULE, scoring_batches=1, include=["fc.*"])
+        fit(tmp_path, callback)
+
+    class Two(Classifier):
+        def configure_optimizers(self):
+            self.automatic_optimization = False
+            halves = self.net[0].parameters(), self.net[4].parameters()
+            return [torch.optim.SGD(half, lr=0.1) for half in halves]
+
+    with pytest.raises(ValueError, match="one optimizer, not 2"):
+        fit(tmp_path, SniperCallback(SCHEDULE, scoring_batches=1), module=Two())
