@@ -93,7 +93,7 @@ class FastSpeech2(nn.Module):
         self.encoder_positions = Positions(hidden, scaled)
         self.decoder_positions = Positions(hidden, scaled)
         self.input_dropout = nn.Dropout(config.dropout)
-        self.encoder = self._blocks(config, config.encoder_layers, attention=True)
+        self.encoder = self._blocks(config, config.encoder_layers, True)
         self.decoder = self._blocks(config, config.decoder_layers, config.decoder_attention)
         pre = config.norm == "pre"
         self.encoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
@@ -104,7 +104,10 @@ class FastSpeech2(nn.Module):
         self.pitch_embedding = ContinuousEmbedding(hidden)
         self.energy_embedding = ContinuousEmbedding(hidden)
         self.phone_position = nn.Linear(3, hidden) if config.phone_position else None
-        self.mel_output = nn.Linear(hidden, mels)
+        # As ESPnet's reduction_factor: the decoder works on groups of neighbouring frames.
+        self.group = config.reduction_factor
+        self.merge = nn.Linear(self.group * hidden, hidden) if self.group > 1 else None
+        self.mel_output = nn.Linear(hidden, self.group * mels)
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
         if config.initialisation == "xavier_uniform":
             self._xavier_uniform()
@@ -119,6 +122,7 @@ class FastSpeech2(nn.Module):
                 tuple(config.ffn.kernels),
                 config.dropout,
                 config.norm,
+                config.ffn.separable,
                 attention,
             )
             for _ in range(layers)
@@ -131,6 +135,11 @@ class FastSpeech2(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    @torch.no_grad()
+    def start_at_mean(self, mel: Tensor) -> None:
+        """Set the output's bias to the mean mel `[mels]`, which training need not find then."""
+        self.mel_output.bias.copy_(mel.repeat(self.group))
 
     def predict_variances(self, phones: Tensor, phone_lengths: Tensor) -> Variances:
         """Encode `[batch, phones]` indices of `[batch]` lengths and predict what is per phone."""
@@ -165,16 +174,21 @@ class FastSpeech2(nn.Module):
         """
         lengths = durations.sum(1)
         frames = int(lengths.max()) if frames is None else frames
-        mask = padding_mask(lengths, frames)
+        groups = -(-frames // self.group)
+        mask = padding_mask(-(-lengths // self.group), groups)
         x = variances.hidden + self.pitch_embedding(pitch) + self.energy_embedding(energy)
-        index, ends = phone_of_frame(durations, frames)
+        index, ends = phone_of_frame(durations, groups * self.group)
         x = regulate_length(x, index)
         if self.phone_position is not None:
             x = x + self.phone_position(position_in_phone(durations, index, ends))
+        if self.merge is not None:
+            x = x * padding_mask(lengths, groups * self.group)[:, :, None]
+            x = self.merge(x.reshape(len(x), groups, -1))
         x = self.input_dropout(self.decoder_positions(x)) * mask[:, :, None]
         for block in self.decoder:
             x = block(x, mask)
         mel = self.mel_output(self.decoder_norm(x))
+        mel = mel.reshape(len(mel), groups * self.group, -1)[:, :frames]
         return mel, mel if self.postnet is None else mel + self.postnet(mel), lengths
 
     def forward(

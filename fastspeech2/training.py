@@ -88,7 +88,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     validation = UtteranceBatches(store, "validation")
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
-    model.mel_output.bias.data.copy_(torch.tensor(store.statistics["mel"]["mean"]))
+    model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
     module = FastSpeech2Module(model, settings, config.seed)
 
     sniper = sniper_callback(config)
