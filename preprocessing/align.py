@@ -1,0 +1,119 @@
+"""Stage 2: TextGrids for a corpus, by one of three aligners."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from preprocessing import aligners
+from preprocessing.artefacts import StageFolder, atomic_path
+from preprocessing.corpus import Utterance, check_wavs, read_metadata, write_reasons
+from preprocessing.disk import disk_space
+from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.fingerprints import alignment_fingerprint
+from preprocessing.text import PAUSE, pronunciations, tokens
+from preprocessing.textgrid import SILENCES, Alignment, read_textgrid
+
+Reasons = list[tuple[str, str]]
+
+
+def align(config: DictConfig) -> None:
+    """Write `TextGrid/`, `lexicon.txt` and `unaligned.csv` into `paths.alignments`.
+
+    What is finished is kept if the process is killed: the lexicon, the aligner's model, and the
+    TextGrids once they are all there.
+
+    Raises:
+        RecipeError: the aligner is missing or fails, or the disk is full.
+        FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
+            could be aligned.
+    """
+    corpus = Path(config.paths.corpus)
+    utterances = read_metadata(corpus / "metadata.csv")
+    check_wavs(corpus, utterances)
+    folder = StageFolder(config.paths.alignments, alignment_fingerprint(config))
+    if not folder.begin():
+        print(f"stage 2: aligning {len(utterances)} utterances by {config.aligner.name}")
+    transcripts, lexicon, unaligned = _transcripts(utterances)
+    run = {
+        "viter": aligners.align_by_viter,
+        "mfa": aligners.align_by_mfa,
+        "textgrid": aligners.collect_textgrids,
+    }[config.aligner.name]
+    grids = folder.folder / "TextGrid"
+    if not grids.exists():
+        with disk_space(folder.folder, 100_000 * len(transcripts)):
+            run(config.aligner, corpus / "wavs", transcripts, lexicon, folder.folder)
+    spoken: Counter[tuple[str, str]] = Counter()
+    for utterance in transcripts:
+        path = grids / f"{utterance}.TextGrid"
+        try:
+            alignment = read_textgrid(path, shortest_pause=0)
+            check_plausible(alignment)
+        except RecipeError as error:
+            unaligned.append((utterance, str(error)))
+            path.unlink(missing_ok=True)
+        else:
+            spoken.update(_spoken_words(alignment))
+    write_reasons(folder.folder / "unaligned.csv", sorted(unaligned))
+    aligned = len(utterances) - len(unaligned)
+    if not aligned:
+        raise FaultsError("aligning", unaligned, "No utterance is left to train on.")
+    _write_lexicon(folder.folder / "lexicon.txt", spoken)
+    folder.finish()
+    print(
+        f"stage 2: {aligned} utterances aligned in {folder.folder}, {len(unaligned)} not "
+        "(unaligned.csv says why)"
+    )
+
+
+def _transcripts(
+    utterances: list[Utterance],
+) -> tuple[dict[str, list[str]], dict[str, list[list[str]]], Reasons]:
+    """Words by utterance, pronunciations by word, and utterances that have no pronunciation."""
+    transcripts, lexicon, unaligned = {}, {}, []
+    for utterance in utterances:
+        try:
+            words = [token for token in tokens(utterance.text) if token != PAUSE]
+            lexicon |= {word: pronunciations(word) for word in words if word not in lexicon}
+        except RecipeError as error:
+            unaligned.append((utterance.id, str(error)))
+        else:
+            transcripts[utterance.id] = words
+    return transcripts, lexicon, unaligned
+
+
+def _spoken_words(alignment: Alignment) -> list[tuple[str, str]]:
+    """Pairs of a word and the phones that were aligned to it."""
+    return [
+        (
+            word.label,
+            " ".join(
+                phone.label
+                for phone in alignment.phones
+                if word.start - 1e-3 <= phone.start < word.end - 1e-3 and phone.label != PAUSE
+            ),
+        )
+        for word in alignment.words
+    ]
+
+
+def _write_lexicon(path: Path, spoken: Mapping[tuple[str, str], int]) -> None:
+    """The pronunciations that were used, word by word, the most frequent first."""
+    ordered = sorted(spoken.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
+    with atomic_path(path) as temporary:
+        lines = (f"{word}\t{phones}\n" for (word, phones), _ in ordered if phones)
+        temporary.write_text("".join(lines), "utf-8")
+
+
+def check_plausible(alignment: Alignment) -> None:
+    """Recognise an aligner that was forced to fit a text which was not spoken.
+
+    Raises:
+        RecipeError: phones are on average too short or too long for speech.
+    """
+    spoken = [phone for phone in alignment.phones if phone.label not in SILENCES]
+    mean = sum(phone.end - phone.start for phone in spoken) / len(spoken)
+    if not 0.035 <= mean <= 0.6:
+        raise RecipeError(f"was aligned with phones of {1000 * mean:.0f} ms on average")

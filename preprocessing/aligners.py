@@ -1,0 +1,161 @@
+"""Three ways to TextGrids: viter (installed), MFA (a command), or files that are there already."""
+
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import atomic_path
+from preprocessing.errors import RecipeError
+from preprocessing.progress import progress
+
+Lexicon = Mapping[str, list[list[str]]]
+
+
+def _write_dictionary(path: Path, lexicon: Lexicon) -> None:
+    with atomic_path(path) as temporary:
+        lines = (f"{w}\t{' '.join(phones)}\n" for w, all in lexicon.items() for phones in all)
+        temporary.write_text("".join(lines), "utf-8")
+
+
+def _prepare(folder: Path, wavs: Path, transcripts: Mapping[str, list[str]], ids: Iterable[str]):
+    """A folder of recordings (as links) and transcripts, as viter and MFA read it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for utterance in ids:
+        link = folder / f"{utterance}.wav"
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(wavs / f"{utterance}.wav", folder))
+        (folder / f"{utterance}.txt").write_text(" ".join(transcripts[utterance]) + "\n", "utf-8")
+
+
+def align_by_viter(
+    aligner: DictConfig,
+    wavs: Path,
+    transcripts: Mapping[str, list[str]],
+    lexicon: Lexicon,
+    folder: Path,
+) -> None:
+    """Train viter on the corpus and align it; a model that is there from an earlier run is used.
+
+    Raises:
+        RecipeError: viter failed.
+    """
+    import viter
+
+    work = folder / "viter"
+    dictionary, model_path = work / "dictionary.txt", work / "model.viter"
+    work.mkdir(exist_ok=True)
+    _write_dictionary(dictionary, lexicon)
+    _prepare(work / "corpus", wavs, transcripts, transcripts)
+    try:
+        if not model_path.exists():
+            chosen = _evenly(wavs, transcripts, aligner.training_minutes)
+            _prepare(work / "training", wavs, transcripts, chosen)
+            with progress("training viter", 1) as show, atomic_path(model_path) as temporary:
+                viter.train(
+                    work / "training",
+                    temporary,
+                    dict=dictionary,
+                    cpu=True,
+                    seed=aligner.seed,
+                    no_tri=not aligner.triphones,
+                    quiet=True,
+                    progress=lambda state: show(state["fraction"]),
+                )
+        model = viter.Model(model_path, dict=dictionary, cpu=True)
+        shutil.rmtree(work / "TextGrid", ignore_errors=True)
+        model.align_corpus(work / "corpus", work / "TextGrid")
+    except viter.ViterError as error:
+        raise RecipeError(f"viter failed: {error}") from error
+    os.replace(work / "TextGrid", folder / "TextGrid")
+    shutil.rmtree(work / "corpus")
+    shutil.rmtree(work / "training", ignore_errors=True)
+
+
+def _evenly(wavs: Path, utterances: Iterable[str], minutes: float | None) -> list[str]:
+    """Utterances of about so many minutes in all, drawn evenly over the list."""
+    import soundfile
+
+    ids = list(utterances)
+    if minutes is None:
+        return ids
+    seconds = [soundfile.info(wavs / f"{id}.wav").duration for id in ids]
+    share = min(1.0, 60 * minutes / sum(seconds))
+    return [id for i, id in enumerate(ids) if int((i + 1) * share) > int(i * share)]
+
+
+def align_by_mfa(
+    aligner: DictConfig,
+    wavs: Path,
+    transcripts: Mapping[str, list[str]],
+    lexicon: Lexicon,
+    folder: Path,
+) -> None:
+    """Run `mfa align` with a pretrained acoustic model and our dictionary.
+
+    Raises:
+        RecipeError: the command is not installed, or it failed.
+    """
+    if not shutil.which("mfa"):
+        raise RecipeError(
+            "aligner=mfa needs the command `mfa`, which is not installed: "
+            "`conda install -c conda-forge montreal-forced-aligner`, then `mfa model download "
+            f"acoustic {aligner.acoustic_model}`; or use aligner=viter, which needs neither"
+        )
+    work = folder / "mfa"
+    work.mkdir(exist_ok=True)
+    _write_dictionary(work / "dictionary.txt", lexicon)
+    _prepare(work / "corpus", wavs, transcripts, transcripts)
+    command = ["mfa", "align", "--clean", "--single_speaker", "--output_format", "long_textgrid"]
+    command += ["--num_jobs", str(aligner.jobs), "--temporary_directory", str(work / "temporary")]
+    command += [str(work / "corpus"), str(work / "dictionary.txt"), aligner.acoustic_model]
+    done = subprocess.run([*command, str(work / "TextGrid")], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RecipeError(f"mfa failed with status {done.returncode}: {done.stderr[-2000:]}")
+    os.replace(work / "TextGrid", folder / "TextGrid")
+
+
+def collect_textgrids(
+    aligner: DictConfig,
+    wavs: Path,
+    transcripts: Mapping[str, list[str]],
+    lexicon: Lexicon,
+    folder: Path,
+) -> None:
+    """Copy the corpus's TextGrids out of a folder, searched through, or a zip file.
+
+    Raises:
+        RecipeError: there is no such folder or file, or it is not a zip file.
+    """
+    source = Path(aligner.source)
+    if not source.exists():
+        raise RecipeError(
+            f"aligner=textgrid finds no folder or zip file at {source}: put your TextGrids there "
+            "(for LJSpeech, those that ming024/FastSpeech2's README links to), or say where they "
+            "are with aligner.source=<folder or zip>"
+        )
+    collected = folder / "collected"
+    shutil.rmtree(collected, ignore_errors=True)
+    collected.mkdir()
+    for name, contents in _textgrids(source):
+        if PurePosixPath(name).stem in transcripts:
+            (collected / PurePosixPath(name).name).write_bytes(contents)
+    os.replace(collected, folder / "TextGrid")
+
+
+def _textgrids(source: Path) -> Iterable[tuple[str, bytes]]:
+    if source.is_dir():
+        yield from ((path.name, path.read_bytes()) for path in source.rglob("*.TextGrid"))
+        return
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                if name.endswith(".TextGrid"):
+                    yield name, archive.read(name)
+    except zipfile.BadZipFile as error:
+        raise RecipeError(f"{source} is neither a folder nor a zip file: {error}") from error

@@ -1,0 +1,157 @@
+"""Stage 1: fetch a corpus and write it in LJSpeech's layout, without what is not usable speech."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from preprocessing import asterisk
+from preprocessing.artefacts import StageFolder, atomic_path
+from preprocessing.corpus import (
+    SAMPLE_RATE,
+    Utterance,
+    check_wavs,
+    read_metadata,
+    read_wav,
+    write_metadata,
+    write_reasons,
+)
+from preprocessing.disk import disk_space
+from preprocessing.download import fetch, read_archive
+from preprocessing.errors import RecipeError
+from preprocessing.fingerprints import corpus_fingerprint
+from preprocessing.progress import progress
+from preprocessing.text import normalise, tokens
+
+Reasons = list[tuple[str, str]]
+
+
+def build_corpus(config: DictConfig) -> None:
+    """Write `wavs/`, `metadata.csv` and `dropped.csv` into `paths.corpus`.
+
+    Raises:
+        RecipeError: the corpus cannot be fetched or verified, or the disk is full.
+        FaultsError: recordings are missing, empty, corrupt or of another format.
+    """
+    folder = StageFolder(config.paths.corpus, corpus_fingerprint(config))
+    folder.begin()
+    build = {"asterisk": _build_asterisk, "ljspeech": _build_ljspeech}[config.corpus.layout]
+    utterances, dropped = build(config.corpus, Path(config.paths.downloads), folder.folder)
+    kept, unusable = _screen(utterances, folder.folder, config.corpus.screening)
+    if not kept:
+        raise RecipeError(f"no utterance of {config.corpus.name} is usable: {unusable[:3]}")
+    write_metadata(folder.folder / "metadata.csv", kept)
+    write_reasons(folder.folder / "dropped.csv", sorted(dropped + unusable))
+    folder.finish()
+    print(
+        f"stage 1: {len(kept)} utterances in {folder.folder}, {len(dropped) + len(unusable)} "
+        "dropped (dropped.csv says why)"
+    )
+
+
+def _chosen(only: list[str] | None, known: set[str]) -> Callable[[str], bool]:
+    """Whether an utterance is asked for by `corpus.only`."""
+    if only is None:
+        return lambda utterance: True
+    unknown = sorted(set(only) - known)
+    if unknown:
+        raise RecipeError(f"corpus.only names utterances that are not there: {', '.join(unknown)}")
+    return set(only).__contains__
+
+
+def _build_asterisk(
+    corpus: DictConfig, downloads: Path, folder: Path
+) -> tuple[list[Utterance], Reasons]:
+    import soundfile
+    import soxr
+
+    texts, recordings = asterisk.obtain(corpus.source, downloads)
+    spoken, dropped = asterisk.prompts(texts, recordings)
+    chosen = _chosen(corpus.only, texts.keys() | recordings.keys())
+    spoken = {prompt: text for prompt, text in spoken.items() if chosen(prompt)}
+    with (
+        disk_space(folder, 100_000 * len(spoken)),
+        progress("decoding", len(spoken)) as show,
+    ):
+        for done, prompt in enumerate(spoken, 1):
+            path = folder / "wavs" / f"{prompt}.wav"
+            if not path.exists():
+                waveform = asterisk.decode(recordings[prompt])
+                waveform = soxr.resample(waveform, asterisk.SOURCE_RATE, SAMPLE_RATE)
+                with atomic_path(path) as temporary:
+                    soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
+            show(done)
+    corrected = spoken | {p: t for p, t in corpus.corrections.items() if p in spoken}
+    utterances = [Utterance(p, spoken[p], normalise(corrected[p])) for p in spoken]
+    return utterances, [(prompt, reason) for prompt, reason in dropped if chosen(prompt)]
+
+
+def _build_ljspeech(
+    corpus: DictConfig, downloads: Path, folder: Path
+) -> tuple[list[Utterance], Reasons]:
+    archive = downloads / Path(corpus.source.archive.url).name
+    fetch(corpus.source.archive.url, archive, corpus.source.archive.sha256)
+    published = {u.id: u for u in _unpack_ljspeech(archive, corpus.only, folder)}
+    chosen = _chosen(corpus.only, set(published))
+    utterances = [
+        Utterance(id, u.raw, normalise(corpus.corrections.get(id, u.text)))
+        for id, u in published.items()
+        if chosen(id)
+    ]
+    check_wavs(folder, utterances)
+    return utterances, []
+
+
+def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Iterator[Utterance]:
+    """Write an archive's recordings that are asked for; its metadata's utterances."""
+    wanted = None if only is None else set(only)
+    metadata = folder / "published.csv"
+
+    def is_wanted(path: Path) -> bool:
+        is_recording = path.suffix == ".wav" and (wanted is None or path.stem in wanted)
+        return is_recording or path.name == "metadata.csv"
+
+    # Uncompressed speech takes about 1.5 times its bzip2 archive.
+    with disk_space(folder, archive.stat().st_size * 3 // 2 if only is None else 0):
+        for name, size, file in read_archive(archive, is_wanted):
+            path = metadata if name.name == "metadata.csv" else folder / "wavs" / name.name
+            if not path.exists() or path.stat().st_size != size:
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(file.read())
+    if not metadata.exists():
+        raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
+    yield from read_metadata(metadata)
+    metadata.unlink()
+
+
+def _screen(
+    utterances: list[Utterance], folder: Path, screening: DictConfig
+) -> tuple[list[Utterance], Reasons]:
+    """Split utterances into usable ones and those whose recording cannot be what the text says."""
+    kept, dropped = [], []
+    for utterance in utterances:
+        path = folder / "wavs" / f"{utterance.id}.wav"
+        reason = _unusable(utterance.text, read_wav(path), screening)
+        if reason:
+            dropped.append((utterance.id, reason))
+            path.unlink()
+        else:
+            kept.append(utterance)
+    return kept, dropped
+
+
+def _unusable(text: str, waveform: np.ndarray, screening: DictConfig) -> str | None:
+    try:
+        tokens(text)
+    except RecipeError as error:
+        return str(error)
+    rms = float(np.sqrt(np.mean(np.square(waveform))))
+    if rms < screening.lowest_rms:
+        return f"is silent: its RMS is {rms:.5f} of full scale"
+    slowest, fastest = screening.characters_per_second
+    letters = sum(character.isalpha() for character in text)
+    rate = letters / (len(waveform) / SAMPLE_RATE)
+    if not slowest <= rate <= fastest:
+        return f"cannot be its text: {letters} letters in {len(waveform) / SAMPLE_RATE:.2f} s"
+    return None

@@ -1,0 +1,170 @@
+"""Stage 3: features of a whole corpus, in parallel, packed into a `FeatureStore`."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import StageFolder, atomic_path, write_json
+from preprocessing.corpus import read_metadata, read_reasons, write_reasons
+from preprocessing.disk import disk_space
+from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.features import HOP, Settings, extract
+from preprocessing.fingerprints import features_fingerprint
+from preprocessing.progress import progress
+from preprocessing.splits import SPLITS, assign_splits
+from preprocessing.store import FRAME_ARRAYS, PADDING_SYMBOL
+
+UTTERANCES_IN_SHARD = 16
+BYTES_PER_SECOND = 70_000
+"""of features, shards and packed arrays together"""
+
+
+def build_features(config: DictConfig) -> None:
+    """Write the store and `dropped.csv` into `paths.features`.
+
+    Shards appear whole or not at all; after a kill, those that are there are not computed again.
+
+    Raises:
+        RecipeError: the splits cannot be made, or the disk is full.
+        FaultsError: no utterance has features.
+    """
+    corpus, alignments = Path(config.paths.corpus), Path(config.paths.alignments)
+    unaligned = {id for id, _ in read_reasons(alignments / "unaligned.csv")}
+    texts = {u.id: u.text for u in read_metadata(corpus / "metadata.csv") if u.id not in unaligned}
+    splits = assign_splits(texts, config.corpus.splits)
+    f0 = config.features.f0
+    settings = Settings(
+        f0.method, f0.floor, f0.ceiling, config.features.shortest_pause, config.features.max_seconds
+    )
+    folder = StageFolder(config.paths.features, features_fingerprint(config))
+    folder.begin()
+    ids = list(texts)
+    chunks = [ids[i : i + UTTERANCES_IN_SHARD] for i in range(0, len(ids), UTTERANCES_IN_SHARD)]
+    shards = [folder.folder / "shards" / f"{i:05d}.npz" for i in range(len(chunks))]
+    wanted = [(shard, chunk) for shard, chunk in zip(shards, chunks, strict=True)]
+    seconds = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in ids) / 44100
+    with disk_space(folder.folder, int(seconds * BYTES_PER_SECOND)):
+        _compute(
+            wanted, corpus / "wavs", alignments / "TextGrid", settings, config.features.workers
+        )
+        dropped = _pack(shards, texts, splits, corpus / "wavs", folder.folder)
+    write_reasons(folder.folder / "dropped.csv", dropped)
+    shutil.rmtree(folder.folder / "shards")
+    folder.finish()
+    print(
+        f"stage 3: features of {len(ids) - len(dropped)} utterances in {folder.folder}, "
+        f"{len(dropped)} dropped" + (" (dropped.csv says why)" if dropped else "")
+    )
+
+
+def _compute(
+    shards: list[tuple[Path, list[str]]], wavs: Path, grids: Path, settings: Settings, workers: int
+) -> None:
+    from joblib import Parallel, delayed
+
+    missing = [(shard, ids) for shard, ids in shards if not shard.exists()]
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
+    tasks = (delayed(_write_shard)(path, ids, wavs, grids, settings) for path, ids in missing)
+    with progress("extracting features", len(shards)) as show:
+        for done, _ in enumerate(parallel(tasks), 1 + len(shards) - len(missing)):
+            show(done)
+
+
+def _write_shard(path: Path, ids: list[str], wavs: Path, grids: Path, settings: Settings) -> None:
+    """Features of some utterances in one file: arrays end to end and a JSON index."""
+    import torch
+
+    torch.set_num_threads(1)
+    index, arrays = {"segments": [], "dropped": []}, {name: [] for name in _ARRAYS}
+    for id in ids:
+        try:
+            features = extract(wavs / f"{id}.wav", grids / f"{id}.TextGrid", settings)
+        except RecipeError as error:
+            index["dropped"].append((id, str(error)))
+            continue
+        for number, one in enumerate(features, 1):
+            segment = {"utterance": id, "id": id if len(features) == 1 else f"{id}-{number}"}
+            index["segments"].append(segment | asdict(one.segment))
+            for name in _ARRAYS:
+                arrays[name].append(getattr(one, name))
+    packed = {name: np.concatenate(rows) for name, rows in arrays.items() if rows}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, index=np.array(json.dumps(index)), **packed)
+
+
+_ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
+_TYPES = {"phones": np.uint8, "durations": np.uint16}
+
+
+def _pack(
+    shards: list[Path], texts: dict[str, str], splits: dict[str, str], wavs: Path, folder: Path
+) -> list[tuple[str, str]]:
+    """Write the store's arrays and index; utterances that were dropped, and why."""
+    indices = [json.loads(str(np.load(shard)["index"])) for shard in shards]
+    dropped = [(id, reason) for index in indices for id, reason in index["dropped"]]
+    segments = [segment for index in indices for segment in index["segments"]]
+    if not segments:
+        raise FaultsError("extracting features", dropped, "No utterance is left to train on.")
+    frames = [sum(segment["durations"]) for segment in segments]
+    for name in _ARRAYS:
+        rows = [np.load(shard) for shard in shards]
+        _save(folder, name, np.concatenate([row[name] for row in rows if name in row]))
+    symbols = [PADDING_SYMBOL, *sorted({phone for s in segments for phone in s["phones"]})]
+    number = {symbol: i for i, symbol in enumerate(symbols)}
+    _save(folder, "phones", [number[phone] for s in segments for phone in s["phones"]])
+    _save(folder, "durations", [frame for s in segments for frame in s["durations"]])
+    rows = {
+        split: [i for i, s in enumerate(segments) if splits[s["utterance"]] == split]
+        for split in SPLITS
+    }
+    counts = [len(segment["phones"]) for segment in segments]
+    write_json(
+        folder / "index.json",
+        {
+            "ids": [s["id"] for s in segments],
+            "utterances": [s["utterance"] for s in segments],
+            "texts": [_text(s, texts[s["utterance"]]) for s in segments],
+            "start_samples": [s["start"] * HOP for s in segments],
+            "frames": frames,
+            "phone_counts": counts,
+            "symbols": symbols,
+            "splits": rows,
+            "statistics": _statistics(folder, rows["train"], frames, counts),
+            "wavs": str(wavs),
+        },
+    )
+    return dropped
+
+
+def _save(folder: Path, name: str, values: np.ndarray | list) -> None:
+    with atomic_path(folder / f"{name}.npy") as temporary:
+        np.save(temporary, np.asarray(values, dtype=_TYPES.get(name, np.float32)))
+
+
+def _text(segment: dict, text: str) -> str:
+    """A whole utterance's text as it was written; of a part, the words in it."""
+    return text if segment["id"] == segment["utterance"] else " ".join(segment["words"])
+
+
+def _statistics(folder: Path, train: list[int], frames: list[int], counts: list[int]) -> dict:
+    """Mean and standard deviation over the training split."""
+
+    def rows(name: str, sizes: list[int]) -> np.ndarray:
+        values = np.load(folder / f"{name}.npy", mmap_mode="r")
+        return values[np.repeat(np.isin(np.arange(len(sizes)), train), sizes)]
+
+    mel = rows("mel", frames)
+    statistics = {
+        "mel": {
+            "mean": mel.mean(0, dtype=np.float64).tolist(),
+            "std": mel.std(0, dtype=np.float64).tolist(),
+        }
+    }
+    for name in ("pitch", "energy"):
+        values = rows(name, counts).astype(np.float64)
+        statistics[name] = {"mean": values.mean(), "std": values.std()}
+    return statistics

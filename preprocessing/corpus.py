@@ -1,0 +1,120 @@
+"""A corpus on disk in LJSpeech's layout: `wavs/<id>.wav` and `metadata.csv` (id|raw|normalised)."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.artefacts import atomic_path
+from preprocessing.errors import FaultsError, RecipeError
+
+SAMPLE_RATE = 22050
+"""Hz; HiFi-GAN's official vocoders know no other."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording: its id, the text as published, and the text as it is spoken."""
+
+    id: str
+    raw: str
+    text: str
+
+
+def read_metadata(path: Path | str) -> list[Utterance]:
+    """Utterances of a `metadata.csv`: `id|raw|normalised`, UTF-8, in which quotes mean nothing.
+
+    Raises:
+        FaultsError: lines of another shape, empty texts or repeated ids.
+    """
+    utterances, faults, seen = [], [], set()
+    for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
+        fields = line.split("|")
+        if len(fields) not in (2, 3):
+            faults.append((f"line {number}", f"has {len(fields)} fields where 3 are needed"))
+            continue
+        utterance = Utterance(fields[0], fields[1], fields[-1])
+        if not utterance.text.strip():
+            faults.append((utterance.id, f"has an empty text (line {number})"))
+        if utterance.id in seen:
+            faults.append((utterance.id, f"is there twice (line {number})"))
+        seen.add(utterance.id)
+        utterances.append(utterance)
+    if faults:
+        raise FaultsError(f"reading {path}", faults, "Mend these lines: id|text|normalised text.")
+    return utterances
+
+
+def write_metadata(path: Path | str, utterances: Iterable[Utterance]) -> None:
+    with atomic_path(path) as temporary:
+        lines = (f"{u.id}|{u.raw.replace('|', ' ')}|{u.text}\n" for u in utterances)
+        temporary.write_text("".join(lines), "utf-8")
+
+
+def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:
+    """A CSV table of utterances that were left out, and why: `id,reason`."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "reason"])
+        writer.writerows(rows)
+
+
+def read_reasons(path: Path | str) -> list[tuple[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [(row["id"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def wav_fault(path: Path | str) -> str | None:
+    """What is wrong with a recording's file, or None."""
+    import soundfile
+
+    if not Path(path).exists():
+        return "there is no such file"
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        return f"cannot be read as audio ({error.error_string.strip()})"
+    if info.frames == 0:
+        return "holds no samples"
+    if info.samplerate != SAMPLE_RATE:
+        return f"has a sample rate of {info.samplerate} Hz where {SAMPLE_RATE} Hz are needed"
+    if info.channels != 1:
+        return f"has {info.channels} channels where 1 is needed"
+    return None
+
+
+def check_wavs(folder: Path | str, utterances: Iterable[Utterance]) -> None:
+    """Look at the header of every recording.
+
+    Raises:
+        FaultsError: names every missing, empty or corrupt file and those of another format.
+    """
+    paths = [Path(folder) / "wavs" / f"{utterance.id}.wav" for utterance in utterances]
+    faults = [(str(path), fault) for path in paths if (fault := wav_fault(path))]
+    if faults:
+        raise FaultsError(
+            "checking the recordings",
+            faults,
+            f"Convert them to mono at {SAMPLE_RATE} Hz, for example with "
+            f"`sox in.wav -r {SAMPLE_RATE} -c 1 -b 16 out.wav`, or take them out of metadata.csv.",
+        )
+
+
+def read_wav(path: Path | str, start: int = 0, samples: int = -1) -> np.ndarray:
+    """Samples of a recording, float32 in [-1, 1], `[samples]`.
+
+    Raises:
+        RecipeError: the file is missing, empty, corrupt or of another format.
+    """
+    import soundfile
+
+    fault = wav_fault(path)
+    if fault is None:
+        try:
+            waveform, _ = soundfile.read(path, frames=samples, start=start, dtype="float32")
+            return waveform
+        except soundfile.LibsndfileError as error:
+            fault = f"cannot be read as audio ({error.error_string.strip()})"
+    raise RecipeError(f"{path} {fault}")

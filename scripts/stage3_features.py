@@ -1,0 +1,24 @@
+"""Stage 3: extract mel, F0 and energy into the packed feature store."""
+
+from common import stage_script
+
+
+@stage_script
+def main(config) -> None:
+    from preprocessing.artefacts import StageFolder
+    from preprocessing.errors import RecipeError
+    from preprocessing.fingerprints import alignment_fingerprint, features_fingerprint
+
+    if StageFolder(config.paths.features, features_fingerprint(config)).is_complete():
+        print(f"stage 3: {config.paths.features} is up to date")
+        return
+    if not StageFolder(config.paths.alignments, alignment_fingerprint(config)).is_complete():
+        raise RecipeError(f"{config.paths.alignments} is not there or outdated: run `make stage2`")
+
+    from preprocessing.build_features import build_features
+
+    build_features(config)
+
+
+if __name__ == "__main__":
+    main()
