@@ -24,6 +24,7 @@ $(VENV)/installed: requirements.txt constraints.txt
 	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet uv==$(shell sed -n 's/^uv==//p' constraints.txt)
 	$(UV_INSTALL) -r requirements.txt
+	$(UV_INSTALL) --no-deps --editable .
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

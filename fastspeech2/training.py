@@ -1,5 +1,6 @@
 """One training run, from a feature store to a model that can speak; it resumes where it stopped."""
 
+import logging
 import resource
 import warnings
 from pathlib import Path
@@ -78,6 +79,12 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if stage.begin():
         print(f"{run_folder}: going on with an unfinished training")
     folder, settings = stage.folder, config.trainer
+    # Of Lightning's own messages, those about devices and tips help nobody here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # The stream of batches starts where the checkpoint stopped, which Lightning cannot know.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     torch.set_num_threads(settings.threads)
     torch.set_float32_matmul_precision("high")
     # Denormals in nearly-zero moments make some CPUs many times slower.

@@ -9,10 +9,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))
+from preprocessing.errors import RecipeError
 
-from preprocessing.errors import RecipeError  # noqa: E402 - needs the project on the path
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 def run_name() -> str:
