@@ -69,7 +69,7 @@ test-all: $(VENV)/installed-dev ## all tests, some of them minutes long
 	$(PYTHON) -m pytest -m "slow or not slow"
 lint: $(VENV)/installed-dev ## style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-bench: $(VENV)/installed-dev ## speeds and ratios on this machine
-	$(PYTHON) scripts/bench.py
+bench: $(VENV)/installed-dev ## what sparse training costs on this machine
+	$(PYTHON) scripts/bench_sniper.py
 clean: ## remove what the recipe made, but not downloads
 	rm -rf exp results $(filter-out %/downloads,$(wildcard data/*/*))
