@@ -6,11 +6,11 @@ from itertools import count, islice
 
 import numpy as np
 import torch
-from preprocessing.store import FeatureStore
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from preprocessing.errors import RecipeError
+from preprocessing.store import FeatureStore
 
 
 @dataclass

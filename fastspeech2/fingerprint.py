@@ -1,9 +1,9 @@
 """What a training run depends on."""
 
 from omegaconf import DictConfig
-from preprocessing.fingerprints import features_fingerprint
 
 from preprocessing.artefacts import fingerprint
+from preprocessing.fingerprints import features_fingerprint
 
 
 def training_fingerprint(config: DictConfig) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from preprocessing.errors import RecipeError
 
+from .compensation import compensate
 from .model import FastSpeech2
 
 Factor = float | Sequence[Sequence[float]]
@@ -37,10 +38,18 @@ class Synthesiser:
         model: with weights loaded.
         symbols: its phone vocabulary; index 0 is padding.
         statistics: of pitch and energy, as in the feature store.
+        mel_ratio: what each band's variance is compensated by, `[mels]`, where it is.
     """
 
-    def __init__(self, model: FastSpeech2, symbols: Sequence[str], statistics: dict):
+    def __init__(
+        self,
+        model: FastSpeech2,
+        symbols: Sequence[str],
+        statistics: dict,
+        mel_ratio: Sequence[float] | None = None,
+    ):
         self.model = model.eval()
+        self.mel_ratio = None if mel_ratio is None else torch.tensor(mel_ratio)
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
         self.statistics = statistics
 
@@ -57,6 +66,9 @@ class Synthesiser:
 
     def _normalised(self, name: str, raw: Tensor) -> Tensor:
         return (raw - self.statistics[name]["mean"]) / self.statistics[name]["std"]
+
+    def _compensated(self, mel: Tensor) -> Tensor:
+        return mel if self.mel_ratio is None else compensate(mel, self.mel_ratio)
 
     @torch.inference_mode()
     def synthesise(
@@ -96,7 +108,7 @@ class Synthesiser:
         )
         return [
             Synthesis(
-                mel[i, : int(frames[i])],
+                self._compensated(mel[i, : int(frames[i])]),
                 durations[i, :length],
                 log_f0[i, :length],
                 raw_energy[i, :length],
@@ -131,4 +143,4 @@ def load_synthesiser(run_folder: Path | str) -> Synthesiser:
     mels = len(saved["statistics"]["mel"]["mean"])
     model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
-    return Synthesiser(model, saved["symbols"], saved["statistics"])
+    return Synthesiser(model, saved["symbols"], saved["statistics"], saved["mel_ratio"])

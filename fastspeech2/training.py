@@ -10,19 +10,21 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
-from preprocessing.store import FeatureStore
 
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
 from preprocessing.errors import RecipeError
+from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
 
+from .compensation import measure
 from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MetricsTable, TrainingProgress
 from .sparsity import sparsity_schedule
+from .synthesis import Synthesiser
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -56,10 +58,15 @@ def sniper_callback(config: DictConfig) -> SniperCallback:
 
 def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: FeatureStore) -> None:
     """Weights and everything that synthesis needs beside them, as plain types, in one file."""
+    model.eval()
+    mel_ratio = None
+    if config.model.variance_compensation:
+        mel_ratio = measure(Synthesiser(model, store.symbols, store.statistics), store)
     with atomic_path(path) as temporary:
         torch.save(
             {
                 "model": model.state_dict(),
+                "mel_ratio": mel_ratio,
                 "config": OmegaConf.to_container(config.model, resolve=True),
                 "features": OmegaConf.to_container(config.features, resolve=True),
                 "symbols": list(store.symbols),

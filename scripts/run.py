@@ -1,10 +1,9 @@
 """Stages 4, 5 and 6 of one run in one process, which loads its libraries once."""
 
-from stage5_vocode import vocode_stage
-from stage6_evaluate import evaluate_stage
-
 from common import stage_script
 from stage4_train import train_stage
+from stage5_vocode import vocode_stage
+from stage6_evaluate import evaluate_stage
 
 
 def run_stages(config) -> None:

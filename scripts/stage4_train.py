@@ -1,11 +1,10 @@
 """Stage 4: train FastSpeech2 with SNIPER."""
 
-from preprocessing.fingerprints import features_fingerprint
-
 from common import stage_script
 from fastspeech2.fingerprint import training_fingerprint
 from preprocessing.artefacts import StageFolder
 from preprocessing.errors import RecipeError
+from preprocessing.fingerprints import features_fingerprint
 
 
 def train_stage(config) -> None:

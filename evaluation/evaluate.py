@@ -1,0 +1,132 @@
+"""Stage 6: all measures of one run, each sentence's beside them."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import torch
+from omegaconf import DictConfig
+
+from evaluation.distances import distance, duration_errors_ms
+from evaluation.fingerprints import evaluation_fingerprint
+from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
+from preprocessing.artefacts import StageFolder, atomic_path, read_json, write_json
+from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.progress import progress
+from preprocessing.store import FeatureStore, natural_waveform
+
+DEFINITIONS = {
+    "wer_heldout": "Word error rate of the recogniser on held-out prompts: errors over words, "
+    "summed over sentences; a sentence's errors are capped at its number of words.",
+    "cer_heldout": "Character error rate on held-out prompts, summed and capped likewise.",
+    "wer_other": "Word error rate on sentences of other domains.",
+    "cer_other": "Character error rate on sentences of other domains.",
+    "mos_heldout": "Predicted mean opinion score (DistillMOS, 1 to 5), mean over held-out prompts.",
+    "mos_other": "Predicted mean opinion score on sentences of other domains.",
+    "mcd": "Mel-cepstral distortion in dB, mean over held-out prompts: SPTK mel-cepstra of order "
+    "34, alpha 0.45, c0 included, fastdtw (ESPnet's definition).",
+    "log_f0_rmse": "Root mean square error of the natural log of F0 (WORLD harvest) over frames "
+    "voiced in both, along the same DTW path.",
+    "vuv_error": "Share of frames on that path that are voiced in one and not in the other.",
+    "duration_mae_ms": "Mean absolute error of phone durations against the alignment, ms.",
+}
+
+
+class NaturalnessPredictor:
+    """DistillMOS (Stahl and Gamper 2025), a predictor of mean opinion scores."""
+
+    def __init__(self):
+        from distillmos import ConvTransformerSQAModel
+
+        self._model = ConvTransformerSQAModel().eval()
+
+    @torch.inference_mode()
+    def score(self, waveform: np.ndarray) -> float:
+        """Predicted opinion, 1 to 5, of `[samples]` at 16,000 Hz."""
+        return float(self._model(torch.from_numpy(waveform)[None]))
+
+
+def evaluate_run(config: DictConfig, run: Path) -> None:
+    """Write `<run>/evaluation/metrics.json` and utterances.csv; clips measured before are kept."""
+    stage = StageFolder(run / "evaluation", evaluation_fingerprint(config))
+    stage.begin()
+    torch.set_num_threads(config.trainer.threads)
+    synthesis = run / "synthesis"
+    with open(synthesis / "manifest.csv", newline="", encoding="utf-8") as file:
+        clips = list(csv.DictReader(file))
+    store = FeatureStore(config.paths.features)
+    recogniser = Recogniser(config.evaluation, config.trainer.threads)
+    naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
+
+    rows = []
+    with progress(f"{run.name}: evaluating", len(clips)) as show:
+        for done, clip in enumerate(clips, 1):
+            cached = stage.folder / "clips" / f"{clip['set']}-{clip['id']}.json"
+            if not cached.exists():
+                waveform, _ = soundfile.read(synthesis / clip["wav"], dtype="float32")
+                at_16k = librosa.resample(
+                    waveform, orig_sr=SAMPLE_RATE, target_sr=RECOGNISER_RATE, res_type="soxr_hq"
+                )
+                transcript = recogniser.transcribe(at_16k)
+                row = {name: clip[name] for name in ("set", "id", "text")}
+                row |= {"transcript": transcript, "mos": naturalness.score(at_16k)}
+                row |= error_rates.errors(clip["text"], transcript)
+                if clip["segment"] and config.system != "natural":
+                    segment = store.segment(int(clip["segment"]))
+                    row |= asdict(distance(natural_waveform(segment), waveform))
+                    if config.system == "model":
+                        row |= _durations(segment, synthesis / clip["wav"])
+                write_json(cached, row)
+            rows.append(read_json(cached))
+            show(done)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_path(stage.folder / "utterances.csv") as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+    write_json(stage.folder / "metrics.json", run_metrics(config, run, rows))
+    stage.finish()
+
+
+def _durations(segment, wav: Path) -> dict:
+    predicted = np.load(wav.with_suffix(".durations.npy"))
+    errors = duration_errors_ms(segment.durations, predicted)
+    return {"duration_absolute_ms": float(np.abs(errors).sum()), "phones": len(errors)}
+
+
+def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
+    """Measures over all clips; one that a run cannot have is null."""
+    sets = {name: [row for row in rows if row["set"] == name] for name in ("heldout", "other")}
+    compared = [row for row in rows if "mcd" in row]
+    timed = [row for row in rows if "phones" in row]
+    measures = {
+        **{f"wer_{name}": rate(each, "word_errors", "words") for name, each in sets.items()},
+        **{
+            f"cer_{name}": rate(each, "character_errors", "characters")
+            for name, each in sets.items()
+        },
+        **{
+            f"mos_{name}": float(np.mean([row["mos"] for row in each])) if each else None
+            for name, each in sets.items()
+        },
+        "mcd": float(np.mean([row["mcd"] for row in compared])) if compared else None,
+        "log_f0_rmse": rate(compared, "f0_squared_error", "f0_frames"),
+        "vuv_error": rate(compared, "voicing_errors", "frames"),
+        "duration_mae_ms": rate(timed, "duration_absolute_ms", "phones"),
+    }
+    if measures["log_f0_rmse"] is not None:
+        measures["log_f0_rmse"] **= 0.5
+    return {
+        "name": run.name,
+        "system": config.system,
+        "clips": {name: len(each) for name, each in sets.items()},
+        "measures": measures,
+        "definitions": DEFINITIONS,
+        "recogniser": config.evaluation.name,
+        "synthesis": read_json(run / "synthesis" / "record.json"),
+        "training": read_json(run / "train" / "record.json") if config.system == "model" else None,
+    }

@@ -1,0 +1,102 @@
+"""Intelligibility: what a speech recogniser makes of a clip, and its error rates."""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import jiwer
+import numpy as np
+from omegaconf import DictConfig
+
+from preprocessing.errors import RecipeError
+
+RECOGNISER_RATE = 16_000
+
+
+def packaged_model(package: str) -> Path:
+    """The folder of a CTranslate2 model in an installed package, which is not imported.
+
+    Raises:
+        RecipeError: the package is not installed or holds no model.
+    """
+    try:
+        found = [file for file in files(package) or [] if file.name == "model.bin"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise RecipeError(f"no recogniser in the package {package}: run `make setup`")
+    return Path(found[0].locate()).parent
+
+
+class Recogniser:
+    """Whisper by faster-whisper: no timestamps, temperature 0, each clip by itself.
+
+    Args:
+        config: conf/evaluation/.
+        threads: CPU threads.
+    """
+
+    def __init__(self, config: DictConfig, threads: int):
+        from faster_whisper import WhisperModel
+
+        logging.getLogger("faster_whisper").setLevel(logging.WARNING)
+        settings = config.recogniser
+        model = str(packaged_model(settings.package)) if settings.package else settings.model
+        self._model = WhisperModel(
+            model, device="auto", compute_type=settings.compute_type, cpu_threads=threads
+        )
+        self._beam = settings.beam
+        self._silence = np.zeros(round(config.silence * RECOGNISER_RATE), np.float32)
+
+    def transcribe(self, waveform: np.ndarray) -> str:
+        """What is said in `[samples]` at 16,000 Hz."""
+        segments, _ = self._model.transcribe(
+            np.concatenate([self._silence, waveform, self._silence]),
+            language="en",
+            beam_size=self._beam,
+            temperature=0.0,
+            without_timestamps=True,
+            condition_on_previous_text=False,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+class ErrorRates:
+    """Word and character error rates over sentences, of texts that are normalised alike.
+
+    Normalisation is Whisper's for English, then without what punctuation is left. A sentence has
+    at most as many errors as its reference has words (or characters), since a recogniser that
+    invents text on noise would otherwise outweigh all other sentences.
+    """
+
+    @cached_property
+    def _normaliser(self):
+        from whisper_normalizer.english import EnglishTextNormalizer
+
+        return EnglishTextNormalizer()
+
+    def normalise(self, text: str) -> str:
+        kept = "".join(c if c.isalnum() or c in " '" else " " for c in self._normaliser(text))
+        return " ".join(kept.split())
+
+    def errors(self, reference: str, hypothesis: str) -> dict[str, int]:
+        """Errors and lengths of one sentence: words, word_errors, characters, character_errors."""
+        reference, hypothesis = self.normalise(reference), self.normalise(hypothesis)
+        words = jiwer.process_words(reference, hypothesis)
+        characters = jiwer.process_characters(reference, hypothesis)
+        counts = {"words": len(reference.split()), "characters": len(reference)}
+        for name, output, limit in (
+            ("word_errors", words, counts["words"]),
+            ("character_errors", characters, counts["characters"]),
+        ):
+            made = output.substitutions + output.deletions + output.insertions
+            counts[name] = min(made, limit)
+        return counts
+
+
+def rate(rows: Sequence[dict], errors: str, lengths: str) -> float | None:
+    """Errors over lengths, both summed over sentences; None without any sentence."""
+    total = sum(row[lengths] for row in rows)
+    return sum(row[errors] for row in rows) / total if total else None

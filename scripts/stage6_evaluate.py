@@ -1,0 +1,27 @@
+"""Stage 6: measure the speech of a run."""
+
+from pathlib import Path
+
+from common import stage_script
+from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
+from preprocessing.artefacts import StageFolder
+from preprocessing.errors import RecipeError
+
+
+def evaluate_stage(config) -> None:
+    run = Path(config.paths.run)
+    if StageFolder(run / "evaluation", evaluation_fingerprint(config)).is_complete():
+        print(f"stage 6: {run} is up to date")
+        return
+    if not StageFolder(run / "synthesis", synthesis_fingerprint(config)).is_complete():
+        raise RecipeError(f"{run / 'synthesis'} is not there or outdated: run `make stage5`")
+
+    from evaluation.evaluate import evaluate_run
+
+    evaluate_run(config, run)
+
+
+main = stage_script(evaluate_stage)
+
+if __name__ == "__main__":
+    main()

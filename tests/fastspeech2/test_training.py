@@ -1,0 +1,134 @@
+"""Training by real processes: killed and resumed, stale or current, with bad settings."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+SHORT = [
+    "trainer.updates=40",
+    "trainer.epoch=10",
+    "trainer.checkpoint_every=5",
+    "trainer.frames_per_batch=600",
+    "sparsity=decaying",
+    "sparsity.scoring_batches=4",
+    "sparsity.first_switch=0.2",
+]
+
+
+def command(prepared: list[str], folder: Path, *overrides: str) -> list[str]:
+    script = "scripts/stage4_train.py"
+    settings = [*prepared, *SHORT, *overrides, f"paths.experiment={folder}", "name=run"]
+    return [sys.executable, script, *settings]
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    result = run(prepared, folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run" / "train"
+
+
+def rows(train: Path) -> list[dict]:
+    with open(train / "metrics.csv", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
+
+
+# Before the first switch (update 8), between two switches, and after the last (update 32).
+@pytest.mark.parametrize("checkpoint", [5, 20, 35])
+def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, checkpoint):
+    train = tmp_path / "run" / "train"
+    process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
+    awaited = train / "checkpoints" / f"{checkpoint:08d}.ckpt"
+    while not awaited.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+    resumed = run(prepared, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on with an unfinished training" in resumed.stdout
+    expected = torch.load(uninterrupted / "model.pt", weights_only=True)["model"]
+    actual = torch.load(train / "model.pt", weights_only=True)["model"]
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+    assert rows(train) == rows(uninterrupted)
+
+
+def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterrupted, tmp_path):
+    train = tmp_path / "run" / "train"
+    process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
+    while not (train / "checkpoints" / "00000015.ckpt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    newest = max((train / "checkpoints").glob("*.ckpt"))
+    newest.write_bytes(newest.read_bytes()[:10_000])
+
+    resumed = run(prepared, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{newest} cannot be read" in resumed.stderr
+    expected = torch.load(uninterrupted / "model.pt", weights_only=True)["model"]
+    actual = torch.load(train / "model.pt", weights_only=True)["model"]
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+
+
+def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
+    record = json.loads((uninterrupted / "record.json").read_text())
+    switches = [(s["update"], s["nominal"]) for s in record["sparsity_switches"]]
+    assert switches == [(0, 0.4), (8, 0.2), (16, 0.1), (32, 0.0)]
+    for switch in record["sparsity_switches"]:
+        assert switch["achieved"] == pytest.approx(switch["nominal"], abs=1e-3)
+    logged = {int(row["update"]): float(row["sparsity"]) for row in rows(uninterrupted)}
+    assert logged == pytest.approx({10: 0.2, 20: 0.1, 30: 0.1, 40: 0.0}, abs=1e-3)
+
+
+def test_a_finished_run_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):
+    assert run(prepared, tmp_path, "trainer.updates=35").returncode == 0
+    model = tmp_path / "run" / "train" / "model.pt"
+    first = model.stat().st_mtime_ns
+    again = run(prepared, tmp_path, "trainer.updates=35")
+    assert "up to date" in again.stdout and model.stat().st_mtime_ns == first
+    changed = run(prepared, tmp_path, "trainer.updates=36")
+    assert changed.returncode == 0 and "going on" not in changed.stdout
+    assert model.stat().st_mtime_ns > first
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sparsity.start=40", "sparsity.start is a fraction between 0 and 1, not 40"),
+        ("trainer.updates=4", "has no room for the sparsity levels"),
+        ("paths.features=nowhere", "nowhere is not there or outdated: run `make stage3`"),
+        ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, message):
+    result = run(prepared, tmp_path, override)
+    assert result.returncode == 1
+    assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_constant_sparsity_is_in_the_saved_model(prepared, tmp_path):
+    result = run(prepared, tmp_path, "sparsity=constant", "~sparsity.first_switch")
+    assert result.returncode == 0, result.stderr
+    from fastspeech2.synthesis import load_synthesiser
+    from sniper import prunable_parameters
+
+    weights = prunable_parameters(load_synthesiser(tmp_path / "run").model).values()
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    assert zeros / sum(weight.numel() for weight in weights) == pytest.approx(0.4, abs=1e-3)
