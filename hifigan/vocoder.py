@@ -1,0 +1,116 @@
+"""From a list of mel spectrograms of any lengths to a list of waveforms."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from hifigan.checkpoint import load_generator, locate, verify
+from hifigan.generator import Generator
+from preprocessing.errors import RecipeError
+from preprocessing.mel import HIGHEST_FREQUENCY, HOP, MELS, SAMPLE_RATE, WINDOW
+
+# What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.
+FEATURES = {
+    "sampling_rate": SAMPLE_RATE,
+    "n_fft": WINDOW,
+    "win_size": WINDOW,
+    "hop_size": HOP,
+    "num_mels": MELS,
+    "fmin": 0,
+    "fmax": HIGHEST_FREQUENCY,
+}
+
+Vocoder = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int = 0) -> list[Tensor]:
+    """Waveforms of clips of any lengths; each sounds as if it were alone.
+
+    Args:
+        generator: from `load_generator`.
+        mels: log-mel spectrograms `[frames, mels]`.
+        frames_per_batch: the most frames, padding included, that are vocoded at once; 0 means one
+            clip at a time, which is fastest on a CPU.
+
+    Returns:
+        Waveforms `[samples]` in the order of `mels`.
+    """
+    for index, mel in enumerate(mels):
+        if mel.ndim != 2 or mel.shape[1] != generator.mels or not len(mel):
+            raise RecipeError(
+                f"mel spectrogram {index} has shape {list(mel.shape)}; the vocoder takes "
+                f"[frames, {generator.mels}] with one frame or more"
+            )
+    device = next(generator.parameters()).device
+    waveforms: list[Tensor] = [torch.empty(0)] * len(mels)
+    for batch in _batches([len(mel) for mel in mels], frames_per_batch):
+        padded = pad_sequence([mels[index].to(device).float() for index in batch], True)
+        frames = torch.tensor([len(mels[index]) for index in batch])
+        unequal = bool((frames != frames[0]).any())
+        with torch.inference_mode():
+            audio = generator(padded.transpose(1, 2), frames if unequal else None)
+        samples_per_frame = audio.shape[2] // padded.shape[1]
+        for row, index in enumerate(batch):
+            waveforms[index] = audio[row, 0, : len(mels[index]) * samples_per_frame].cpu()
+    return waveforms
+
+
+def _batches(lengths: Sequence[int], frames_per_batch: int) -> list[list[int]]:
+    """Indices in batches of similar lengths, the longest first so that memory runs out at once."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= frames_per_batch
+        if fits:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def griffin_lim(mels: Sequence[Tensor], iterations: int) -> list[Tensor]:
+    """Waveforms `[samples]` by phase reconstruction (librosa), without a neural network."""
+    import librosa
+
+    waveforms = []
+    for mel in mels:
+        magnitudes = librosa.feature.inverse.mel_to_stft(
+            mel.exp().numpy().T,
+            sr=SAMPLE_RATE,
+            n_fft=WINDOW,
+            power=1.0,
+            fmin=0,
+            fmax=HIGHEST_FREQUENCY,
+        )
+        audio = librosa.griffinlim(
+            magnitudes, n_iter=iterations, hop_length=HOP, n_fft=WINDOW, random_state=0
+        )
+        # The recipe's frames are centred half a hop later than librosa's.
+        audio = torch.nn.functional.pad(torch.from_numpy(audio), (HOP // 2, HOP // 2))
+        waveforms.append(audio[: len(mel) * HOP].clamp(-1, 1))
+    return waveforms
+
+
+def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
+    """The vocoder that `conf/vocoder/*.yaml` describes: from mels `[frames, mels]` to waveforms.
+
+    Raises:
+        RecipeError: its files are missing, damaged, or made for another kind of mel spectrogram.
+    """
+    if config["kind"] == "griffin_lim":
+        return lambda mels: griffin_lim(mels, config["iterations"])
+    if config["kind"] != "hifigan":
+        raise RecipeError(f"vocoder.kind is {config['kind']!r}: choose hifigan or griffin_lim")
+    if config["sha256"]:
+        verify(locate(config["checkpoint"]), config["sha256"])
+    generator = load_generator(config["checkpoint"], config["config"]).to(device)
+    for key, expected in FEATURES.items():
+        found = generator.config.get(key, expected)
+        if found != expected:
+            raise RecipeError(
+                f"the vocoder {config['checkpoint']} is for mel spectrograms with {key}={found}, "
+                f"but this recipe's have {key}={expected}"
+            )
+    return lambda mels: vocode(generator, mels, config["frames_per_batch"])
