@@ -2,7 +2,8 @@
 
 A model trained with an L1 or L2 loss predicts something between the mels that would all be right,
 which is flatter over time than any of them. Scaling each band's deviations from its mean over the
-utterance gives natural variance back ("global variance": Toda and Tokuda 2007; scaling: Silén et al. 2012).
+utterance gives natural variance back ("global variance": Toda and Tokuda 2007; by scaling: Silén
+et al. 2012).
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,102 @@
+"""Figures over runs: losses, sparsity, and one sentence in each system."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evaluation.collect import Run
+from preprocessing.artefacts import atomic_path
+from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.mel import HOP, log_mel
+from preprocessing.store import FeatureStore
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the library's version in it, the same data give the same bytes.
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def _curves(axes: Axes, runs: list[Run], column: str) -> None:
+    for number, run in enumerate(run for run in runs if run.training):
+        curve = run.curve()
+        style = ["-", "--", "-.", ":"][number % 4]
+        updates = [row["update"] for row in curve]
+        axes.plot(updates, [row[column] for row in curve], style, label=run.label)
+    axes.set_xlabel("update")
+
+
+def losses(runs: list[Run]) -> Figure:
+    """Validation losses by update."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    for axes, part in zip(figure.subplots(1, 3), ("total", "mel", "pitch"), strict=True):
+        _curves(axes, runs, f"validation_{part}")
+        axes.set_title(f"validation loss: {part}")
+    figure.axes[0].legend()
+    return figure
+
+
+def sparsity(runs: list[Run]) -> Figure:
+    """Achieved sparsity by update, from the switches that were recorded."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    for run in runs:
+        if not run.training:
+            continue
+        switches = run.training["sparsity_switches"] or [{"update": 0, "achieved": 0.0}]
+        updates = [switch["update"] for switch in switches] + [run.training["updates"]]
+        levels = [100 * switch["achieved"] for switch in switches]
+        axes.step(updates, [*levels, levels[-1]], where="post", label=run.label)
+    axes.set_xlabel("update")
+    axes.set_ylabel("weights masked, %")
+    axes.legend()
+    return figure
+
+
+def sentence(runs: list[Run], store: FeatureStore) -> Figure:
+    """The mel of the first held-out sentence in each system; the natural one with its phones."""
+    index = int(store.split("test")[0])
+    segment = store.segment(index)
+    runs = [run for run in runs if any(row["id"] == segment.id for row in run.sentences())]
+    figure = Figure(figsize=(10, 1.9 * len(runs)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(runs), 1, sharex=True))
+    for axes, run in zip(panels, runs, strict=True):
+        wav = run.folder / "synthesis" / "heldout" / f"{segment.id}.wav"
+        waveform, _ = soundfile.read(wav, dtype="float32")
+        mel = log_mel(torch.from_numpy(waveform)).numpy()
+        seconds = mel.shape[1] * HOP / SAMPLE_RATE
+        axes.imshow(mel, origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)))
+        axes.set_title(run.label, fontsize=9, loc="left")
+        axes.set_ylabel("mel band", fontsize=8)
+        if run.metrics["system"] == "natural":
+            _phones(axes, segment, store.symbols)
+    panels[-1].set_xlabel("seconds")
+    figure.suptitle(f"“{segment.text}”", fontsize=10)
+    return figure
+
+
+def _phones(axes: Axes, segment, symbols: list[str]) -> None:
+    ends = np.cumsum(segment.durations) * HOP / SAMPLE_RATE
+    for start, end, phone in zip([0.0, *ends], ends, segment.phones, strict=False):
+        axes.axvline(end, color="white", linewidth=0.5)
+        axes.text((start + end) / 2, 72, symbols[phone], color="white", fontsize=6, ha="center")
+
+
+def write_figures(runs: list[Run], store: FeatureStore, folder: Path) -> dict[str, Path]:
+    """Write the figures as PNG; their paths by caption."""
+    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(
+        color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+    )
+    figures = {}
+    if any(run.training for run in runs):
+        figures["Validation losses over training"] = ("losses.png", losses(runs))
+        figures["Sparsity over training"] = ("sparsity.png", sparsity(runs))
+    figures["One held-out sentence in each system"] = ("sentence.png", sentence(runs, store))
+    for name, figure in figures.values():
+        _save(figure, folder / name)
+    return {caption: folder / name for caption, (name, _) in figures.items()}

@@ -1,0 +1,68 @@
+"""Stage 7's page: tables, figures and audio in one file that needs no other."""
+
+import base64
+import io
+from pathlib import Path
+
+import jinja2
+import soundfile
+from omegaconf import DictConfig, OmegaConf
+
+from evaluation.collect import Run
+from evaluation.evaluate import DEFINITIONS
+from evaluation.tables import TABLES, cells
+from preprocessing.artefacts import atomic_path
+
+SENTENCES_PER_SET = 5
+SETS = {"heldout": "Held-out prompts", "other": "Sentences of other domains"}
+
+
+def _mp3(wav: Path) -> str:
+    """A recording as a data URL; MP3, since every browser plays it."""
+    waveform, rate = soundfile.read(wav, dtype="float32")
+    encoded = io.BytesIO()
+    soundfile.write(encoded, waveform, rate, format="MP3")
+    return "data:audio/mpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
+
+
+def _png(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def listening(runs: list[Run]) -> list[dict]:
+    """For each set of sentences, the first few with every system's audio and transcript."""
+    by_run = {run.label: {(row["set"], row["id"]): row for row in run.sentences()} for run in runs}
+    sets = []
+    for name, title in SETS.items():
+        keys = dict.fromkeys(key for rows in by_run.values() for key in rows if key[0] == name)
+        sentences = []
+        for key in list(keys)[:SENTENCES_PER_SET]:
+            spoken = {label: rows[key] for label, rows in by_run.items() if key in rows}
+            clips = [
+                {"label": label, "audio": _mp3(Path(row["wav"])), "transcript": row["transcript"]}
+                | {"errors": row["word_errors"], "mos": f"{float(row['mos']):.2f}"}
+                for label, row in spoken.items()
+            ]
+            sentences.append({"text": next(iter(spoken.values()))["text"], "clips": clips})
+        if sentences:
+            sets.append({"title": title, "sentences": sentences})
+    return sets
+
+
+def write_report(runs: list[Run], figures: dict[str, Path], config: DictConfig, path: Path) -> None:
+    """Write the page; the same runs give the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    )
+    trained = [run for run in runs if run.training]
+    page = environment.get_template("report.html.j2").render(
+        recipe=config.recipe.name,
+        tables=[(title, cells(runs, columns)) for title, columns in TABLES.values()],
+        definitions=DEFINITIONS,
+        figures={caption: _png(figure) for caption, figure in figures.items()},
+        listening=listening(runs),
+        versions=trained[0].training["versions"] if trained else {},
+        configuration=OmegaConf.to_yaml(config, resolve=True),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, "utf-8")
