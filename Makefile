@@ -4,6 +4,7 @@ ARGS ?=
 SWEEP ?= demo
 RUN ?= sparsity=decaying,sparsity.start=0.4
 TEXT ?= The weather will be fine this afternoon.
+OUTPUT ?= say.wav
 SPEED ?= 1.0
 PITCH ?= 1.0
 ENERGY ?= 1.0
@@ -59,9 +60,9 @@ sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
 	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
 tables: stage7 ## the same as stage7
 
-say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/> SPEED= PITCH= ENERGY=
-	@$(PYTHON) scripts/say.py recipe=$(RECIPE) 'name="$(RUN)"' '+text="$(TEXT)"' \
-	    +speed=$(SPEED) +pitch=$(PITCH) +energy=$(ENERGY)
+say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/$(RECIPE)/> OUTPUT= SPEED= PITCH= ENERGY=
+	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'text="$(TEXT)"' 'output="$(OUTPUT)"' \
+	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY)
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes
 	$(PYTHON) -m pytest
