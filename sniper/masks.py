@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from sniper.scores import require_finite
+
 Masks = dict[str, Tensor]
 
 
@@ -33,42 +35,33 @@ def global_masks(
             as in the paper.
         compat: `"reference"` thresholds as the code of the paper (iamanigeeit/sniper) does: scores
             strictly above the k-th smallest are kept, so ties over-prune, and a tensor over the cap
-            is thresholded again within itself, at one weight more than the cap allows.
+            is thresholded again within itself, at one weight more than the cap allows. Where that
+            leaves nothing, that code keeps a random choice, so such masks need not be nested.
 
     Raises:
         ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
             reached under the cap; the message names the smallest cap that works.
     """
-    _check(scores, sparsity=sparsity, cap=cap)
+    _check(scores, sparsity, cap)
     if compat == "reference":
         return _reference_masks(scores, sparsity, cap)
     if compat is not None:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
-
     sizes = [score.numel() for score in scores.values()]
-    count = int(sparsity * sum(sizes))
     if redistribute:
         check_reachable(sizes, sparsity, cap)
     # Only the lowest `cap` of each tensor may go, whatever the sparsity: this keeps masks nested.
-    may_go = torch.cat(
-        [_lowest(score.flatten(), int(cap * score.numel())) for score in scores.values()]
-    )
-    ranking = torch.cat([score.flatten() for score in scores.values()])
+    flat = [score.flatten() for score in scores.values()]
+    may_go = torch.cat([_lowest(values, int(cap * len(values))) for values in flat])
+    ranking = torch.cat(flat)
     if redistribute:
         ranking[~may_go] = math.inf
-    pruned = _lowest(ranking, count) & may_go
-    parts = pruned.split(sizes)
-    return {
-        name: ~part.view(score.shape)
-        for (name, score), part in zip(scores.items(), parts, strict=True)
-    }
+    pruned = (_lowest(ranking, int(sparsity * len(ranking))) & may_go).split(sizes)
+    return {n: ~part.view(scores[n].shape) for n, part in zip(scores, pruned, strict=True)}
 
 
 def layerwise_masks(
-    scores: Mapping[str, Tensor],
-    sparsity: float,
-    allocation: str = "uniform",
-    cap: float = 1.0,
+    scores: Mapping[str, Tensor], sparsity: float, allocation: str = "uniform", cap: float = 1.0
 ) -> Masks:
     """Prune the lowest `int(s * n)` scores within each tensor of n weights.
 
@@ -81,12 +74,9 @@ def layerwise_masks(
     Raises:
         ValueError: as for `global_masks`.
     """
-    _check(scores, sparsity=sparsity, cap=cap)
+    _check(scores, sparsity, cap)
     if sparsity > cap:
-        raise ValueError(
-            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
-            f"the smallest cap that works is {sparsity:g}"
-        )
+        raise ValueError(_unreachable(sparsity, cap, smallest=sparsity))
     if allocation == "uniform":
         counts = [int(sparsity * score.numel()) for score in scores.values()]
     elif allocation == "erk":
@@ -99,37 +89,43 @@ def layerwise_masks(
     }
 
 
-def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
-    """Raise ValueError unless tensors of these sizes can reach the sparsity under the cap."""
-    count = int(sparsity * sum(sizes))
-    if count > _room(sizes, cap):
-        caps = (c / 10_000 for c in range(10_001))
-        smallest = next(c for c in caps if _room(sizes, c) >= count)
-        raise ValueError(
-            f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
-            f"the smallest cap that works is {smallest:g}"
-        )
-
-
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
     """Fraction of all the masks' weights that is pruned; 0 without masks."""
     total = sum(mask.numel() for mask in masks.values())
-    return sum(int((~mask).sum()) for mask in masks.values()) / total if total else 0.0
+    return sum(int((~mask).sum()) for mask in masks.values()) / max(1, total)
 
 
-def _check(scores: Mapping[str, Tensor], **fractions: float) -> None:
-    for what, value in fractions.items():
+def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
+    """Raise ValueError unless tensors of these sizes can reach the sparsity under the cap."""
+
+    def reachable(cap: float) -> bool:
+        return sum(int(cap * size) for size in sizes) >= int(sparsity * sum(sizes))
+
+    if not reachable(cap):
+        smallest = next(c for c in (i / 10_000 for i in range(10_001)) if reachable(c))
+        raise ValueError(_unreachable(sparsity, cap, smallest))
+
+
+def _unreachable(sparsity: float, cap: float, smallest: float) -> str:
+    return (
+        f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
+        f"the smallest cap that works is {smallest:g}"
+    )
+
+
+def _check(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> None:
+    for what, value in {"sparsity": sparsity, "cap": cap}.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{what} is a fraction between 0 and 1, not {value}")
-    bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
-    if bad:
-        raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
+    require_finite(scores)
+
+
+def _kth_lowest(values: Tensor, count: int) -> float:
+    return values.kthvalue(count).values.item() if count else -math.inf
 
 
 def _lowest(values: Tensor, count: int) -> Tensor:
     """Bool tensor, True at exactly `count` lowest of a flat tensor; of equals, the first go."""
-    if count == 0:
-        return torch.zeros_like(values, dtype=torch.bool)
     threshold = _kth_lowest(values, count)
     chosen = values < threshold
     ties = (values == threshold).nonzero().squeeze(1)
@@ -137,26 +133,22 @@ def _lowest(values: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def _room(sizes: list[int], cap: float) -> int:
-    return sum(int(cap * size) for size in sizes)
-
-
 def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:
-    raw = [sum(shape) / math.prod(shape) for shape in shapes]
     sizes = [math.prod(shape) for shape in shapes]
+    raw = [sum(shape) / size for shape, size in zip(shapes, sizes, strict=True)]
 
-    def densities(factor: float) -> list[float]:
-        return [min(1.0, max(1 - cap, factor * value)) for value in raw]
+    def pruned(factor: float) -> list[float]:
+        densities = (min(1.0, max(1 - cap, factor * value)) for value in raw)
+        return [(1 - d) * size for d, size in zip(densities, sizes, strict=True)]
 
-    wanted = (1 - sparsity) * sum(sizes)
     low, high = 0.0, 1 / min(raw)
-    for _ in range(100):  # bisection: the kept weights grow with the factor
+    for _ in range(100):  # bisection: a higher factor prunes less
         middle = (low + high) / 2
-        kept = sum(d * size for d, size in zip(densities(middle), sizes, strict=True))
-        low, high = (low, middle) if kept >= wanted else (middle, high)
+        enough = sum(pruned(middle)) <= sparsity * sum(sizes)
+        low, high = (low, middle) if enough else (middle, high)
     return [
-        min(int((1 - d) * size + 1e-6), int(cap * size))
-        for d, size in zip(densities(high), sizes, strict=True)
+        min(int(count + 1e-6), int(cap * size))
+        for count, size in zip(pruned(high), sizes, strict=True)
     ]
 
 
@@ -168,13 +160,9 @@ def _reference_masks(scores: Mapping[str, Tensor], sparsity: float, cap: float) 
         mask, size, room = score > threshold, score.numel(), int(cap * score.numel())
         if 1 - int(mask.sum()) / size > cap:
             mask = score > _kth_lowest(score.flatten(), room + 1)
-            if not mask.any():  # all scores are equal: that code keeps this random choice
+            if not mask.any():
                 kept = [False] * room + [True] * (size - room)
                 random.Random(0).shuffle(kept)
                 mask = torch.tensor(kept, device=score.device).view(score.shape)
         masks[name] = mask
     return masks
-
-
-def _kth_lowest(values: Tensor, count: int) -> float:
-    return values.kthvalue(count).values.item() if count else -math.inf

@@ -1,10 +1,11 @@
 """Which parameters may be pruned."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.optim import Optimizer
 
 PRUNABLE_TYPES: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
 REFERENCE_EXCLUDED = ("norm", "embed")
@@ -36,60 +37,76 @@ def prunable_parameters(
         ValueError: a pattern matches no parameter, a module's weight is re-parametrised
             (weight norm, spectral norm, ...) and so is not a parameter, or nothing is left.
     """
-    everything = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if compat == "reference":
-        usual = {n for n in everything if not any(word in n for word in REFERENCE_EXCLUDED)}
+        usual = {n for n in trainable if not any(word in n for word in REFERENCE_EXCLUDED)}
     elif compat is None:
-        usual = _weights_of(model, types, everything, exclude)
+        usual = _weights(model, types, trainable, exclude)
     else:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
 
-    restricting, asked = [], set()
-    for pattern in include:
-        matched = _match(pattern, everything, "include")
-        if matched & usual:
-            restricting.append(matched)
-        else:
-            asked |= matched
+    included = [_matching(pattern, trainable) for pattern in include]
+    restricting = [matched for matched in included if matched & usual]
+    asked_for = set().union(*(matched for matched in included if not matched & usual))
     chosen = usual & set().union(*restricting) if restricting else usual
-    chosen = chosen | asked
-    for pattern in exclude:
-        chosen = chosen - _match(pattern, everything, "exclude")
+    chosen = (chosen | asked_for) - set().union(*(_matching(p, trainable) for p in exclude))
     if not chosen:
         raise ValueError("no parameter is left to prune: check include, exclude and types")
-    return {name: p for name, p in everything.items() if name in chosen}
+    return {name: p for name, p in trainable.items() if name in chosen}
 
 
-def _match(pattern: str, names: dict[str, nn.Parameter], what: str) -> set[str]:
+def scored_parameters(
+    model: nn.Module, optimizer: Optimizer, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, nn.Parameter]:
+    """The model's parameters of the given names.
+
+    Raises:
+        ValueError: some are not in the model, not in the optimizer or of another shape; the message
+            names them all.
+    """
+    present = dict(model.named_parameters(remove_duplicate=False))
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    problems = []
+    for name, shape in shapes.items():
+        if name not in present:
+            problems.append(f"{name} is not a parameter of the model")
+        elif tuple(present[name].shape) != tuple(shape):
+            own = tuple(present[name].shape)
+            problems.append(f"{name} has shape {own}, its scores {tuple(shape)}")
+        elif id(present[name]) not in held:
+            problems.append(f"{name} is not in the optimizer")
+    if problems:
+        raise ValueError("scores do not fit: " + "; ".join(problems))
+    return {name: present[name] for name in shapes}
+
+
+def _matching(pattern: str, names: Iterable[str]) -> set[str]:
     matched = {name for name in names if fnmatchcase(name, pattern)}
     if not matched:
-        raise ValueError(
-            f"{what} pattern {pattern!r} matches no trainable parameter; names look like "
-            f"{', '.join(list(names)[:5])}"
-        )
+        some = ", ".join(list(names)[:5])
+        raise ValueError(f"pattern {pattern!r} matches no trainable parameter; some are {some}")
     return matched
 
 
-def _weights_of(
+def _weights(
     model: nn.Module,
     types: tuple[type[nn.Module], ...],
-    everything: dict[str, nn.Parameter],
+    trainable: dict[str, nn.Parameter],
     exclude: Sequence[str],
 ) -> set[str]:
     """Names of the weights all of whose owners are of the given types."""
-    first_name = {id(parameter): name for name, parameter in everything.items()}
-    listed, barred = set(), set()
+    first_name = {id(parameter): name for name, parameter in trainable.items()}
+    weights, others = set(), set()
     for path, module in model.named_modules():
         for leaf, parameter in module._parameters.items():
             if id(parameter) in first_name:
-                usual = leaf == "weight" and isinstance(module, types)
-                (listed if usual else barred).add(first_name[id(parameter)])
-        weight = getattr(module, "weight", None) if isinstance(module, types) else None
-        if weight is not None and "weight" not in module._parameters:
-            name = f"{path}.weight" if path else "weight"
-            if not any(fnmatchcase(name, pattern) for pattern in exclude):
-                raise ValueError(
-                    f"{name} is re-parametrised (weight norm or the like), so it cannot be masked: "
-                    "fold the parametrisation into the weight first, or exclude it by name"
-                )
-    return listed - barred
+                wanted = leaf == "weight" and isinstance(module, types)
+                (weights if wanted else others).add(first_name[id(parameter)])
+        name = f"{path}.weight" if path else "weight"
+        computed = isinstance(module, types) and "weight" not in module._parameters
+        if computed and not any(fnmatchcase(name, pattern) for pattern in exclude):
+            raise ValueError(
+                f"{name} is re-parametrised (weight norm or the like), so it cannot be masked: "
+                "fold the parametrisation into the weight first, or exclude it by name"
+            )
+    return weights - others

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 
 class SparsitySchedule:
@@ -11,6 +12,9 @@ class SparsitySchedule:
 
     `schedule(u)` is the sparsity of the model after u updates: the switch at milestone u takes
     place right after the u-th update, and that at 0 before the first.
+
+    Attributes:
+        milestones: the changes, as pairs of update and sparsity.
     """
 
     def __init__(self, milestones: Mapping[int, float]) -> None:
@@ -23,15 +27,12 @@ class SparsitySchedule:
             if update != int(update) or update < 0:
                 raise ValueError(f"a milestone is a number of updates (0, 1, ...), not {update!r}")
             if not 0 <= sparsity <= 1:
-                raise ValueError(
-                    f"sparsity is a fraction between 0 and 1, not {sparsity!r} (update {update})"
-                )
+                raise ValueError(f"sparsity is a fraction between 0 and 1, not {sparsity!r}")
         if 0 not in milestones:
             raise ValueError("a schedule has to say the sparsity at update 0")
-        changes = sorted((int(update), float(s)) for update, s in milestones.items())
-        self.milestones: list[tuple[int, float]] = changes[:1] + [
-            after for before, after in pairwise(changes) if after[1] != before[1]
-        ]
+        given = sorted((int(update), float(sparsity)) for update, sparsity in milestones.items())
+        changes = [then for now, then in pairwise(given) if then[1] != now[1]]
+        self.milestones: list[tuple[int, float]] = [given[0], *changes]
 
     @classmethod
     def steps(cls, milestones: Mapping[int, float]) -> "SparsitySchedule":
@@ -44,47 +45,37 @@ class SparsitySchedule:
         return cls({0: sparsity})
 
     @classmethod
-    def linear(
-        cls, start: float, end: float, updates: int, begin: int = 0, every: int | None = None
-    ) -> "SparsitySchedule":
-        """From `start` to `end` in a straight line of `updates` updates, after the first `begin`.
+    def linear(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
+        """From `start` to `end` in a straight line of `updates` updates.
 
-        Masks change every `every` updates: about a hundred times unless given.
+        `begin` updates may come first, and `every` says after how many updates masks change
+        (unless given, they change about a hundred times).
         """
-        return cls._smooth(start, end, updates, begin, every, lambda t: t)
+        return cls._smooth(lambda t: t, start, end, updates, **when)
 
     @classmethod
-    def cosine(
-        cls, start: float, end: float, updates: int, begin: int = 0, every: int | None = None
-    ) -> "SparsitySchedule":
+    def cosine(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
         """As `linear`, along half a cosine: slow at both ends."""
-        return cls._smooth(
-            start, end, updates, begin, every, lambda t: (1 - math.cos(math.pi * t)) / 2
-        )
+        return cls._smooth(lambda t: (1 - math.cos(math.pi * t)) / 2, start, end, updates, **when)
 
     @classmethod
-    def cubic(
-        cls, start: float, end: float, updates: int, begin: int = 0, every: int | None = None
-    ) -> "SparsitySchedule":
+    def cubic(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
         """As `linear`, fast at first: gradual pruning (Zhu and Gupta 2017, arXiv 1710.01878)."""
-        return cls._smooth(start, end, updates, begin, every, lambda t: 1 - (1 - t) ** 3)
+        return cls._smooth(lambda t: 1 - (1 - t) ** 3, start, end, updates, **when)
 
     @classmethod
     def _smooth(
         cls,
+        curve: Callable[[float], float],
         start: float,
         end: float,
         updates: int,
-        begin: int,
-        every: int | None,
-        progress: Callable[[float], float],
+        begin: int = 0,
+        every: int | None = None,
     ) -> "SparsitySchedule":
-        every = every or max(1, updates // 100)
-        milestones = {
-            begin + u: start + (end - start) * progress(u / updates)
-            for u in range(0, updates, every)
-        }
-        return cls({0: start} | milestones | {begin + updates: end})
+        positions = range(0, updates, every or max(1, updates // 100))
+        levels = {begin + u: start + (end - start) * curve(u / updates) for u in positions}
+        return cls({0: start} | levels | {begin + updates: end})
 
     def __call__(self, update: int) -> float:
         """Sparsity after `update` updates."""
@@ -92,26 +83,24 @@ class SparsitySchedule:
 
     def ahead(self, update: int) -> list[float]:
         """The sparsity after `update` updates and each that follows it."""
-        later = [sparsity for milestone, sparsity in self.milestones if milestone > update]
-        return [self(update), *later]
+        return [self(update)] + [s for milestone, s in self.milestones if milestone > update]
 
     def falls(self, update: int) -> list[float]:
         """As `ahead`, up to where sparsity rises next."""
         ahead = self.ahead(update)
-        rises = [i for i, (now, then) in enumerate(pairwise(ahead), start=1) if then > now]
-        return ahead[: rises[0]] if rises else ahead
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether the sparsity is 0 throughout."""
-        return all(sparsity == 0 for _, sparsity in self.milestones)
+        rises = (i for i, (now, then) in enumerate(pairwise(ahead), start=1) if then > now)
+        return ahead[: next(rises, None)]
 
     @property
     def falls_after_a_rise(self) -> bool:
         """Whether a later switch may bring back what an earlier one took."""
-        return len(self.falls(0)) < len(self.milestones) and any(
-            after < before for before, after in pairwise(self.ahead(0)[len(self.falls(0)) :])
-        )
+        risen = self.ahead(0)[len(self.falls(0)) :]
+        return any(then < now for now, then in pairwise(risen))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the sparsity is 0 throughout."""
+        return not any(self.ahead(0))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SparsitySchedule) and self.milestones == other.milestones

@@ -2,29 +2,27 @@
 
 Every function returns {parameter name: tensor of its shape}, higher meaning more important, and
 leaves the model as it found it: weights, gradients, buffers, train/eval modes and torch's random
-state. `**selection` goes to `prunable_parameters`. A score that runs batches does so in the modes
-the model is in (call `model.eval()` first to score without dropout), unless `dropout` says
-otherwise. When torch.distributed is initialised, each process brings its own batches and all
-get the scores of the batches of all.
+state. `**selection` goes to `prunable_parameters`. When torch.distributed is initialised, each
+process brings its own batches and all get the scores of the batches of all.
+
+A score that runs batches does so in the modes the model is in, dropout and all. `dropout=False`
+puts all but normalisation layers in eval mode meanwhile, `dropout=True` in train mode.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DistributedDataParallel
 
 from sniper.prunable import prunable_parameters
 
 Scores = dict[str, Tensor]
 LossFunction = Callable[[nn.Module, Any], Tensor]
-
-# Their train/eval mode decides on dropout and on nothing else.
-DROPOUT_TYPES = (_DropoutNd, nn.MultiheadAttention, nn.RNNBase)
 
 
 def snip_scores(
@@ -43,7 +41,6 @@ def snip_scores(
     Args:
         loss_fn: `loss_fn(model, batch)` returns the scalar loss of a batch.
         batches: one forward and one backward are run for each.
-        dropout: switch the model's dropout modules on or off while scoring.
 
     Raises:
         ValueError: no batches, a loss that is no scalar, or a score that is not finite; the
@@ -56,7 +53,7 @@ def snip_scores(
         sums = _sums(
             model, loss_fn, batches, parameters, lambda w, g: (w * g).abs() if absolute else w * g
         )
-    return _checked({name: total.abs() for name, total in sums.items()})
+    return {name: total.abs() for name, total in sums.items()}
 
 
 def grasp_scores(
@@ -72,23 +69,22 @@ def grasp_scores(
     Two passes are made over the batches, hence they are kept in a list meanwhile; both draw the
     same dropout masks.
     """
-    model = unwrapped(model)
+    model, batches = unwrapped(model), list(batches)
     parameters = prunable_parameters(model, **selection)
-    batches = list(batches)
     with _left_as_found(model, dropout):
         gradient = _sums(model, loss_fn, batches, parameters, lambda w, g: g)
 
     def flow(model: nn.Module, batch: Any) -> Tensor:
         """g · ∂L_b/∂w with g held fixed; its gradient is H_b g."""
+        weights = list(parameters.values())
         found = torch.autograd.grad(
-            loss_fn(model, batch), list(parameters.values()), create_graph=True, allow_unused=True
+            loss_fn(model, batch), weights, create_graph=True, allow_unused=True
         )
         pairs = zip(gradient.values(), found, strict=True)
         return sum((fixed * g).sum() for fixed, g in pairs if g is not None)
 
     with _left_as_found(model, dropout):
-        product = _sums(model, flow, batches, parameters, lambda w, g: w * g)
-    return _checked(product)
+        return _sums(model, flow, batches, parameters, lambda w, g: w * g)
 
 
 def synflow_scores(
@@ -103,33 +99,22 @@ def synflow_scores(
     """
     model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
-    signed = [(p, p.detach().clone()) for p in model.parameters()]
-    with _left_as_found(model, dropout=None):
-        try:
-            model.eval()
-            with torch.no_grad():
-                for p, _ in signed:
-                    p.abs_()
-            found = torch.autograd.grad(
-                output_fn(model).sum(), list(parameters.values()), allow_unused=True
-            )
-        finally:
-            with torch.no_grad():
-                for p, value in signed:
-                    p.copy_(value)
-    _warn_unused([name for name, g in zip(parameters, found, strict=True) if g is None])
-    return _checked(
-        {
-            name: torch.zeros_like(p) if g is None else p.detach().abs() * g
-            for (name, p), g in zip(parameters.items(), found, strict=True)
-        }
-    )
+
+    def flow(model: nn.Module, _: None) -> Tensor:
+        return output_fn(model).sum()
+
+    with _left_as_found(model, weights=True):
+        model.eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.abs_()
+        return _sums(model, flow, [None], parameters, lambda w, g: w * g)
 
 
 def magnitude_scores(model: nn.Module, **selection: Any) -> Scores:
     """|w|."""
     parameters = prunable_parameters(unwrapped(model), **selection)
-    return _checked({name: p.detach().abs() for name, p in parameters.items()})
+    return require_finite({name: p.detach().abs() for name, p in parameters.items()})
 
 
 def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
@@ -146,30 +131,38 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
+def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The scores; raise ValueError that names the parameters with NaN or infinite ones."""
+    bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
+    if bad:
+        raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
+    return scores
+
+
 @contextmanager
-def _left_as_found(model: nn.Module, dropout: bool | None) -> Iterator[None]:
-    """Put buffers, modes and torch's random state back afterwards, whatever happens."""
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    modes = [(module, module.training) for module in model.modules()]
+def _left_as_found(
+    model: nn.Module, dropout: bool | None = None, weights: bool = False
+) -> Iterator[None]:
+    """Put buffers, modes, random state and maybe weights back afterwards, whatever happens."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    buffers = [dict(module._buffers) for module in modules]
+    tensors = [*model.buffers(), *(model.parameters() if weights else ())]
+    values = [tensor.detach().clone() for tensor in tensors]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     try:
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
-            if dropout is not None:
-                for module in model.modules():
-                    if isinstance(module, DROPOUT_TYPES):
-                        module.training = dropout
+            for module in modules:
+                if dropout is not None and not isinstance(module, _NormBase):
+                    module.training = dropout
             yield
     finally:
-        for module, training in modes:
+        for module, training, own in zip(modules, modes, buffers, strict=True):
             module.training = training
+            module._buffers.update(own)
         with torch.no_grad():
-            for module, name, buffer, saved in buffers:
-                module._buffers[name] = buffer.copy_(saved)
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
 
 
 def _sums(
@@ -180,38 +173,26 @@ def _sums(
     term: Callable[[Tensor, Tensor], Tensor],
 ) -> Scores:
     """Σ_b term(w, ∂L_b/∂w) over the batches of all processes, {name: tensor}."""
-    # Half-precision gradients would lose the small terms of a long sum.
-    sums = {
-        name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
-        for name, p in parameters.items()
-    }
-    used, count = set(), 0
+    sums: Scores = {}
+    for name, p in parameters.items():  # half precision would lose the small terms of a long sum
+        sums[name] = torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
+    unused, count = set(parameters), 0
     for count, batch in enumerate(batches, start=1):  # noqa: B007
         loss = loss_fn(model, batch)
         if loss.numel() != 1:
             raise ValueError(f"loss_fn has to return a scalar, not a tensor of {tuple(loss.shape)}")
         # autograd.grad rather than backward: neither .grad nor anybody's gradient hooks see it.
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(sums, found, strict=True):
+        for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
-                used.add(name)
+                unused.discard(name)
                 sums[name] += term(parameters[name].detach(), gradient)
     if count == 0:
         raise ValueError("no batches to score with")
-    _warn_unused([name for name in sums if name not in used])
+    if unused:
+        names = ", ".join(name for name in parameters if name in unused)
+        warnings.warn(f"not used in the loss, scored 0: {names}", stacklevel=3)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        for gradient in sums.values():
-            torch.distributed.all_reduce(gradient)
-    return sums
-
-
-def _warn_unused(names: list[str]) -> None:
-    if names:
-        warnings.warn(f"not used in the loss, scored 0: {', '.join(names)}", stacklevel=4)
-
-
-def _checked(scores: Scores) -> Scores:
-    bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
-    if bad:
-        raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
-    return scores
+        for total in sums.values():
+            torch.distributed.all_reduce(total)
+    return require_finite(sums)

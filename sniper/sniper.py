@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sniper.bits import clear_pruned, packed, unpacked
 from sniper.masks import Masks, check_reachable, global_masks, layerwise_masks
+from sniper.prunable import scored_parameters
+from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, unwrapped
-
-_INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Sniper:
@@ -29,7 +30,6 @@ class Sniper:
     what was pruned last returns first.
 
     Attributes:
-        schedule: the schedule.
         update: optimizer updates made so far, counted until the model is dense for good.
         record: one entry per switch: `update`, `nominal` and `achieved` sparsity, and `tensors`,
             {parameter name: sparsity}.
@@ -55,7 +55,6 @@ class Sniper:
         Args:
             scores: {parameter name: score of its shape}; these parameters are the prunable ones.
                 None waits for `load_state_dict`, in order to resume without scoring again.
-            schedule: sparsity by updates.
             cap, redistribute, compat: as for `global_masks`.
             allocation: `"global"`, or `"uniform"` or `"erk"` as for `layerwise_masks`.
             lr_scaling: the scheduler's rate times min(max_lr_scale, 1 / density): of each tensor by
@@ -69,46 +68,45 @@ class Sniper:
             ValueError: a scored parameter is not in the model or not in the optimizer or differs in
                 shape, a setting is unknown, or a sparsity cannot be reached under the cap.
         """
-        _check_option("lr_scaling", lr_scaling, "per_tensor", "global", "none")
-        _check_option("regrowth", regrowth, "init", "zero")
-        _check_option("allocation", allocation, "global", "uniform", "erk")
-        if lr_scaling != "none" and isinstance(optimizer, torch.optim.LBFGS):
-            raise ValueError("LBFGS has one rate for a whole line search: use lr_scaling='none'")
-        self.schedule = schedule
-        self.update = 0
-        self.record: list[dict[str, Any]] = []
         self._settings = {
             "schedule": schedule.milestones,
             "cap": cap,
             "redistribute": redistribute,
-            "allocation": allocation,
+            "allocation": _one_of(allocation, "allocation", "global", "uniform", "erk"),
             "compat": compat,
-            "lr_scaling": lr_scaling,
+            "lr_scaling": _one_of(lr_scaling, "lr_scaling", "per_tensor", "global", "none"),
             "max_lr_scale": max_lr_scale,
-            "regrowth": regrowth,
+            "regrowth": _one_of(regrowth, "regrowth", "init", "zero"),
         }
+        if lr_scaling != "none" and isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS has one rate for a whole line search: use lr_scaling='none'")
+        self._masks_at = (
+            partial(global_masks, cap=cap, redistribute=redistribute, compat=compat)
+            if allocation == "global"
+            else partial(layerwise_masks, cap=cap, allocation=allocation)
+        )
+        self.schedule = schedule
+        self.update = 0
+        self.record: list[dict[str, Any]] = []
         self._model, self._optimizer = unwrapped(model), optimizer
         self._parameters: dict[str, nn.Parameter] = {}
         self._keep: dict[str, Tensor] = {}  # int8: -1 = kept (all bits set), 0 = pruned
         # Of each pruned weight, in order: the coming fall at which it returns, and its initial
-        # value; only while something is to return.
+        # value. A schedule that falls after a rise may bring any weight back: it has all of them.
         self._stage: dict[str, Tensor] = {}
         self._initial: dict[str, Tensor] = {}
-        # Of all weights: only for schedules that fall after a rise, which may prune any of them.
-        self._all_initial: dict[str, Tensor] = {}
-        self._scales: dict[int, float] = {}  # by id of the parameter
-        self._split_groups: list[tuple[dict, dict]] = []
-        self._own_groups: list[dict] | None = None
+        self._rates = ScaledRates(optimizer)
         self._before_attachment: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self._hooks: list[Any] = []
 
         if scores is not None:
-            self._parameters = self._find({name: score.shape for name, score in scores.items()})
+            shapes = {name: score.shape for name, score in scores.items()}
+            self._parameters = scored_parameters(self._model, optimizer, shapes)
             if redistribute and compat is None:
-                sizes = [score.numel() for score in scores.values()]
+                sizes = [shape.numel() for shape in shapes.values()]
                 check_reachable(sizes, max(schedule.ahead(0)), cap)
             if regrowth == "init" and schedule.falls_after_a_rise:
-                self._all_initial = {n: p.detach().clone() for n, p in self._parameters.items()}
+                self._initial = {name: p.detach().clone() for name, p in self._parameters.items()}
             if self.sparsity:
                 self._choose(scores, remember=True)
             self._note()
@@ -131,62 +129,34 @@ class Sniper:
 
     def learning_rates(self) -> dict[str, float]:
         """{parameter name: learning rate} in force, for all that the optimizer holds."""
-        names = {id(p): name for name, p in self._model.named_parameters()}
-        return {
-            names.get(id(p), "?"): float(group["lr"]) * self._scale(p)
-            for group in self._optimizer.param_groups
-            for p in group["params"]
-        }
+        rates = self._rates.in_force()
+        return {n: rates[id(p)] for n, p in self._model.named_parameters() if id(p) in rates}
 
     # ---- masks
-
-    def _find(self, shapes: Mapping[str, torch.Size]) -> dict[str, nn.Parameter]:
-        """The model's parameters of these names; complains of all that do not fit at once."""
-        present = dict(self._model.named_parameters(remove_duplicate=False))
-        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
-        problems = []
-        for name, shape in shapes.items():
-            if name not in present:
-                problems.append(f"{name} is not a parameter of the model")
-            elif present[name].shape != torch.Size(shape):
-                problems.append(
-                    f"{name} has shape {tuple(present[name].shape)}, its scores {tuple(shape)}"
-                )
-            elif id(present[name]) not in held:
-                problems.append(f"{name} is not in the optimizer")
-        if problems:
-            raise ValueError("scores do not fit: " + "; ".join(problems))
-        return {name: present[name] for name in shapes}
-
-    def _masks_at(self, ranking: Scores, sparsity: float) -> Masks:
-        options = self._settings
-        if options["allocation"] == "global":
-            return global_masks(
-                ranking, sparsity, options["cap"], options["redistribute"], options["compat"]
-            )
-        return layerwise_masks(ranking, sparsity, options["allocation"], options["cap"])
 
     @torch.no_grad()
     def _choose(self, ranking: Scores, remember: bool = False) -> None:
         """Prune the lowest ranked, and settle at which coming fall each of them is to return."""
         falls = self.schedule.falls(self.update)
-        count_type = torch.uint8 if len(falls) < 256 else torch.int32
-        stages = {n: torch.zeros_like(p, dtype=count_type) for n, p in self._parameters.items()}
-        for sparsity in falls:  # masks are nested: the number that prune a weight is its stage
-            for name, mask in self._masks_at(ranking, sparsity).items():
-                stages[name] += ~mask
-        for name, parameter in self._parameters.items():
-            pruned = stages[name] > 0
-            self._keep[name] = ~pruned.to(torch.int8).neg_()
-            if len(falls) > 1:
-                self._stage[name] = stages[name][pruned]
-                if self._settings["regrowth"] == "init" and not self._all_initial:
-                    self._initial[name] = parameter[pruned]
+        parameters = self._parameters
+        pruned = {n: ~mask for n, mask in self._masks_at(ranking, falls[0]).items()}
+        self._keep = {n: ~gone.to(torch.int8).neg_() for n, gone in pruned.items()}
+        if len(falls) > 1:
+            count = torch.uint8 if len(falls) < 256 else torch.int32
+            for name, gone in pruned.items():
+                self._stage[name] = torch.ones(int(gone.sum()), dtype=count, device=gone.device)
+            for sparsity in falls[1:]:  # masks are nested: count those that prune a weight
+                for name, mask in self._masks_at(ranking, sparsity).items():
+                    self._stage[name] += ~mask[pruned[name]]
+            if self._settings["regrowth"] == "init" and not self.schedule.falls_after_a_rise:
+                self._initial = {n: p.detach()[pruned[n]] for n, p in parameters.items()}
+        for name, parameter in parameters.items():
             for tensor in self._weight_and_moments(parameter):
-                values = tensor[pruned] if remember else None
-                _clear_pruned(tensor, self._keep[name])
+                values = tensor[pruned[name]] if remember else None
+                clear_pruned(tensor, self._keep[name])
                 if remember:
-                    self._before_attachment.append((tensor, pruned, values, tensor._version))
+                    undo = (tensor, pruned[name], values, tensor._version)
+                    self._before_attachment.append(undo)
 
     def _weight_and_moments(self, parameter: nn.Parameter) -> list[Tensor]:
         state = self._optimizer.state.get(parameter, {}).values()
@@ -203,110 +173,73 @@ class Sniper:
                 ranking[name][keep == 0] = -stage.to(ranking[name].dtype)
             self._choose(ranking)
         else:
-            for name, parameter in self._parameters.items():
-                self._bring_back(name, parameter)
+            for name in self._parameters:
+                self._bring_back(name)
         if self.sparsity == 0:
             self._keep = {}
-        if len(self.schedule.falls(self.update)) == 1:
-            self._stage, self._initial = {}, {}
+        if len(self.schedule.falls(self.update)) == 1:  # nothing is to return before a rise
+            self._stage = {}
         if len(self.schedule.ahead(self.update)) == 1:
-            self._all_initial = {}
+            self._initial = {}
         self._note()
 
-    def _bring_back(self, name: str, parameter: nn.Parameter) -> None:
-        stage, keep = self._stage[name], self._keep[name]
+    def _bring_back(self, name: str) -> None:
+        stage, keep, parameter = self._stage[name], self._keep[name], self._parameters[name]
         returning = stage == 1
         regrown = torch.zeros_like(keep, dtype=torch.bool)
         regrown[keep == 0] = returning
-        if self._all_initial:
-            parameter[regrown] = self._all_initial[name][regrown]
-        elif self._initial:
-            parameter[regrown] = self._initial[name][returning]
-            self._initial[name] = self._initial[name][~returning]
+        if self._initial:
+            initial, whole = self._initial[name], self.schedule.falls_after_a_rise
+            parameter[regrown] = initial[regrown if whole else returning]
+            self._initial[name] = initial if whole else initial[~returning]
         keep[regrown] = -1
         self._stage[name] = stage[~returning] - 1
 
     def _note(self) -> None:
-        """Write the present sparsity down, and the learning-rate factors that follow from it."""
+        """Write the present sparsity down, and set the learning rates that follow from it."""
         sizes = {name: p.numel() for name, p in self._parameters.items()}
         pruned = {name: int((keep == 0).sum()) for name, keep in self._keep.items()}
-        achieved = sum(pruned.values()) / max(1, sum(sizes.values()))
-        tensors = {name: pruned.get(name, 0) / size for name, size in sizes.items()}
         self.record.append(
             {
                 "update": self.update,
                 "nominal": self.sparsity,
-                "achieved": achieved,
-                "tensors": tensors,
+                "achieved": sum(pruned.values()) / sum(sizes.values()),
+                "tensors": {name: pruned.get(name, 0) / size for name, size in sizes.items()},
             }
         )
-        self._set_scales()
+        self._set_rates()
 
-    # ---- learning rates
-
-    def _set_scales(self) -> None:
-        self._scales = {}
-        if not self._keep or self._settings["lr_scaling"] == "none":
-            return
+    def _set_rates(self) -> None:
         present, limit = self.record[-1], self._settings["max_lr_scale"]
 
         def scale(sparsity: float) -> float:
             return min(limit, 1 / (1 - sparsity)) if sparsity < 1 else limit
 
-        if self._settings["lr_scaling"] == "global":
-            overall = scale(present["achieved"])
-            groups = self._optimizer.param_groups
-            self._scales = {id(p): overall for group in groups for p in group["params"]}
-        else:
-            parameters = self._parameters
-            self._scales = {id(parameters[n]): scale(s) for n, s in present["tensors"].items()}
-
-    def _scale(self, parameter: Tensor) -> float:
-        return self._scales.get(id(parameter), 1.0)
-
-    def _scale_rates(self) -> None:
-        """Let groups split by their scaled rate stand in for the optimizer's own."""
-        if not self._scales:
-            return
-        self._own_groups = self._optimizer.param_groups
-        for group in self._own_groups:
-            members: dict[float, list[Tensor]] = {}
-            for parameter in group["params"]:
-                members.setdefault(self._scale(parameter), []).append(parameter)
-            self._split_groups += [
-                (group, {**group, "lr": group["lr"] * scale, "params": params})
-                for scale, params in members.items()
-            ]
-        self._optimizer.param_groups = [split for _, split in self._split_groups]
-
-    def _restore_rates(self, *_: Any) -> None:
-        if self._own_groups is None:
-            return
-        for group, split in self._split_groups:  # some optimizers keep counters in their groups
-            group.update({k: v for k, v in split.items() if k not in ("params", "lr")})
-        self._optimizer.param_groups = self._own_groups
-        self._split_groups, self._own_groups = [], None
+        self._rates.scales = {}
+        if self._keep and self._settings["lr_scaling"] == "global":
+            self._rates.set_all(scale(present["achieved"]))
+        elif self._keep and self._settings["lr_scaling"] == "per_tensor":
+            tensors = present["tensors"].items()
+            self._rates.scales = {id(self._parameters[name]): scale(s) for name, s in tensors}
 
     # ---- hooks
 
     def _place_hooks(self) -> None:
         self.detach()
-        waiting = not self._parameters
-        if not waiting and not any(self.schedule.ahead(self.update)):
+        if self._parameters and not any(self.schedule.ahead(self.update)):
             return
         optimizer = self._optimizer
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
             # An exception inside a step leaves the scaled rates in place.
-            optimizer.register_state_dict_pre_hook(self._restore_rates),
-            optimizer.register_load_state_dict_pre_hook(self._restore_rates),
+            optimizer.register_state_dict_pre_hook(self._rates.restore),
+            optimizer.register_load_state_dict_pre_hook(self._rates.restore),
         ]
-        self._hooks += [
-            p.register_post_accumulate_grad_hook(partial(self._on_gradient, name))
-            for name, p in self._parameters.items()
-            if p.requires_grad
-        ]
+        for name, p in self._parameters.items():
+            if p.requires_grad:
+                hook = partial(self._on_gradient, name)
+                self._hooks.append(p.register_post_accumulate_grad_hook(hook))
 
     def detach(self) -> None:
         """Let go of the model and its optimizer; weights stay as they are."""
@@ -317,18 +250,18 @@ class Sniper:
     @torch.no_grad()
     def _on_gradient(self, name: str, parameter: nn.Parameter) -> None:
         if name in self._keep:
-            _clear_pruned(parameter.grad, self._keep[name])
+            clear_pruned(parameter.grad, self._keep[name])
         elif not any(self.schedule.ahead(self.update)):
-            self.detach()  # not within a step, where torch iterates over them
+            self.detach()  # not within a step, where torch iterates over the hooks
 
     def _before_step(self, _: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if not self._parameters:
             raise RuntimeError("this Sniper was built without scores: call load_state_dict first")
-        self._restore_rates()
+        self._rates.restore()
         self._before_attachment = []
         if kwargs.get("closure") is not None:
             return args, {**kwargs, "closure": self._prepared(kwargs["closure"])}
-        if len(args) > 1 and callable(args[1]):
+        if len(args) > 1 and args[1] is not None:
             return (args[0], self._prepared(args[1]), *args[2:]), kwargs
         self._prepare()
         return None
@@ -337,7 +270,7 @@ class Sniper:
         """The closure, which computes gradients inside the step, followed by `_prepare`."""
 
         def wrapped() -> Any:
-            self._restore_rates()
+            self._rates.restore()
             result = closure()
             self._prepare()
             return result
@@ -347,19 +280,17 @@ class Sniper:
     @torch.no_grad()
     def _prepare(self) -> None:
         for name, keep in self._keep.items():  # again: gradients may have been set or edited
-            gradient = self._parameters[name].grad
-            if gradient is not None:
-                _clear_pruned(gradient, keep)
-        self._scale_rates()
+            if self._parameters[name].grad is not None:
+                clear_pruned(self._parameters[name].grad, keep)
+        self._rates.apply()
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
-        self._restore_rates()
+        self._rates.restore()
         for name, keep in self._keep.items():
-            _clear_pruned(self._parameters[name], keep)
-        before = self.sparsity
+            clear_pruned(self._parameters[name], keep)
         self.update += 1
-        if self.sparsity != before:
+        if self.sparsity != self.schedule(self.update - 1):
             self._switch()
 
     # ---- resuming
@@ -372,10 +303,9 @@ class Sniper:
             "update": self.update,
             "settings": dict(self._settings),
             "shapes": {name: list(p.shape) for name, p in self._parameters.items()},
-            "masks": {name: _packed(keep) for name, keep in self._keep.items()},
+            "masks": {name: packed(keep) for name, keep in self._keep.items()},
             "stage": dict(self._stage),
             "initial": dict(self._initial),
-            "all_initial": dict(self._all_initial),
             "record": list(self.record),
         }
 
@@ -395,47 +325,26 @@ class Sniper:
         ]
         if changed:
             raise ValueError(f"settings changed since the checkpoint: {', '.join(changed)}")
-        self._parameters = self._find(state["shapes"])
+        self._parameters = scored_parameters(self._model, self._optimizer, state["shapes"])
         for tensor, pruned, values, version in self._before_attachment:
             if tensor._version == version and not tensor[pruned].any():
                 tensor[pruned] = values
         self._before_attachment = []
 
-        def moved(part: str) -> dict[str, Tensor]:
-            return {n: v.to(self._parameters[n].device) for n, v in state[part].items()}
-
         self.update, self.record = state["update"], list(state["record"])
-        self._stage, self._initial = moved("stage"), moved("initial")
-        self._all_initial = moved("all_initial")
-        self._keep = {
-            name: _unpacked(bits, self._parameters[name]) for name, bits in moved("masks").items()
-        }
+        self._stage, self._initial = (
+            {n: values.to(self._parameters[n].device) for n, values in state[part].items()}
+            for part in ("stage", "initial")
+        )
+        self._keep = {n: unpacked(m, self._parameters[n]) for n, m in state["masks"].items()}
         for name, keep in self._keep.items():
             for tensor in self._weight_and_moments(self._parameters[name]):
-                _clear_pruned(tensor, keep)
-        self._set_scales()
+                clear_pruned(tensor, keep)
+        self._set_rates()
         self._place_hooks()
 
 
-def _check_option(what: str, value: str, *options: str) -> None:
+def _one_of(value: str, what: str, *options: str) -> str:
     if value not in options:
         raise ValueError(f"{what} is one of {', '.join(options)}, not {value!r}")
-
-
-def _clear_pruned(values: Tensor, keep: Tensor) -> None:
-    """Zero what is pruned, in place, on the bits: faster than a product, and rid of NaNs."""
-    values.view(_INTEGER_OF_SIZE[values.element_size()]).bitwise_and_(keep)
-
-
-def _packed(keep: Tensor) -> Tensor:
-    """Eight entries to a byte, flat."""
-    bits = nn.functional.pad(-keep.flatten(), (0, -keep.numel() % 8)).view(-1, 8)
-    return (bits.to(torch.uint8) << torch.arange(8, dtype=torch.uint8, device=keep.device)).sum(
-        1, dtype=torch.uint8
-    )
-
-
-def _unpacked(packed: Tensor, like: Tensor) -> Tensor:
-    shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
-    bits = (packed.unsqueeze(1) >> shifts) & 1
-    return -bits.flatten()[: like.numel()].view(like.shape).to(torch.int8)
+    return value

@@ -77,6 +77,7 @@ OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]]
     "adamw decay": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
     "adamw foreach": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, foreach=True),
     "adamw fused": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
+    "adam tensor rate": lambda p: torch.optim.Adam(p, lr=torch.tensor(0.01)),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.003, momentum=0.5),
     "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.02),
 }

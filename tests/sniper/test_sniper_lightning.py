@@ -1,4 +1,5 @@
 import logging
+import random
 import warnings
 
 import lightning.pytorch as pl
@@ -22,13 +23,14 @@ class Classifier(pl.LightningModule):
         self.net = nn.Sequential(
             nn.Linear(16, 32), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.ReLU(), nn.Linear(32, 5)
         )
-        self.seen, self.losses = [], []
+        self.seen, self.losses, self.drawn = [], [], []
 
     def training_step(self, batch, batch_idx):
         loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
         self.log("loss", loss)
         self.seen.append(batch[0][0, 0].item())
         self.losses.append(loss.item())
+        self.drawn.append(random.random())  # as data augmentation does
         return {"loss": loss}
 
     def configure_optimizers(self):
@@ -118,7 +120,8 @@ def test_scoring_disturbs_neither_random_states_nor_the_order_of_training(tmp_pa
     dense, scored = runs
     assert len(scored.seen) == len(dense.seen) + 11
     assert scored.seen[11:] == dense.seen
-    assert scored.losses[-len(dense.seen) :] == dense.losses
+    assert scored.losses[11:] == dense.losses
+    assert scored.drawn[11:] == dense.drawn
 
 
 def test_scores_come_from_the_training_data_and_the_training_loss(tmp_path):

@@ -78,14 +78,13 @@ def test_exactly_the_lowest_are_pruned_within_the_cap(scores, sparsity, cap):
     fractions,
     fractions,
     fractions,
-    st.sampled_from(["global", "shortfall", "uniform", "erk", "reference"]),
+    st.sampled_from(["global", "shortfall", "uniform", "erk"]),
 )
 def test_masks_of_one_score_set_are_nested(scores, sparsity, other, cap, kind):
     def masks(sparsity):
         if kind in ("uniform", "erk"):
             return layerwise_masks(scores, sparsity, kind, cap)
-        compat = "reference" if kind == "reference" else None
-        return global_masks(scores, sparsity, cap, redistribute=kind == "global", compat=compat)
+        return global_masks(scores, sparsity, cap, redistribute=kind == "global")
 
     low, high = sorted([sparsity, other])
     try:

@@ -22,7 +22,7 @@ MIXED = SparsitySchedule.steps({0: 0.3, 4: 0.6, 8: 0.2, 12: 0.5})
 BATCHES = small_batches(15)
 
 
-def built(schedule, scores="dummy", seed=9, optimizer="adamw decay"):
+def built(schedule, scores="dummy", seed=9, optimizer="adamw decay", regrowth="init"):
     model = small_model(seed)
     optimizer = OPTIMIZERS[optimizer](model.parameters())
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda u: (u + 1) ** -0.5)
@@ -34,7 +34,7 @@ def built(schedule, scores="dummy", seed=9, optimizer="adamw decay"):
         "model": model,
         "optimizer": optimizer,
         "scheduler": scheduler,
-        "sniper": Sniper(model, optimizer, scores, schedule, cap=0.9),
+        "sniper": Sniper(model, optimizer, scores, schedule, cap=0.9, regrowth=regrowth),
     }
 
 
@@ -83,6 +83,18 @@ def test_states_may_be_loaded_in_any_order(tmp_path, order, scores):
     for name in (*order, "scheduler"):
         resumed[name].load_state_dict(saved[name])
     go_on(resumed, 6)
+    assert_equal(resumed, whole)
+
+
+def test_weights_that_returned_at_zero_are_not_taken_for_pruned_ones(tmp_path):
+    whole = built(STEPS, "true", seed=0, regrowth="zero")
+    go_on(whole, 0, 4)  # the switch has just been
+    saved = states(whole, tmp_path / "checkpoint.pt")
+    go_on(whole, 4)
+    resumed = built(STEPS, "true", seed=0, regrowth="zero")
+    for name in ("model", "optimizer", "sniper", "scheduler"):
+        resumed[name].load_state_dict(saved[name])
+    go_on(resumed, 4)
     assert_equal(resumed, whole)
 
 
