@@ -60,8 +60,10 @@ sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
 	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
 tables: stage7 ## the same as stage7
 
+# By the environment, since a sentence may hold quotes.
+say: export SAY_TEXT = $(TEXT)
 say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/$(RECIPE)/> OUTPUT= SPEED= PITCH= ENERGY=
-	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'text="$(TEXT)"' 'output="$(OUTPUT)"' \
+	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY)
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes

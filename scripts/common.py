@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 def run_name() -> str:
     """A run is named by its overrides (`sparsity=constant,seed=1`); without any, `default`."""
-    return HydraConfig.get().job.override_dirname or "default"
+    return HydraConfig.get().job.override_dirname.replace("/", "_") or "default"
 
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:
