@@ -10,8 +10,12 @@ from pathlib import Path, PurePosixPath
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path
+from preprocessing.corpus import SAMPLE_RATE, read_wav
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
+
+VITER_SAMPLE_RATE = 16000
+"""Hz"""
 
 Lexicon = Mapping[str, list[list[str]]]
 
@@ -22,15 +26,33 @@ def _write_dictionary(path: Path, lexicon: Lexicon) -> None:
         temporary.write_text("".join(lines), "utf-8")
 
 
-def _prepare(folder: Path, wavs: Path, transcripts: Mapping[str, list[str]], ids: Iterable[str]):
-    """A folder of recordings (as links) and transcripts, as viter and MFA read it."""
+def _write_transcripts(folder: Path, transcripts: Mapping[str, list[str]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    for utterance, words in transcripts.items():
+        (folder / f"{utterance}.txt").write_text(" ".join(words) + "\n", "utf-8")
+
+
+def _link_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
     for utterance in ids:
         link = folder / f"{utterance}.wav"
-        if not link.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(wavs / f"{utterance}.wav", folder))
-        (folder / f"{utterance}.txt").write_text(" ".join(transcripts[utterance]) + "\n", "utf-8")
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(wavs / f"{utterance}.wav", folder))
+
+
+def _resample_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
+    """Recordings at viter's rate; its own resampling takes as long as its aligning."""
+    import soundfile
+    import soxr
+
+    missing = [id for id in ids if not (folder / f"{id}.wav").exists()]
+    with progress("resampling", max(len(missing), 1)) as show:
+        for done, utterance in enumerate(missing, 1):
+            waveform = soxr.resample(
+                read_wav(wavs / f"{utterance}.wav"), SAMPLE_RATE, VITER_SAMPLE_RATE
+            )
+            with atomic_path(folder / f"{utterance}.wav") as temporary:
+                soundfile.write(temporary, waveform, VITER_SAMPLE_RATE)
+            show(done)
 
 
 def align_by_viter(
@@ -51,11 +73,14 @@ def align_by_viter(
     dictionary, model_path = work / "dictionary.txt", work / "model.viter"
     work.mkdir(exist_ok=True)
     _write_dictionary(dictionary, lexicon)
-    _prepare(work / "corpus", wavs, transcripts, transcripts)
+    corpus = work / "corpus"
+    _write_transcripts(corpus, transcripts)
+    _resample_wavs(corpus, wavs, transcripts)
     try:
         if not model_path.exists():
-            chosen = _evenly(wavs, transcripts, aligner.training_minutes)
-            _prepare(work / "training", wavs, transcripts, chosen)
+            chosen = _evenly(corpus, transcripts, aligner.training_minutes)
+            _write_transcripts(work / "training", {id: transcripts[id] for id in chosen})
+            _link_wavs(work / "training", corpus, chosen)
             with progress("training viter", 1) as show, atomic_path(model_path) as temporary:
                 viter.train(
                     work / "training",
@@ -69,11 +94,11 @@ def align_by_viter(
                 )
         model = viter.Model(model_path, dict=dictionary, cpu=True)
         shutil.rmtree(work / "TextGrid", ignore_errors=True)
-        model.align_corpus(work / "corpus", work / "TextGrid")
+        model.align_corpus(corpus, work / "TextGrid")
     except viter.ViterError as error:
         raise RecipeError(f"viter failed: {error}") from error
     os.replace(work / "TextGrid", folder / "TextGrid")
-    shutil.rmtree(work / "corpus")
+    shutil.rmtree(corpus)
     shutil.rmtree(work / "training", ignore_errors=True)
 
 
@@ -110,7 +135,8 @@ def align_by_mfa(
     work = folder / "mfa"
     work.mkdir(exist_ok=True)
     _write_dictionary(work / "dictionary.txt", lexicon)
-    _prepare(work / "corpus", wavs, transcripts, transcripts)
+    _write_transcripts(work / "corpus", transcripts)
+    _link_wavs(work / "corpus", wavs, transcripts)
     command = ["mfa", "align", "--clean", "--single_speaker", "--output_format", "long_textgrid"]
     command += ["--num_jobs", str(aligner.jobs), "--temporary_directory", str(work / "temporary")]
     command += [str(work / "corpus"), str(work / "dictionary.txt"), aligner.acoustic_model]

@@ -36,9 +36,10 @@ def build_features(config: DictConfig) -> None:
     unaligned = {id for id, _ in read_reasons(alignments / "unaligned.csv")}
     texts = {u.id: u.text for u in read_metadata(corpus / "metadata.csv") if u.id not in unaligned}
     splits = assign_splits(texts, config.corpus.splits)
-    f0 = config.features.f0
     settings = Settings(
-        f0.method, f0.floor, f0.ceiling, config.features.shortest_pause, config.features.max_seconds
+        **config.features.f0,
+        shortest_pause=config.features.shortest_pause,
+        max_seconds=config.features.max_seconds,
     )
     folder = StageFolder(config.paths.features, features_fingerprint(config))
     folder.begin()

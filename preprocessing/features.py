@@ -25,6 +25,8 @@ class Settings:
     """lowest F0, Hz"""
     ceiling: float
     """highest F0, Hz"""
+    decimation: int
+    """of the signal in which dio seeks candidates"""
     shortest_pause: float
     """seconds"""
     max_seconds: float | None
@@ -62,6 +64,7 @@ def estimate_f0(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     if settings.method == "harvest":
         f0, _ = pyworld.harvest(shifted, SAMPLE_RATE, frame_period=period, **options)
     else:
+        options["speed"] = settings.decimation
         f0, times = pyworld.dio(shifted, SAMPLE_RATE, frame_period=period, **options)
         f0 = pyworld.stonemask(shifted, f0, times, SAMPLE_RATE)
     missing = len(waveform) // HOP + 1 - len(f0)

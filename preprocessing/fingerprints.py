@@ -2,33 +2,36 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from preprocessing.artefacts import fingerprint
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
-    """Of stage 1: all of the corpus's section but its splits, which stage 3 applies."""
-    return fingerprint({k: v for k, v in _plain(config.corpus).items() if k != "splits"})
+    """Of stage 1: all of the corpus's section but what stage 3 applies."""
+    return fingerprint(_without(config.corpus, "splits", "max_seconds"))
 
 
 def alignment_fingerprint(config: DictConfig) -> str:
     """Of stage 2; for TextGrids from elsewhere, also which files they are."""
     source = config.aligner.get("source")
     return fingerprint(
-        corpus_fingerprint(config), config.aligner, _files(Path(source)) if source else None
+        corpus_fingerprint(config),
+        _without(config.aligner, "jobs"),
+        _files(Path(source)) if source else None,
     )
 
 
 def features_fingerprint(config: DictConfig) -> str:
     """Of stage 3."""
-    return fingerprint(alignment_fingerprint(config), config.features, config.corpus.splits)
+    return fingerprint(
+        alignment_fingerprint(config), _without(config.features, "workers"), config.corpus.splits
+    )
 
 
-def _plain(node: DictConfig) -> dict:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(node, resolve=True)
+def _without(section: DictConfig, *keys: str) -> dict:
+    plain = OmegaConf.to_container(section, resolve=True)
+    return {key: value for key, value in plain.items() if key not in keys}
 
 
 def _files(source: Path) -> list:

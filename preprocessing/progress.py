@@ -1,4 +1,4 @@
-"""How far long work has come: a bar with an estimate on a terminal, an occasional line elsewhere."""
+"""How far long work has come: a bar with an estimate on a terminal, else an occasional line."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +11,14 @@ SECONDS_BETWEEN_LINES = 10.0
 def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
     """Show progress; the block calls what it is given with how much is done, out of `total`."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     if Console().is_terminal:
         columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]

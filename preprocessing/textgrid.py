@@ -68,7 +68,7 @@ def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
             for tier in (tiers["phones"], tiers["words"])
         )
     except FileNotFoundError as error:
-        raise RecipeError("has no TextGrid") from error
+        raise RecipeError("has no TextGrid: the aligner did not find an alignment") from error
     except KeyError as error:
         raise RecipeError(f"has a TextGrid without the tier {error}") from error
     except Exception as error:  # tgt raises bare Exceptions and whatever its parser stumbles on
