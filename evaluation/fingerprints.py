@@ -18,7 +18,7 @@ def synthesis_fingerprint(config: DictConfig) -> str:
         ]
     else:
         source = [features_fingerprint(config)]
-    return fingerprint(config.system, *source, config.vocoder)
+    return fingerprint(config.system, *source, config.vocoder, config.evaluation.clips_per_set)
 
 
 def evaluation_fingerprint(config: DictConfig) -> str:

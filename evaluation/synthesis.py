@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,11 +70,14 @@ class Timer:
         return result
 
 
-def _waveforms(config: DictConfig, store: FeatureStore, timer: Timer, run: Path) -> Iterator:
+def _waveforms(
+    config: DictConfig, store: FeatureStore, timer: Timer, run: Path
+) -> list[tuple[Clip, Callable]]:
     """Pairs of a clip and a function that gives its waveform `[samples]` and phone durations."""
     if config.system not in ("model", "natural", "vocoded"):
         raise RecipeError(f"system is model, natural or vocoded, not {config.system}")
     vocoder = None if config.system == "natural" else load_vocoder(config.vocoder)
+    most = config.evaluation.clips_per_set
 
     if config.system == "model":
         synthesiser = load_synthesiser(run)
@@ -85,8 +88,8 @@ def _waveforms(config: DictConfig, store: FeatureStore, timer: Timer, run: Path)
             spoken = timer("acoustic", synthesiser.synthesise, [clip.phones])[0]
             return timer("vocoder", vocoder, [spoken.mel])[0], spoken.durations.tolist()
 
-        clips = heldout_clips(store) + other_clips(Path(config.evaluation.sentences), pronouncer)
-        return [(clip, speak) for clip in clips]
+        other = other_clips(Path(config.evaluation.sentences), pronouncer)
+        return [(clip, speak) for clip in heldout_clips(store)[:most] + other[:most]]
 
     def reference(clip: Clip) -> tuple[Tensor, list[int]]:
         segment = store.segment(clip.segment)
@@ -95,7 +98,7 @@ def _waveforms(config: DictConfig, store: FeatureStore, timer: Timer, run: Path)
         mel = torch.tensor(segment.mel)
         return timer("vocoder", vocoder, [mel])[0], segment.durations.tolist()
 
-    return [(clip, reference) for clip in heldout_clips(store)]
+    return [(clip, reference) for clip in heldout_clips(store)[:most]]
 
 
 def synthesise_run(config: DictConfig, run: Path) -> None:

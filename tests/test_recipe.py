@@ -1,0 +1,134 @@
+"""The whole recipe on its real corpus: all seven stages, as `make demo` runs them but shorter."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import soundfile
+from conftest import PROJECT, run_script
+
+SHORT = ["trainer.updates=300", "evaluation.clips_per_set=8", "trainer.epoch=50"]
+
+
+@pytest.fixture(scope="module")
+def recipe(prepared, tmp_path_factory) -> tuple[list[str], Path]:
+    """Overrides and folder of a recipe with a trained, a natural and a vocoded row."""
+    folder = tmp_path_factory.mktemp("recipe")
+    paths = [f"paths.experiment={folder}/exp", f"paths.results={folder}/results"]
+    overrides = [*prepared, *SHORT, *paths]
+    for system in (
+        ["name=sniper", "sparsity=decaying", "sparsity.scoring_batches=10"],
+        ["name=natural", "system=natural"],
+        ["name=vocoded", "system=vocoded"],
+    ):
+        result = run_script("run", *overrides, *system)
+        assert result.returncode == 0, result.stdout + result.stderr
+    result = run_script("stage7_tables", *overrides)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return overrides, folder
+
+
+def measures(folder: Path, run: str) -> dict:
+    return json.loads((folder / "exp" / run / "evaluation" / "metrics.json").read_text())[
+        "measures"
+    ]
+
+
+def test_speech_is_understood(recipe):
+    _, folder = recipe
+    assert measures(folder, "sniper")["wer_heldout"] <= 0.4
+    assert measures(folder, "vocoded")["wer_heldout"] <= 0.1
+    assert measures(folder, "natural")["wer_heldout"] <= 0.1
+
+
+def test_measures_order_the_systems_as_ears_would(recipe):
+    _, folder = recipe
+    natural, vocoded, sniper = (measures(folder, run) for run in ("natural", "vocoded", "sniper"))
+    assert natural["mos_heldout"] > 3.5 and vocoded["mos_heldout"] > sniper["mos_heldout"] + 0.5
+    assert vocoded["mcd"] < sniper["mcd"]
+    assert vocoded["log_f0_rmse"] < sniper["log_f0_rmse"]
+    assert natural["mcd"] is None and natural["wer_other"] is None
+    assert 0 < sniper["duration_mae_ms"] < 60
+
+
+def test_tables_hold_every_system_and_leave_unknown_cells_empty(recipe):
+    _, folder = recipe
+    with open(folder / "results" / "tables" / "speech.csv", newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["natural", "vocoded", "sniper"]
+    assert rows["natural"]["MCD, dB"] == ""
+    assert float(rows["sniper"]["WER held-out"]) == measures(folder, "sniper")["wer_heldout"]
+    latex = (folder / "results" / "tables" / "speech.tex").read_text()
+    assert r"\toprule" in latex and "40 $\\rightarrow$ 20" in latex and r"WER held-out, \%" in latex
+    markdown = (folder / "results" / "tables" / "cost.md").read_text().splitlines()
+    assert "Decaying 40 → 20 → 10 → 0 %" in markdown[-1]
+
+
+def test_report_needs_no_other_file(recipe):
+    _, folder = recipe
+    page = (folder / "results" / "report.html").read_text()
+    assert page.count("<audio") == 5 * 3 + 5
+    sources = re.findall(r'(?:src|href)="([^"]{1,40})', page)
+    assert sources and all(source.startswith(("data:", "#")) for source in sources)
+
+
+def test_nothing_is_redone_and_tables_are_the_same_byte_for_byte(recipe):
+    overrides, folder = recipe
+    for script, message in (
+        ("stage1_download", "up to date"),
+        ("stage2_align", "up to date"),
+        ("stage3_features", "up to date"),
+        ("stage7_tables", "up to date"),
+    ):
+        result = run_script(script, *overrides)
+        assert result.returncode == 0 and message in result.stdout, result.stderr
+    results = folder / "results"
+    before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
+    (results / "stage.json").unlink()
+    assert run_script("stage7_tables", *overrides).returncode == 0
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_say_speaks_any_sentence(recipe, tmp_path):
+    overrides, _ = recipe
+    wavs = {}
+    for speed in ("1.0", "0.5"):
+        wavs[speed] = tmp_path / f"{speed}.wav"
+        said = ["name=sniper", f"output={wavs[speed]}", f"speed={speed}"]
+        arguments = [*overrides, *said]
+        result = run_script("say", *arguments, env=_environment("It's a warm, quiet evening."))
+        assert result.returncode == 0, result.stderr
+    lengths = {speed: soundfile.info(wav).duration for speed, wav in wavs.items()}
+    assert 1.5 < lengths["0.5"] / lengths["1.0"] < 2.2
+
+    empty = run_script("say", *overrides, "name=sniper", env=_environment(""))
+    assert empty.returncode == 1 and "is empty" in empty.stderr
+    untrained = run_script("say", *overrides, "name=nobody", env=_environment("Hello."))
+    assert untrained.returncode == 1 and "train the run first" in untrained.stderr
+
+
+def _environment(text: str) -> dict[str, str]:
+    return os.environ | {"SAY_TEXT": text}
+
+
+def test_errors_come_without_a_traceback(prepared, tmp_path):
+    nothing = run_script("stage7_tables", *prepared, f"paths.experiment={tmp_path}")
+    assert nothing.returncode == 1 and "no finished run in" in nothing.stderr
+    early = run_script("stage5_vocode", *prepared, f"paths.experiment={tmp_path}")
+    assert early.returncode == 1 and "run `make stage4`" in early.stderr
+    unknown = run_script("stage4_train", "sparsity=decreasing")
+    assert unknown.returncode == 1 and "Could not find 'sparsity/decreasing'" in unknown.stderr
+    for result in (nothing, early, unknown):
+        assert "Traceback" not in result.stderr
+
+
+def test_make_help_lists_every_target():
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):.*##", makefile, re.MULTILINE))
+    printed = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True).stdout
+    assert targets == {line.split()[0] for line in printed.splitlines()}
+    assert {f"stage{number}" for number in range(1, 8)} <= targets
