@@ -16,6 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from preprocessing.errors import RecipeError
+
 
 def fingerprint(*parts: Any) -> str:
     """Hex digest of configuration nodes, plain values and other fingerprints, in order."""
@@ -73,10 +75,24 @@ class StageFolder:
         return recorded.get("fingerprint") == self.fingerprint and recorded["complete"]
 
     def begin(self) -> bool:
-        """Make the folder ready; True if earlier work under the same fingerprint is there."""
+        """Make the folder ready; True if earlier work under the same fingerprint is there.
+
+        Raises:
+            RecipeError: the folder holds files that no stage wrote, and would be emptied.
+        """
         resuming = self._recorded().get("fingerprint") == self.fingerprint
+        stale = self.folder.with_name(f".{self.folder.name}.stale")
         if not resuming and self.folder.exists():
-            shutil.rmtree(self.folder)
+            foreign = [path.name for path in self.folder.iterdir() if path.name[0] != "."]
+            if foreign and not self._state.exists():
+                raise RecipeError(
+                    f"{self.folder} holds files that are not this recipe's ({foreign[0]}): move "
+                    "them away, or choose other paths"
+                )
+            # Renamed first, so that a process killed here leaves no half of a finished result.
+            shutil.rmtree(stale, ignore_errors=True)
+            self.folder.rename(stale)
+        shutil.rmtree(stale, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
         return resuming

@@ -130,14 +130,16 @@ def _screen(
 ) -> tuple[list[Utterance], Reasons]:
     """Split utterances into usable ones and those whose recording cannot be what the text says."""
     kept, dropped = [], []
-    for utterance in utterances:
-        path = folder / "wavs" / f"{utterance.id}.wav"
-        reason = _unusable(utterance.text, read_wav(path), screening)
-        if reason:
-            dropped.append((utterance.id, reason))
-            path.unlink()
-        else:
-            kept.append(utterance)
+    with progress("screening", max(len(utterances), 1)) as show:
+        for done, utterance in enumerate(utterances, 1):
+            path = folder / "wavs" / f"{utterance.id}.wav"
+            reason = _unusable(utterance.text, read_wav(path), screening)
+            if reason:
+                dropped.append((utterance.id, reason))
+                path.unlink()
+            else:
+                kept.append(utterance)
+            show(done)
     return kept, dropped
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
-from preprocessing.corpus import read_metadata, read_reasons, write_reasons
+from preprocessing.corpus import check_wavs, read_metadata, read_reasons, write_reasons
 from preprocessing.disk import disk_space
 from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.features import HOP, Settings, extract
+from preprocessing.features import HOP, MELS, Settings, extract
 from preprocessing.fingerprints import features_fingerprint
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS, assign_splits
@@ -30,11 +30,14 @@ def build_features(config: DictConfig) -> None:
 
     Raises:
         RecipeError: the splits cannot be made, or the disk is full.
-        FaultsError: no utterance has features.
+        FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
+            has features.
     """
     corpus, alignments = Path(config.paths.corpus), Path(config.paths.alignments)
     unaligned = {id for id, _ in read_reasons(alignments / "unaligned.csv")}
-    texts = {u.id: u.text for u in read_metadata(corpus / "metadata.csv") if u.id not in unaligned}
+    utterances = [u for u in read_metadata(corpus / "metadata.csv") if u.id not in unaligned]
+    check_wavs(corpus, utterances)
+    texts = {utterance.id: utterance.text for utterance in utterances}
     splits = assign_splits(texts, config.corpus.splits)
     settings = Settings(
         **config.features.f0,
@@ -92,13 +95,13 @@ def _write_shard(path: Path, ids: list[str], wavs: Path, grids: Path, settings: 
             index["segments"].append(segment | asdict(one.segment))
             for name in _ARRAYS:
                 arrays[name].append(getattr(one, name))
-    packed = {name: np.concatenate(rows) for name, rows in arrays.items() if rows}
+    empty = {name: np.zeros((0, MELS) if name == "mel" else 0, np.float32) for name in _ARRAYS}
+    packed = {name: np.concatenate([empty[name], *rows]) for name, rows in arrays.items()}
     with atomic_path(path) as temporary:
         np.savez(temporary, index=np.array(json.dumps(index)), **packed)
 
 
 _ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
-_TYPES = {"phones": np.uint8, "durations": np.uint16}
 
 
 def _pack(
@@ -112,12 +115,13 @@ def _pack(
         raise FaultsError("extracting features", dropped, "No utterance is left to train on.")
     frames = [sum(segment["durations"]) for segment in segments]
     for name in _ARRAYS:
-        rows = [np.load(shard) for shard in shards]
-        _save(folder, name, np.concatenate([row[name] for row in rows if name in row]))
+        _join(folder / f"{name}.npy", shards, name)
     symbols = [PADDING_SYMBOL, *sorted({phone for s in segments for phone in s["phones"]})]
     number = {symbol: i for i, symbol in enumerate(symbols)}
-    _save(folder, "phones", [number[phone] for s in segments for phone in s["phones"]])
-    _save(folder, "durations", [frame for s in segments for frame in s["durations"]])
+    phones = [number[phone] for segment in segments for phone in segment["phones"]]
+    _save(folder / "phones.npy", phones, np.uint8)
+    durations = [frame for segment in segments for frame in segment["durations"]]
+    _save(folder / "durations.npy", durations, np.uint16)
     rows = {
         split: [i for i, s in enumerate(segments) if splits[s["utterance"]] == split]
         for split in SPLITS
@@ -141,9 +145,22 @@ def _pack(
     return dropped
 
 
-def _save(folder: Path, name: str, values: np.ndarray | list) -> None:
-    with atomic_path(folder / f"{name}.npy") as temporary:
-        np.save(temporary, np.asarray(values, dtype=_TYPES.get(name, np.float32)))
+def _join(path: Path, shards: list[Path], name: str) -> None:
+    """One array of all shards, end to end, without ever holding more than one shard in memory."""
+    sizes = [np.load(shard)[name].shape for shard in shards]
+    shape = (sum(size[0] for size in sizes), *sizes[0][1:])
+    with atomic_path(path) as temporary:
+        joined = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        row = 0
+        for shard, size in zip(shards, sizes, strict=True):
+            joined[row : row + size[0]] = np.load(shard)[name]
+            row += size[0]
+        joined.flush()
+
+
+def _save(path: Path, values: list[int], kind: type) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, np.array(values, dtype=kind))
 
 
 def _text(segment: dict, text: str) -> str:
@@ -153,19 +170,13 @@ def _text(segment: dict, text: str) -> str:
 
 def _statistics(folder: Path, train: list[int], frames: list[int], counts: list[int]) -> dict:
     """Mean and standard deviation over the training split."""
-
-    def rows(name: str, sizes: list[int]) -> np.ndarray:
+    statistics = {}
+    for name, sizes in (("mel", frames), ("pitch", counts), ("energy", counts)):
         values = np.load(folder / f"{name}.npy", mmap_mode="r")
-        return values[np.repeat(np.isin(np.arange(len(sizes)), train), sizes)]
-
-    mel = rows("mel", frames)
-    statistics = {
-        "mel": {
-            "mean": mel.mean(0, dtype=np.float64).tolist(),
-            "std": mel.std(0, dtype=np.float64).tolist(),
-        }
-    }
-    for name in ("pitch", "energy"):
-        values = rows(name, counts).astype(np.float64)
-        statistics[name] = {"mean": values.mean(), "std": values.std()}
+        ends = np.cumsum(sizes)
+        rows = [values[ends[i] - sizes[i] : ends[i]] for i in train]
+        total = sum(len(row) for row in rows)
+        mean = sum(row.sum(0, dtype=np.float64) for row in rows) / total
+        variance = sum(np.square(row - mean).sum(0) for row in rows) / total
+        statistics[name] = {"mean": mean.tolist(), "std": np.sqrt(variance).tolist()}
     return statistics

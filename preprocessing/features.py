@@ -11,6 +11,7 @@ from preprocessing.textgrid import Segment, read_textgrid, segments
 
 HOP = 256
 """samples from one frame to the next, as in preprocessing.mel, which imports torch"""
+MELS = 80
 SHORTEST_FRAMES = 4
 """A shorter segment cannot be reflected at its ends, as HiFi-GAN's mel wants."""
 

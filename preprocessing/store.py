@@ -9,6 +9,7 @@ import numpy as np
 from preprocessing.artefacts import read_json
 from preprocessing.corpus import read_wav
 from preprocessing.errors import RecipeError
+from preprocessing.features import HOP
 
 PADDING_SYMBOL = "<pad>"
 FRAME_ARRAYS = ("mel", "f0", "energy_frames")
@@ -109,7 +110,7 @@ class FeatureStore:
             f0=self.f0[frames],
             energy_frames=self.energy_frames[frames],
             start_sample=int(self.start_samples[i]),
-            samples=int(self.frames[i]) * 256,
+            samples=int(self.frames[i]) * HOP,
             wav=self._wavs / f"{self.utterances[i]}.wav",
         )
 

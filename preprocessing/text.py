@@ -293,6 +293,8 @@ class Pronouncer:
                 phones.append(PAUSE)
             else:
                 phones += (self._lexicon.get(token) or pronunciations(token))[0]
+        if self._symbols and PAUSE not in self._symbols:
+            phones = [phone for phone in phones if phone != PAUSE]
         return [self._known(phone) for phone in phones]
 
     def _known(self, phone: str) -> str:
