@@ -140,7 +140,8 @@ class BatchStream(Sampler[list[int]]):
         self.start, self.stop = start, stop
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        # Lightning counts a resumed epoch's batches from the epoch's beginning.
+        return self.stop
 
     def __iter__(self) -> Iterator[list[int]]:
         passes = (

@@ -137,6 +137,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        log_every_n_steps=settings.epoch,
     )
     checkpoint = latest_checkpoint(checkpoints)
     done = 0
