@@ -4,40 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pysptk
-import pyworld
 from fastdtw import fastdtw
+from omegaconf import DictConfig
 
-from preprocessing.corpus import SAMPLE_RATE
-from preprocessing.mel import HOP, WINDOW
-
-MCEP_ORDER = 34
-MCEP_ALPHA = 0.45
-"""All-pass constant for 22,050 Hz."""
+from evaluation.mel_cepstra import mel_cepstra
+from preprocessing.features import estimate_f0
+from preprocessing.mel import HOP, SAMPLE_RATE, WINDOW
 
 
-def mel_cepstra(waveform: np.ndarray) -> np.ndarray:
-    """SPTK mel-cepstra of `[samples]` in [-1, 1] at 22,050 Hz, `[frames, order + 1]`, c0 first.
-
-    The settings are ESPnet's: order 34, alpha 0.45, Hamming window of 1024, hop of 256 samples,
-    amplitudes as 16-bit integers.
-    """
-    samples = np.round(waveform.astype(np.float64) * 32768)
-    samples = np.pad(samples, (0, max(0, WINDOW - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-    windowed = frames * pysptk.sptk.hamming(WINDOW)
-    return np.stack(
-        [pysptk.mcep(frame, MCEP_ORDER, MCEP_ALPHA, eps=1e-6, etype=1) for frame in windowed]
-    )
-
-
-def log_f0(waveform: np.ndarray) -> np.ndarray:
-    """WORLD's F0 (harvest) in natural log of Hz, NaN where unvoiced, a value per 256 samples."""
-    period = 1000 * HOP / SAMPLE_RATE
-    f0, _ = pyworld.harvest(
-        waveform.astype(np.float64), SAMPLE_RATE, f0_floor=71, f0_ceil=600, frame_period=period
-    )
-    return np.log(f0, out=np.full_like(f0, np.nan), where=f0 > 0)
+def log_f0(waveform: np.ndarray, frames: int, settings: DictConfig) -> np.ndarray:
+    """Natural log of F0 in Hz, NaN where unvoiced, at the centres of mel-cepstra, `[frames]`."""
+    # The estimate's frame i is centred at sample 256 i + 128, the mel-cepstra's at 256 i + 512.
+    f0 = estimate_f0(waveform[WINDOW // 2 - HOP // 2 :], settings)[:frames].astype(np.float64)
+    return np.log(f0, out=np.full(len(f0), np.nan), where=f0 > 0)
 
 
 @dataclass
@@ -60,11 +39,14 @@ def mcd(reference: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(10.0 / np.log(10.0) * np.sqrt(2.0 * squared)))
 
 
-def distance(reference: np.ndarray, other: np.ndarray) -> Distance:
-    """Between waveforms `[samples]` at 22,050 Hz."""
+def distance(reference: np.ndarray, other: np.ndarray, settings: DictConfig) -> Distance:
+    """Between waveforms `[samples]` at 22,050 Hz; F0 as `evaluation.f0` says."""
     cepstra = [mel_cepstra(waveform) for waveform in (reference, other)]
     path = np.array(fastdtw(*cepstra, dist=2)[1])
-    pitches = [log_f0(waveform) for waveform in (reference, other)]
+    pitches = [
+        log_f0(waveform, len(frames), settings)
+        for waveform, frames in zip((reference, other), cepstra, strict=True)
+    ]
     first, second = (pitch[rows] for pitch, rows in zip(pitches, path.T, strict=True))
     voiced = ~np.isnan(first), ~np.isnan(second)
     both = voiced[0] & voiced[1]

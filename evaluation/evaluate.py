@@ -4,14 +4,15 @@ import csv
 from dataclasses import asdict
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
+import soxr
 import torch
 from omegaconf import DictConfig
 
 from evaluation.distances import distance, duration_errors_ms
 from evaluation.fingerprints import evaluation_fingerprint
+from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
 from preprocessing.artefacts import StageFolder, atomic_path, read_json, write_json
 from preprocessing.corpus import SAMPLE_RATE
@@ -19,8 +20,10 @@ from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
 
 DEFINITIONS = {
-    "wer_heldout": "Word error rate of the recogniser on held-out prompts: errors over words, "
-    "summed over sentences; a sentence's errors are capped at its number of words.",
+    "wer_heldout": "Word error rate of the recogniser ({recogniser}, beam {beam}, {silence} s of "
+    "silence before and after each clip) on held-out prompts: errors over words, summed over "
+    "sentences, of texts normalised by Whisper's rules for English and without punctuation; a "
+    "sentence's errors are capped at its number of words.",
     "cer_heldout": "Character error rate on held-out prompts, summed and capped likewise.",
     "wer_other": "Word error rate on sentences of other domains.",
     "cer_other": "Character error rate on sentences of other domains.",
@@ -28,25 +31,12 @@ DEFINITIONS = {
     "mos_other": "Predicted mean opinion score on sentences of other domains.",
     "mcd": "Mel-cepstral distortion in dB, mean over held-out prompts: SPTK mel-cepstra of order "
     "34, alpha 0.45, c0 included, fastdtw (ESPnet's definition).",
-    "log_f0_rmse": "Root mean square error of the natural log of F0 (WORLD harvest) over frames "
-    "voiced in both, along the same DTW path.",
+    "log_f0_rmse": "Root mean square error of the natural log of F0 (WORLD's {method}) over "
+    "frames voiced in both, along the same DTW path.",
     "vuv_error": "Share of frames on that path that are voiced in one and not in the other.",
     "duration_mae_ms": "Mean absolute error of phone durations against the alignment, ms.",
+    "duration_rmse_ms": "Root mean square error of the same.",
 }
-
-
-class NaturalnessPredictor:
-    """DistillMOS (Stahl and Gamper 2025), a predictor of mean opinion scores."""
-
-    def __init__(self):
-        from distillmos import ConvTransformerSQAModel
-
-        self._model = ConvTransformerSQAModel().eval()
-
-    @torch.inference_mode()
-    def score(self, waveform: np.ndarray) -> float:
-        """Predicted opinion, 1 to 5, of `[samples]` at 16,000 Hz."""
-        return float(self._model(torch.from_numpy(waveform)[None]))
 
 
 def evaluate_run(config: DictConfig, run: Path) -> None:
@@ -67,16 +57,15 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
             cached = stage.folder / "clips" / f"{clip['set']}-{clip['id']}.json"
             if not cached.exists():
                 waveform, _ = soundfile.read(synthesis / clip["wav"], dtype="float32")
-                at_16k = librosa.resample(
-                    waveform, orig_sr=SAMPLE_RATE, target_sr=RECOGNISER_RATE, res_type="soxr_hq"
-                )
+                at_16k = soxr.resample(waveform, SAMPLE_RATE, RECOGNISER_RATE)
                 transcript = recogniser.transcribe(at_16k)
                 row = {name: clip[name] for name in ("set", "id", "text")}
                 row |= {"transcript": transcript, "mos": naturalness.score(at_16k)}
                 row |= error_rates.errors(clip["text"], transcript)
                 if clip["segment"] and config.system != "natural":
                     segment = store.segment(int(clip["segment"]))
-                    row |= asdict(distance(natural_waveform(segment), waveform))
+                    natural = natural_waveform(segment)
+                    row |= asdict(distance(natural, waveform, config.evaluation.f0))
                     if config.system == "model":
                         row |= _durations(segment, synthesis / clip["wav"])
                 write_json(cached, row)
@@ -95,7 +84,11 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
 def _durations(segment, wav: Path) -> dict:
     predicted = np.load(wav.with_suffix(".durations.npy"))
     errors = duration_errors_ms(segment.durations, predicted)
-    return {"duration_absolute_ms": float(np.abs(errors).sum()), "phones": len(errors)}
+    return {
+        "duration_absolute_ms": float(np.abs(errors).sum()),
+        "duration_squared_ms": float(np.square(errors).sum()),
+        "phones": len(errors),
+    }
 
 
 def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
@@ -117,15 +110,25 @@ def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
         "log_f0_rmse": rate(compared, "f0_squared_error", "f0_frames"),
         "vuv_error": rate(compared, "voicing_errors", "frames"),
         "duration_mae_ms": rate(timed, "duration_absolute_ms", "phones"),
+        "duration_rmse_ms": rate(timed, "duration_squared_ms", "phones"),
     }
-    if measures["log_f0_rmse"] is not None:
-        measures["log_f0_rmse"] **= 0.5
+    for name in ("log_f0_rmse", "duration_rmse_ms"):
+        if measures[name] is not None:
+            measures[name] **= 0.5
     return {
         "name": run.name,
         "system": config.system,
         "clips": {name: len(each) for name, each in sets.items()},
         "measures": measures,
-        "definitions": DEFINITIONS,
+        "definitions": {
+            name: text.format(
+                recogniser=config.evaluation.name,
+                beam=config.evaluation.recogniser.beam,
+                silence=config.evaluation.silence,
+                method=config.evaluation.f0.method,
+            )
+            for name, text in DEFINITIONS.items()
+        },
         "recogniser": config.evaluation.name,
         "synthesis": read_json(run / "synthesis" / "record.json"),
         "training": read_json(run / "train" / "record.json") if config.system == "model" else None,

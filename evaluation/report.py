@@ -9,7 +9,6 @@ import soundfile
 from omegaconf import DictConfig, OmegaConf
 
 from evaluation.collect import Run
-from evaluation.evaluate import DEFINITIONS
 from evaluation.tables import TABLES, cells
 from preprocessing.artefacts import atomic_path
 
@@ -58,7 +57,7 @@ def write_report(runs: list[Run], figures: dict[str, Path], config: DictConfig, 
     page = environment.get_template("report.html.j2").render(
         recipe=config.recipe.name,
         tables=[(title, cells(runs, columns)) for title, columns in TABLES.values()],
-        definitions=DEFINITIONS,
+        definitions=runs[0].metrics["definitions"],
         figures={caption: _png(figure) for caption, figure in figures.items()},
         listening=listening(runs),
         versions=trained[0].training["versions"] if trained else {},

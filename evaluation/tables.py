@@ -55,7 +55,8 @@ SPEECH = [
     Column("MCD, dB", _measure("mcd"), _digits(2)),
     Column("log-F0 RMSE", _measure("log_f0_rmse"), _digits(3)),
     Column("V/UV error, %", _measure("vuv_error"), _percent),
-    Column("Duration error, ms", _measure("duration_mae_ms"), _digits(1)),
+    Column("Duration MAE, ms", _measure("duration_mae_ms"), _digits(1)),
+    Column("Duration RMSE, ms", _measure("duration_rmse_ms"), _digits(1)),
 ]
 TRAINING = [
     Column("Validation loss", _training("validation", "total"), _digits(3)),
