@@ -44,7 +44,7 @@ def official_state(config, seed=0):
         scale = (shape[1] * shape[2]) ** -0.5
         norm = state[f"{name}.weight_v"].flatten(1).norm(dim=1)[:, None, None]
         state[f"{name}.weight_g"] = (
-            norm * scale * (0.6 + 0.4 * torch.rand(shape[0], 1, 1, generator=generator))
+            norm * scale * (0.8 + 0.3 * torch.rand(shape[0], 1, 1, generator=generator))
         )
         state[f"{name}.bias"] = 0.1 * torch.randn(bias, generator=generator)
 
