@@ -1,0 +1,65 @@
+"""Error rates by hand, and the recogniser and predictor on real speech."""
+
+import librosa
+import numpy as np
+import pytest
+from conftest import PROJECT
+from hydra import compose, initialize_config_dir
+
+from evaluation.evaluate import NaturalnessPredictor
+from evaluation.recognition import ErrorRates, Recogniser, packaged_model, rate
+from preprocessing.errors import RecipeError
+from preprocessing.store import FeatureStore, natural_waveform
+
+RATES = ErrorRates()
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors", "words"),
+    [
+        ("Press one, now!", "press 1 now", 0, 3),
+        ("the cat sat", "the bat sat", 1, 3),
+        ("the cat sat", "the cat", 1, 3),
+        ("the cat", "oh the big fat cat sat down", 2, 2),  # five insertions, capped
+        ("The time is exactly...", "The time is exactly.", 0, 4),
+    ],
+)
+def test_word_errors(reference, hypothesis, errors, words):
+    found = RATES.errors(reference, hypothesis)
+    assert (found["word_errors"], found["words"]) == (errors, words)
+
+
+def test_character_errors_and_empty_transcripts():
+    assert RATES.errors("cat", "cut")["character_errors"] == 1
+    nothing = RATES.errors("the cat", "")
+    assert (nothing["word_errors"], nothing["character_errors"]) == (2, 7)
+
+
+def test_rates_are_over_the_corpus_not_means_of_sentences():
+    rows = [{"word_errors": 1, "words": 1}, {"word_errors": 0, "words": 9}]
+    assert rate(rows, "word_errors", "words") == 0.1
+    assert rate([], "word_errors", "words") is None
+
+
+def test_a_missing_recogniser_is_told():
+    with pytest.raises(RecipeError, match="no recogniser in the package nothing-of-the-kind"):
+        packaged_model("nothing-of-the-kind")
+
+
+def test_real_speech_is_recognised_and_sounds_natural(prepared):
+    folder = prepared[0].removeprefix("paths.data=") + "/features/hifigan_22k"
+    store = FeatureStore(folder)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        config = compose("config", ["name=test"]).evaluation
+    recogniser, predictor = Recogniser(config, threads=2), NaturalnessPredictor()
+    rows, scores = [], []
+    for i in store.split("test")[:5]:
+        segment = store.segment(int(i))
+        waveform = librosa.resample(natural_waveform(segment), orig_sr=22_050, target_sr=16_000)
+        rows.append(RATES.errors(segment.text, recogniser.transcribe(waveform)))
+        scores.append(predictor.score(waveform))
+        noise = np.random.default_rng(0).standard_normal(len(waveform)).astype("f4")
+        noisy = waveform + 0.5 * waveform.std() * noise
+        assert predictor.score(noisy) < scores[-1] - 0.5
+    assert rate(rows, "word_errors", "words") <= 0.1
+    assert sum(scores) / len(scores) > 3.5
