@@ -2,7 +2,8 @@
 
 `make bench` prints it; `python scripts/bench_sniper.py` does alone. Times are medians of the ratios
 of pairs of steps that alternate between the two things compared, so that a machine which is slowed
-down for a while slows both.
+down for a while slows both. The quartiles beside them say how far to trust them: other work on the
+machine shows there.
 """
 
 import gc
@@ -79,47 +80,53 @@ def trainee(sparsity: float, lr_scaling: str, batch: Batch) -> Callable[[], None
 def paired_ratios(
     base: Callable[[], None],
     others: dict[str, Callable[[], None]],
-    pairs: int,
+    seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, float]:
-    """Median over `pairs` rounds of each function's time ÷ that of `base` in the same round."""
+) -> dict[str, list[float]]:
+    """Quartiles over rounds of each function's time ÷ that of `base` in the same round.
+
+    Rounds go on for `seconds` of real time, and there are seven at least.
+    """
     functions = {"base": base} | others
     ratios: dict[str, list[float]] = {name: [] for name in others}
     for function in functions.values():
         function()
-    for number in range(pairs):
-        seconds = {}
+    begin, rounds = time.perf_counter(), 0
+    while rounds < 7 or time.perf_counter() - begin < seconds:
+        took = {}
         # Turn the order round each time: the second of a pair may find warmer caches.
-        for name in list(functions)[:: 1 if number % 2 else -1]:
+        for name in list(functions)[:: 1 if rounds % 2 else -1]:
             start = clock()
             functions[name]()
-            seconds[name] = clock() - start
+            took[name] = clock() - start
         for name in others:
-            ratios[name].append(seconds[name] / seconds["base"])
-    return {name: statistics.median(values) for name, values in ratios.items()}
+            ratios[name].append(took[name] / took["base"])
+        rounds += 1
+    return {name: statistics.quantiles(values, n=4) for name, values in ratios.items()}
 
 
-def update_ratios(pairs: int = 11, clock: Callable[[], float] = time.perf_counter) -> dict:
+def update_ratios(seconds: float = 90, clock: Callable[[], float] = time.perf_counter) -> dict:
     """Time of an update with masks ÷ without, for constant 40 %."""
     batch = build_batch()
     others = {
         "masks": trainee(0.4, "none", batch),
         "masks and per-tensor learning rates": trainee(0.4, "per_tensor", batch),
     }
-    return paired_ratios(trainee(0.0, "none", batch), others, pairs, clock)
+    return paired_ratios(trainee(0.0, "none", batch), others, seconds, clock)
 
 
-def scoring_ratio(pairs: int = 5, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Time of scoring ÷ one forward and backward, per batch, over scorings of two batches."""
-    model, batches = build_model(), [build_batch()] * 2
+def scoring_ratio(
+    seconds: float = 60, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Time of scoring a single batch ÷ one forward and backward."""
+    model, batch = build_model(), build_batch()
 
     def plain() -> None:
-        for batch in batches:
-            model.zero_grad()
-            loss_fn(model, batch).backward()
+        model.zero_grad()
+        loss_fn(model, batch).backward()
 
-    score = {"scoring": lambda: snip_scores(model, loss_fn, batches)}
-    return paired_ratios(plain, score, pairs, clock)["scoring"]
+    score = {"scoring": lambda: snip_scores(model, loss_fn, [batch])}
+    return paired_ratios(plain, score, seconds, clock)["scoring"]
 
 
 def live_bytes() -> int:
@@ -148,21 +155,28 @@ def memory_ratios(levels: dict[int, float]) -> tuple[float, float]:
     return sparse, (live_bytes() - before) / own
 
 
+def report(what: str, quartiles: list[float], limit: float) -> None:
+    lower, median, upper = quartiles
+    line = f"  {what}: {median:.3f} (quartiles {lower:.3f} to {upper:.3f}; limit {limit:.2f})"
+    print(line, flush=True)
+
+
 def main() -> None:
     torch.set_flush_denormal(True)
-    model = build_model()
-    total = sum(p.numel() for p in model.parameters())
-    print(f"sniper on FastSpeech2 (espnet, {total / 1e6:.1f} M values, {torch.get_num_threads()} ")
-    print(f"threads, {UTTERANCES} utterances of {PHONES * FRAMES_PER_PHONE} frames, Adam fused)")
+    values = sum(p.numel() for p in build_model().parameters()) / 1e6
+    frames = UTTERANCES * PHONES * FRAMES_PER_PHONE
+    print(
+        f"sniper on FastSpeech2 (espnet, {values:.1f} M values; {frames} frames an update; ", end=""
+    )
+    print(f"fused Adam, clipping; {torch.get_num_threads()} threads)", flush=True)
     limits = {"masks": 1.02, "masks and per-tensor learning rates": 1.03}
-    for name, ratio in update_ratios().items():
-        print(f"  update with {name}, constant 40 % ÷ dense: {ratio:.3f} (limit {limits[name]})")
-    print(f"  scoring ÷ forward and backward, a batch: {scoring_ratio():.3f} (limit 1.1)")
+    for name, quartiles in update_ratios().items():
+        report(f"update with {name}, constant 40 % ÷ dense", quartiles, limits[name])
+    report("scoring a batch ÷ forward and backward", scoring_ratio(), 1.10)
     for start in (0.4, 0.8):
-        levels = {0: start} | {u: s for u, s in FALLING.items() if u}
-        sparse, dense = memory_ratios(levels)
+        sparse, dense = memory_ratios({**FALLING, 0: start})
         print(
-            f"  extra memory ÷ parameters from {start:.0%}: {sparse:.2f} while sparse "
+            f"  extra memory ÷ parameters, {start:.0%} falling to 0: {sparse:.2f} while sparse "
             f"(limit 1.3), {dense:.2f} once dense (limit 0)"
         )
 
