@@ -5,15 +5,13 @@ import math
 import numpy as np
 import pysptk
 import pytest
+from omegaconf import OmegaConf
 
-from evaluation.distances import (
-    MCEP_ALPHA,
-    distance,
-    duration_errors_ms,
-    log_f0,
-    mcd,
-    mel_cepstra,
-)
+from evaluation.distances import distance, duration_errors_ms, log_f0, mcd
+from evaluation.mel_cepstra import ALPHA, ORDER, mel_cepstra
+
+DIO = OmegaConf.create({"method": "dio", "floor": 71, "ceiling": 800, "decimation": 1})
+HARVEST = OmegaConf.create({"method": "harvest", "floor": 71, "ceiling": 800})
 
 
 def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:
@@ -42,9 +40,29 @@ def test_louder_by_a_factor_moves_c0_alone():
     np.testing.assert_allclose(difference[:, 1:].mean(0), 0, atol=0.02)
 
 
+def frame_by_frame(waveform: np.ndarray) -> np.ndarray:
+    """ESPnet's evaluate_mcd.py in its own words: a call of pysptk for each frame."""
+    samples = np.round(waveform.astype(np.float64) * 32768)
+    window = pysptk.sptk.hamming(1024)
+    starts = range(0, len(samples) - 1023, 256)
+    return np.stack(
+        [
+            pysptk.mcep(samples[i : i + 1024] * window, ORDER, ALPHA, eps=1e-6, etype=1)
+            for i in starts
+        ]
+    )
+
+
+def test_mel_cepstra_are_those_of_sptk():
+    speechlike = np.concatenate([tone(150), 0.1 * noise(), tone(220) + noise(), np.zeros(3000)])
+    found = mel_cepstra(speechlike)
+    assert found.shape == (1 + (len(speechlike) - 1024) // 256, ORDER + 1)
+    np.testing.assert_allclose(found, frame_by_frame(speechlike), atol=1e-6)
+
+
 def test_mel_cepstra_describe_the_spectrum():
     cepstra = mel_cepstra(noise())
-    envelope = pysptk.mgc2sp(cepstra, MCEP_ALPHA, 0.0, 1024).real
+    envelope = pysptk.mgc2sp(cepstra, ALPHA, 0.0, 1024).real
     # White noise: on average its log spectrum is flat, from 500 Hz to 10 kHz within 1 dB.
     decibels = 20 / math.log(10) * envelope.mean(0)[24:465]
     assert np.ptp(decibels) < 2.0
@@ -52,22 +70,33 @@ def test_mel_cepstra_describe_the_spectrum():
 
 def test_a_recording_is_at_no_distance_from_itself_and_time_warping_is_forgiven():
     waveform = np.concatenate([tone(150), noise(), tone(220)])
-    same = distance(waveform, waveform)
+    same = distance(waveform, waveform, DIO)
     assert same.mcd == 0 and same.f0_squared_error == 0 and same.voicing_errors == 0
     slower = np.concatenate([tone(150, 1.5), noise(), tone(220, 1.3)])
-    assert distance(waveform, slower).mcd < 0.3 * distance(waveform, noise(3.0)).mcd
+    assert distance(waveform, slower, DIO).mcd < 0.3 * distance(waveform, noise(3.0), DIO).mcd
 
 
-def test_f0_is_found_and_its_error_is_the_interval():
-    found = log_f0(tone(200))[20:60]
+@pytest.mark.parametrize("settings", [DIO, HARVEST], ids=lambda settings: settings.method)
+def test_f0_is_found_and_its_error_is_the_interval(settings):
+    found = log_f0(tone(200), 60, settings)[20:60]
     np.testing.assert_allclose(np.exp(found), 200, rtol=0.01)
-    apart = distance(tone(200), tone(210))
+    apart = distance(tone(200), tone(210), settings)
     rmse = math.sqrt(apart.f0_squared_error / apart.f0_frames)
     assert rmse == pytest.approx(math.log(210 / 200), rel=0.1)
 
 
+def test_f0_is_that_of_the_mel_cepstrum_beside_it():
+    """Frame i of both is about samples 256 i to 256 i + 1023."""
+    onset = 11_025
+    waveform = np.concatenate([np.zeros(onset, np.float32), tone(200)])
+    cepstra = mel_cepstra(waveform)
+    voiced = np.flatnonzero(~np.isnan(log_f0(waveform, len(cepstra), DIO)))[0]
+    assert voiced * 256 + 512 == pytest.approx(onset, abs=3 * 256)
+    assert cepstra[voiced + 2, 0] > cepstra[voiced - 3, 0] + 3
+
+
 def test_voicing_errors_are_counted():
-    apart = distance(tone(150), noise())
+    apart = distance(tone(150), noise(), HARVEST)
     assert apart.voicing_errors / apart.frames > 0.8
 
 

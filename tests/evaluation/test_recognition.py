@@ -3,10 +3,12 @@
 import librosa
 import numpy as np
 import pytest
+import torch
 from conftest import PROJECT
+from distillmos import ConvTransformerSQAModel
 from hydra import compose, initialize_config_dir
 
-from evaluation.evaluate import NaturalnessPredictor
+from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import ErrorRates, Recogniser, packaged_model, rate
 from preprocessing.errors import RecipeError
 from preprocessing.store import FeatureStore, natural_waveform
@@ -52,14 +54,17 @@ def test_real_speech_is_recognised_and_sounds_natural(prepared):
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = compose("config", ["name=test"]).evaluation
     recogniser, predictor = Recogniser(config, threads=2), NaturalnessPredictor()
-    rows, scores = [], []
+    unabridged = ConvTransformerSQAModel().eval()
+    rows, scores, noisy_scores = [], [], []
     for i in store.split("test")[:5]:
         segment = store.segment(int(i))
         waveform = librosa.resample(natural_waveform(segment), orig_sr=22_050, target_sr=16_000)
         rows.append(RATES.errors(segment.text, recogniser.transcribe(waveform)))
         scores.append(predictor.score(waveform))
+        with torch.inference_mode():
+            expected = float(unabridged(torch.from_numpy(waveform)[None]))
+        assert scores[-1] == pytest.approx(expected, abs=1e-4)
         noise = np.random.default_rng(0).standard_normal(len(waveform)).astype("f4")
-        noisy = waveform + 0.5 * waveform.std() * noise
-        assert predictor.score(noisy) < scores[-1] - 0.5
+        noisy_scores.append(predictor.score(waveform + 0.5 * waveform.std() * noise))
     assert rate(rows, "word_errors", "words") <= 0.1
-    assert sum(scores) / len(scores) > 3.5
+    assert np.mean(scores) > 3.5 and np.mean(noisy_scores) < np.mean(scores) - 0.5
