@@ -66,5 +66,5 @@ def test_real_speech_is_recognised_and_sounds_natural(prepared):
         assert scores[-1] == pytest.approx(expected, abs=1e-4)
         noise = np.random.default_rng(0).standard_normal(len(waveform)).astype("f4")
         noisy_scores.append(predictor.score(waveform + 0.5 * waveform.std() * noise))
-    assert rate(rows, "word_errors", "words") <= 0.1
+    assert rate(rows, "word_errors", "words") <= 0.2
     assert np.mean(scores) > 3.5 and np.mean(noisy_scores) < np.mean(scores) - 0.5
