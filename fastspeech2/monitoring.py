@@ -65,6 +65,8 @@ class MetricsTable(lightning.Callback):
         self._batches += 1
 
     def on_validation_end(self, trainer, module) -> None:
+        if self.rows and self.rows[-1]["update"] == trainer.global_step:
+            return  # validated again after a resume
         row = {
             "update": trainer.global_step,
             "seconds": round(self.seconds + self._since_start(), 3),

@@ -131,7 +131,9 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
                 monitor="step",
                 mode="max",
                 save_top_k=2,
-                every_n_train_steps=settings.checkpoint_every,
+                # After validation: Lightning skips one that a checkpoint was saved just before.
+                every_n_epochs=1,
+                save_on_train_epoch_end=False,
             ),
         ],
         enable_progress_bar=False,

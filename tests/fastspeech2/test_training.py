@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_script
 
 SHORT = [
     "trainer.updates=40",
-    "trainer.epoch=10",
-    "trainer.checkpoint_every=5",
+    "trainer.epoch=5",
     "trainer.frames_per_batch=600",
     "sparsity=decaying",
     "sparsity.scoring_batches=4",
@@ -49,7 +49,10 @@ def rows(train: Path) -> list[dict]:
 
 
 # Before the first switch (update 8), between two switches, and after the last (update 32).
-@pytest.mark.parametrize("checkpoint", [5, 20, 35])
+@pytest.mark.parametrize(
+    "checkpoint",
+    [pytest.param(5, marks=pytest.mark.slow), 20, pytest.param(35, marks=pytest.mark.slow)],
+)
 def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, checkpoint):
     train = tmp_path / "run" / "train"
     process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
@@ -69,6 +72,7 @@ def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, check
     assert rows(train) == rows(uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterrupted, tmp_path):
     train = tmp_path / "run" / "train"
     process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
@@ -94,7 +98,9 @@ def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
     for switch in record["sparsity_switches"]:
         assert switch["achieved"] == pytest.approx(switch["nominal"], abs=1e-3)
     logged = {int(row["update"]): float(row["sparsity"]) for row in rows(uninterrupted)}
-    assert logged == pytest.approx({10: 0.2, 20: 0.1, 30: 0.1, 40: 0.0}, abs=1e-3)
+    assert [logged[update] for update in (5, 10, 20, 30, 35)] == pytest.approx(
+        [0.4, 0.2, 0.1, 0.1, 0.0], abs=1e-3
+    )
 
 
 def test_a_finished_run_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):
@@ -112,7 +118,7 @@ def test_a_finished_run_is_not_repeated_and_a_changed_one_is(prepared, tmp_path)
     ("override", "message"),
     [
         ("sparsity.start=40", "sparsity.start is a fraction between 0 and 1, not 40"),
-        ("trainer.updates=4", "has no room for the sparsity levels"),
+        ("trainer.updates=2", "has no room for the sparsity levels"),
         ("paths.features=nowhere", "nowhere is not there or outdated: run `make stage3`"),
         ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
     ],
@@ -124,7 +130,10 @@ def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, mess
 
 
 def test_constant_sparsity_is_in_the_saved_model(prepared, tmp_path):
-    result = run(prepared, tmp_path, "sparsity=constant", "~sparsity.first_switch")
+    settings = [each for each in SHORT if not each.startswith("sparsity")]
+    constant = ["sparsity=constant", "sparsity.scoring_batches=4", "name=run"]
+    folder = f"paths.experiment={tmp_path}"
+    result = run_script("stage4_train", *prepared, *settings, *constant, folder)
     assert result.returncode == 0, result.stderr
     from fastspeech2.synthesis import load_synthesiser
     from sniper import prunable_parameters
