@@ -77,7 +77,8 @@ class FastSpeech2Module(lightning.LightningModule):
             betas=tuple(settings.betas),
             eps=settings.eps,
             weight_decay=settings.weight_decay,
-            fused=True,
+            # Lightning does not clip gradients of a fused optimizer in mixed precision.
+            fused=self.config.precision == "32-true",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,

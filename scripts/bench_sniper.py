@@ -8,7 +8,6 @@ machine shows there.
 
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))
+from fastspeech2.loss import fastspeech2_loss
+from fastspeech2.model import FastSpeech2
+from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 
-from fastspeech2.loss import fastspeech2_loss  # noqa: E402 - needs the project on the path
-from fastspeech2.model import FastSpeech2  # noqa: E402
-from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores  # noqa: E402
+PROJECT = Path(__file__).resolve().parents[1]
 
 VOCABULARY, MELS = 80, 80
 # One minibatch an update, of LJSpeech's mean length. The paper's updates are of 8 minibatches, some
