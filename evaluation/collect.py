@@ -1,6 +1,7 @@
 """The finished runs of an experiment folder, as tables, figures and the report want them."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,4 +90,8 @@ def finished_runs(experiment: Path) -> list[Run]:
         start = sparsity.get("start", 0)
         return (1, kinds.index(sparsity["kind"]), start, run.training["seed"], run.folder.name)
 
+    labels = Counter(run.label for run in runs)
+    for run in runs:
+        if labels[run.label] > 1:  # they differ in what a label leaves out, such as their length
+            run.label += f" ({run.folder.name})"
     return sorted(runs, key=order)

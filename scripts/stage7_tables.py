@@ -22,7 +22,8 @@ def tables_stage(config) -> None:
 
     stage.begin()
     write_tables(runs, stage.folder / "tables")
-    figures = write_figures(runs, FeatureStore(config.paths.features), stage.folder / "figures")
+    store = FeatureStore(config.paths.features)
+    figures = write_figures(runs, store, config.evaluation.f0, stage.folder / "figures")
     write_report(runs, figures, config, stage.folder / "report.html")
     stage.finish()
     print(markdown(cells(runs, TABLES["speech"][1])))

@@ -1,0 +1,81 @@
+"""The report in a real browser; wants Debian's `chromium` and Python's `playwright`."""
+
+import shutil
+
+import pytest
+from conftest import run_script
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def page_path(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    paths = [f"paths.experiment={folder}/exp", f"paths.results={folder}/results"]
+    overrides = [*prepared, *paths, "evaluation.clips_per_set=2"]
+    for system in ("natural", "vocoded"):
+        result = run_script("run", *overrides, f"name={system}", f"system={system}")
+        assert result.returncode == 0, result.stderr
+    assert run_script("stage7_tables", *overrides).returncode == 0
+    return folder / "results" / "report.html"
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page(request, page_path):
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "this test opens the report in Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=request.param)
+        page.faults, page.requests = [], []
+        page.on("console", lambda message: page.faults.append(message.text))
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("request", lambda each: page.requests.append(each.url))
+        page.goto(f"file://{page_path}")
+        yield page
+        browser.close()
+
+
+def test_page_is_whole_and_silent_in_the_console(page):
+    assert page.faults == []
+    outside = [url for url in page.requests if not url.startswith(("file:", "data:"))]
+    assert outside == []
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 300)")
+
+
+def test_every_player_loads_its_sound(page):
+    page.wait_for_function(
+        "[...document.querySelectorAll('audio')].every(a => a.readyState > 0 || a.error)",
+        timeout=20_000,
+    )
+    players = page.evaluate(
+        "[...document.querySelectorAll('audio')].map(a => [a.duration, a.error, a.ariaLabel])"
+    )
+    assert len(players) == 4
+    for seconds, error, label in players:
+        assert error is None and 0.5 < seconds < 20 and label
+
+
+def test_page_fits_a_phone(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_text_has_contrast_in_both_schemes(page):
+    """WCAG's 4.5 to 1, of the body's text and of links against the page."""
+    script = """() => {
+        const probe = document.createElement('div');
+        probe.style.color = 'Canvas'; document.body.append(probe);
+        const colour = (e) => getComputedStyle(e).color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        return [document.body, document.querySelector('a'), probe].map(colour);
+    }"""
+    text, link, paper = page.evaluate(script)
+
+    def luminance(colour: list[float]) -> float:
+        linear = [(c / 255 + 0.055) / 1.055 for c in colour]
+        return sum(w * c**2.4 for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for colour in (text, link):
+        bright, dim = sorted((luminance(colour) + 0.05, luminance(paper) + 0.05), reverse=True)
+        assert bright / dim > 4.5
