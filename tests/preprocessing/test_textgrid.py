@@ -1,0 +1,111 @@
+"""Alignments: silences of every spelling, rounding to frames, cutting at pauses, and faults."""
+
+import random
+
+import pytest
+import tgt
+
+from preprocessing.errors import RecipeError
+from preprocessing.textgrid import read_textgrid, segments
+
+RATE = 22050 / 256
+
+
+def write(path, phones, words=None, tiers=("phones", "words")):
+    """A TextGrid from (label, seconds) pairs, as the aligners write them."""
+    grid = tgt.TextGrid()
+    for name, intervals in zip(tiers, (phones, words or [("word", 1.0)]), strict=True):
+        tier = tgt.IntervalTier(name=name)
+        start = 0.0
+        for label, length in intervals:
+            tier.add_interval(tgt.Interval(round(start, 4), round(start + length, 4), label))
+            start += length
+        grid.add_tier(tier)
+    tgt.write_to_file(grid, path, format="long")
+    return path
+
+
+@pytest.mark.parametrize("silence", ["", "sil", "sp", "<eps>"])
+def test_every_spelling_of_silence_is_a_pause_inside_and_nothing_outside(tmp_path, silence):
+    path = tmp_path / "a.TextGrid"
+    write(path, [(silence, 0.2), ("HH", 0.1), (silence, 0.3), ("AY1", 0.2), (silence, 0.4)])
+    alignment = read_textgrid(path, 0.03)
+    assert [phone.label for phone in alignment.phones] == ["HH", "sp", "AY1"]
+    (segment,) = segments(alignment, round(1.2 * RATE), RATE, None)
+    assert segment.start == round(0.2 * RATE)
+    assert sum(segment.durations) == round(0.8 * RATE) - round(0.2 * RATE)
+
+
+def test_neighbouring_silences_are_one_and_unknown_words_stay_inside(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    phones = [("spn", 0.2), ("S", 0.1), ("sil", 0.1), ("", 0.1), ("spn", 0.3), ("T", 0.1)]
+    write(path, [*phones, ("sp", 0.1), ("spn", 0.2)])
+    labels = [phone.label for phone in read_textgrid(path, 0.03).phones]
+    assert labels == ["S", "sp", "spn", "T"]
+
+
+def test_short_silences_become_closures_or_the_end_of_a_phone(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    write(path, [("S", 0.1), ("", 0.02), ("T", 0.1), ("sil", 0.02), ("AY1", 0.1)])
+    phones = read_textgrid(path, 0.03).phones
+    assert [(p.label, round(p.start, 3), round(p.end, 3)) for p in phones] == [
+        ("S", 0.0, 0.1),
+        ("T", 0.1, 0.24),
+        ("AY1", 0.24, 0.34),
+    ]
+    assert len(read_textgrid(path, 0.0).phones) == 5
+
+
+def test_frames_are_ming024s_and_rounding_never_adds_up(tmp_path):
+    random.seed(0)
+    phones = [("AH0", random.uniform(0.004, 0.2)) for _ in range(400)]
+    alignment = read_textgrid(write(tmp_path / "a.TextGrid", phones), 0.03)
+    (segment,) = segments(alignment, 10**6, RATE, None)
+    expected = [round(p.end * RATE) - round(p.start * RATE) for p in alignment.phones]
+    assert segment.durations == expected and 0 in expected
+    assert sum(segment.durations) == round(alignment.phones[-1].end * RATE)
+
+
+def test_long_utterances_are_cut_at_their_longest_pauses(tmp_path):
+    phones = [("AH0", 3.0), ("sp", 0.2), ("B", 3.0), ("sp", 0.5), ("D", 4.0), ("sp", 0.3), ("M", 9)]
+    words = [
+        ("one", 3.0),
+        ("", 0.2),
+        ("two", 3.0),
+        ("", 0.5),
+        ("three", 4.0),
+        ("", 0.3),
+        ("four", 9),
+    ]
+    alignment = read_textgrid(write(tmp_path / "a.TextGrid", phones, words), 0.03)
+    cut = segments(alignment, 10**6, RATE, 8)
+    assert [part.words for part in cut] == [["one", "two"], ["three"], ["four"]]
+    assert [part.phones for part in cut] == [["AH0", "sp", "B"], ["D"], ["M"]]
+    assert [part.start for part in cut] == [0, round(6.7 * RATE), round(11 * RATE)]
+
+
+@pytest.mark.parametrize(
+    "phones, tiers, message",
+    [
+        ([("sil", 1.0)], ("phones", "words"), "without a phone"),
+        ([("HH", 0.5), ("ə", 0.5)], ("phones", "words"), "not ARPAbet with stress: ə"),
+        ([("HH", 0.5), ("AH", 0.5)], ("phones", "words"), "not ARPAbet with stress: AH"),
+        ([("HH", 1.0)], ("phone", "words"), "without the tier 'phones'"),
+    ],
+)
+def test_unusable_alignments_say_why(tmp_path, phones, tiers, message):
+    path = write(tmp_path / "a.TextGrid", phones, tiers=tiers)
+    with pytest.raises(RecipeError, match=message):
+        read_textgrid(path, 0.03)
+
+
+def test_missing_damaged_and_overlong_alignments_say_so(tmp_path):
+    with pytest.raises(RecipeError, match="has no TextGrid"):
+        read_textgrid(tmp_path / "none.TextGrid", 0.03)
+    damaged = tmp_path / "damaged.TextGrid"
+    damaged.write_text("File type = nonsense\n")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_textgrid(damaged, 0.03)
+    alignment = read_textgrid(write(tmp_path / "a.TextGrid", [("M", 2.0)]), 0.03)
+    with pytest.raises(RecipeError, match="up to 2.000 s, but its recording ends at 1.498"):
+        segments(alignment, round(1.5 * RATE), RATE, None)
