@@ -11,7 +11,10 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
-SHORT = ["trainer.updates=300", "evaluation.clips_per_set=8", "trainer.epoch=50"]
+# A training and three evaluations take minutes.
+pytestmark = pytest.mark.slow
+
+SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50"]
 
 
 @pytest.fixture(scope="module")
