@@ -81,6 +81,7 @@ def test_stage_3_goes_on_after_sigkill_with_the_same_result(sliced, prepared):
     assert "up to date" in again.stdout
 
 
+@pytest.mark.slow
 def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
     folder, overrides = sliced
     viter = [*[o for o in overrides if "aligner" not in o], "aligner=viter"]
