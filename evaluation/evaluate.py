@@ -36,6 +36,11 @@ DEFINITIONS = {
     "vuv_error": "Share of frames on that path that are voiced in one and not in the other.",
     "duration_mae_ms": "Mean absolute error of phone durations against the alignment, ms.",
     "duration_rmse_ms": "Root mean square error of the same.",
+    "real_time_factors": "Seconds of computing over seconds of speech, on the threads that the "
+    "run was given ({threads}), of the acoustic model and of the vocoder.",
+    "train_seconds": "Training by the clock on the wall, validation included; other runs beside "
+    "it on the machine lengthen it.",
+    "final_sparsity": "Share of prunable weights that are masked at the end, counted.",
 }
 
 
@@ -126,6 +131,7 @@ def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
                 beam=config.evaluation.recogniser.beam,
                 silence=config.evaluation.silence,
                 method=config.evaluation.f0.method,
+                threads=config.trainer.threads,
             )
             for name, text in DEFINITIONS.items()
         },

@@ -21,9 +21,11 @@ def _convolution(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> n
     )
 
 
-def _activate(x: Tensor, mask: Tensor | None, slope: float = SLOPE) -> Tensor:
+def _activate(
+    x: Tensor, mask: Tensor | None, slope: float = SLOPE, inplace: bool = False
+) -> Tensor:
     """Leaky ReLU, then zeros beyond each clip's end, as if the clip were alone."""
-    x = leaky_relu(x, slope)
+    x = leaky_relu(x, slope, inplace)
     return x if mask is None else x.mul_(mask)
 
 
@@ -37,7 +39,8 @@ class ResidualBlock1(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            x = plain(_activate(dilated(_activate(x, mask)), mask)).add_(x)
+            inner = dilated(_activate(x, mask))
+            x = plain(_activate(inner, mask, inplace=True)).add_(x)
         return x
 
 
@@ -105,11 +108,14 @@ class Generator(nn.Module):
         x = self.conv_pre(x)
         mask = _mask(frames, mels.shape[2], x)
         for stage, (rate, upsample) in enumerate(zip(self.rates, self.ups, strict=True)):
-            x = upsample(_activate(x, mask))
+            x = upsample(_activate(x, mask, inplace=True))
             frames = None if frames is None else frames * rate
             mask = _mask(frames, x.shape[3], x)
             blocks = self.resblocks[stage * self.kernels : (stage + 1) * self.kernels]
-            x = torch.stack([block(x, mask) for block in blocks]).mean(0)
+            first, *others = (block(x, mask) for block in blocks)
+            for other in others:
+                first.add_(other)
+            x = first.div_(len(blocks))
         return torch.tanh(self.conv_post(_activate(x, mask, slope=0.01))).squeeze(2)
 
 
