@@ -61,7 +61,8 @@ def align(config: DictConfig) -> None:
     }[config.aligner.name]
     grids = folder.folder / "TextGrid"
     if not grids.exists():
-        with disk_space(folder.folder, 100_000 * len(transcripts)):
+        recordings = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in transcripts)
+        with disk_space(folder.folder, recordings):
             run(config.aligner, corpus / "wavs", transcripts, lexicon, folder.folder)
     spoken: Counter[tuple[str, str]] = Counter()
     for utterance in transcripts:

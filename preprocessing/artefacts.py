@@ -54,6 +54,16 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text("utf-8"))
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what `atomic_path` could not finish in processes that were killed."""
+    for path in folder.rglob(".*.partial*"):
+        writer = int(path.name.rpartition(".partial")[0].rpartition(".")[2])
+        try:
+            os.kill(writer, 0)  # signal 0 only asks whether the process is there
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+
+
 class StageFolder:
     """One stage's output folder and its state: absent, begun, complete, or stale.
 
@@ -94,6 +104,7 @@ class StageFolder:
             self.folder.rename(stale)
         shutil.rmtree(stale, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(self.folder)
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
         return resuming
 

@@ -120,7 +120,7 @@ def _contents(unpacked: Path, expected_sha256: str) -> tuple[dict[str, str], dic
     if digest.hexdigest() != expected_sha256:
         raise RecipeError(
             f"the recordings in {unpacked} are not the known ones (SHA-256 {digest.hexdigest()} "
-            f"where {expected_sha256} was expected): delete it and run again"
+            f"where {expected_sha256} was expected): delete {unpacked.parent} and run again"
         )
     return _read_texts(text.decode()), recordings
 

@@ -27,14 +27,17 @@ def progress(description: str, total: float) -> Iterator[Callable[[float], None]
             yield lambda done: bar.update(task, completed=done)
         return
 
-    started = printed = time.monotonic()
+    printed = time.monotonic()
+    first: tuple[float, float] | None = None
 
     def show_line(done: float) -> None:
-        nonlocal printed
+        nonlocal printed, first
         now = time.monotonic()
-        if done > 0 and now - printed >= SECONDS_BETWEEN_LINES:
+        # Counted from the first sign of work, since starting up says nothing of its pace.
+        first = first or (now, done)
+        if now - printed >= SECONDS_BETWEEN_LINES and done > first[1]:
             printed = now
-            left = (now - started) * (total - done) / done
+            left = (now - first[0]) * (total - done) / (done - first[1])
             print(f"{description}: {100 * done / total:.0f} %, {left:.0f} s left", flush=True)
 
     yield show_line

@@ -1,14 +1,20 @@
 """Stage 1 on the real corpus, and what is wrong with recordings and metadata as a user meets it."""
 
 import csv
+import functools
+import gzip
 import io
+import os
+import shutil
 import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import run_script
+from conftest import PROJECT, run_script
 
 from preprocessing.corpus import Utterance, check_wavs, read_metadata, read_wav
 from preprocessing.download import sha256
@@ -156,3 +162,49 @@ def test_ljspeech_by_the_same_command(corpus, tmp_path):
     original = soundfile.read(corpus / "wavs" / "demo-nogo.wav")[0]
     copy = soundfile.read(tmp_path / "corpus" / "wavs" / "LJ001-0002.wav")[0]
     np.testing.assert_array_equal(original, copy)
+
+
+def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path):
+    """Over HTTP from a real server; a recording that is not the known one is told."""
+    unpacked = PROJECT / "data" / "allison" / "downloads" / "unpacked"
+    texts = gzip.decompress(next(unpacked.rglob("core-sounds-en.txt.gz")).read_bytes())
+    root = next(unpacked.rglob("activated.g722")).parent
+    served = tmp_path / "served"
+    served.mkdir()
+    with tarfile.open(served / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
+        entry = tarfile.TarInfo("./core-sounds-en.txt")
+        entry.size = len(texts)
+        tar.addfile(entry, io.BytesIO(texts))
+        for path in sorted(root.rglob("*.g722")):
+            tar.add(path, f"./{path.relative_to(root)}")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=served)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    overrides = [f"paths.data={tmp_path}", "corpus.only=[hello-world]"]
+    overrides += [f"corpus.source.archive.url=http://127.0.0.1:{server.server_port}/sounds.tar.gz"]
+    without_apt = os.environ | {"PATH": str(tmp_path)}
+    done = run_script("stage1_download", *overrides, env=without_apt)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "corpus" / "wavs" / "hello-world.wav").read_bytes() == (
+        Path(prepared[0].removeprefix("paths.data=")) / "corpus" / "wavs" / "hello-world.wav"
+    ).read_bytes()
+
+    altered = next((tmp_path / "downloads" / "unpacked").rglob("hello-world.g722"))
+    altered.write_bytes(altered.read_bytes()[::-1])
+    with tarfile.open(served / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(altered, "./hello-world.g722")
+    (tmp_path / "downloads" / "sounds.tar.gz").unlink()
+    shutil.rmtree(tmp_path / "corpus")
+    done = run_script("stage1_download", *overrides, env=without_apt)
+    assert done.returncode == 1 and "are not the known ones" in done.stderr
+    server.shutdown()
+    server.server_close()
+    shutil.rmtree(tmp_path / "downloads")
+    done = run_script("stage1_download", *overrides, env=without_apt)
+    assert done.returncode == 1
+    for expected in (
+        "apt-get and dpkg are not on this machine",
+        "Connection refused",
+        "g722_1.6.1-1",
+    ):
+        assert expected in done.stderr

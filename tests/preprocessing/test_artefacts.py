@@ -1,0 +1,107 @@
+"""What a stage's folder says of itself, and files that appear whole or not at all."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint
+from preprocessing.corpus import read_reasons, write_reasons
+from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.fingerprints import (
+    alignment_fingerprint,
+    corpus_fingerprint,
+    features_fingerprint,
+)
+
+
+def test_a_stage_is_complete_only_when_finished_under_the_same_fingerprint(tmp_path):
+    stage = StageFolder(tmp_path / "stage", "one")
+    assert not stage.is_complete()
+    assert not stage.begin()
+    (tmp_path / "stage" / "result").write_text("half")
+    assert not stage.is_complete()
+    assert stage.begin(), "earlier work is gone on with"
+    stage.finish()
+    assert StageFolder(tmp_path / "stage", "one").is_complete()
+    other = StageFolder(tmp_path / "stage", "two")
+    assert not other.is_complete()
+    assert not other.begin()
+    assert [path.name for path in (tmp_path / "stage").iterdir()] == ["stage.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_foreign_files_are_not_emptied(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecipeError, match="files that are not this recipe's .thesis.txt"):
+        StageFolder(tmp_path, "one").begin()
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ValueError), atomic_path(tmp_path / "a.csv") as temporary:
+        temporary.write_text("half")
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+    killed = (
+        "import os, signal, sys; from preprocessing.artefacts import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as path:\n"
+        "    path.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    folder = tmp_path / "stage"
+    StageFolder(folder, "one").begin()
+    subprocess.run([sys.executable, "-c", killed, folder / "a.csv"])
+    (leftover,) = folder.glob(".*partial*")
+    with atomic_path(folder / "b.csv") as mine:
+        mine.write_text("still being written")
+        StageFolder(folder, "one").begin()
+        assert not leftover.exists() and mine.exists()
+    assert not (folder / "a.csv").exists() and (folder / "b.csv").exists()
+
+
+def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
+    def fingerprints(**changes) -> list[str]:
+        config = OmegaConf.create(
+            {
+                "corpus": {"name": "a", "splits": {"seed": 0}, "max_seconds": 8},
+                "aligner": {"name": "mfa", "jobs": 1, "acoustic_model": "x"},
+                "features": {"f0": {"floor": 71}, "workers": 2},
+            }
+        )
+        for key, value in changes.items():
+            OmegaConf.update(config, key.replace("__", "."), value)
+        stages = (corpus_fingerprint, alignment_fingerprint, features_fingerprint)
+        return [stage(config) for stage in stages]
+
+    def changed(**changes) -> list[bool]:
+        pairs = zip(fingerprints(), fingerprints(**changes), strict=True)
+        return [a != b for a, b in pairs]
+
+    assert changed() == [False, False, False]
+    assert changed(corpus__name="b") == [True, True, True]
+    assert changed(aligner__acoustic_model="y") == [False, True, True]
+    assert changed(features__f0__floor=80) == [False, False, True]
+    assert changed(corpus__splits__seed=1) == [False, False, True]
+    assert changed(aligner__jobs=8, features__workers=1) == [False, False, False]
+    grids = tmp_path / "grids"
+    grids.mkdir()
+    before = fingerprints(aligner__source=str(grids))
+    (grids / "a.TextGrid").write_text("x")
+    assert fingerprints(aligner__source=str(grids))[1] != before[1]
+    assert fingerprint([1, 2]) != fingerprint([2, 1])
+
+
+def test_faults_show_ten_and_count_all():
+    error = FaultsError("reading", [(f"clip-{i}", "is bad") for i in range(13)], "Mend them.")
+    lines = str(error).splitlines()
+    assert lines[0] == "reading: 13 faults" and lines[-2:] == ["  ... and 3 more", "Mend them."]
+    assert len(lines) == 13 and len(error.faults) == 13
+
+
+def test_reasons_survive_commas_and_quotes(tmp_path):
+    rows = [("a", 'its text, "beep", is not speech'), ("b", "two\nlines")]
+    write_reasons(tmp_path / "reasons.csv", rows)
+    assert read_reasons(tmp_path / "reasons.csv") == rows
+    assert os.listdir(tmp_path) == ["reasons.csv"]
