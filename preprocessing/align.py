@@ -25,15 +25,8 @@ from preprocessing.textgrid import Alignment, read_textgrid
 
 Reasons = list[tuple[str, str]]
 
-# Seconds. Allison's right alignments have phones of 39 to 446 ms on average, at most 22 % of them
-# this short, and at most 0.11 s of sound outside, where a word fades; with another prompt's text,
-# seven in ten pass one of these limits.
-SHORTEST_MEAN_PHONE = 0.03
-LONGEST_MEAN_PHONE = 0.6
 SHORT_PHONE = 0.031
-LARGEST_SHORT_SHARE = 0.3
-FEWEST_PHONES = 10
-LONGEST_SOUND_OUTSIDE = 0.15
+"""seconds; Hidden Markov models of three states cannot go below three frames of 10 ms"""
 
 
 def align(config: DictConfig) -> None:
@@ -69,7 +62,8 @@ def align(config: DictConfig) -> None:
         path = grids / f"{utterance}.TextGrid"
         try:
             alignment = read_textgrid(path, shortest_pause=0)
-            check_plausible(alignment, read_wav(corpus / "wavs" / f"{utterance}.wav"))
+            waveform = read_wav(corpus / "wavs" / f"{utterance}.wav")
+            check_plausible(alignment, waveform, config.corpus.screening)
         except RecipeError as error:
             unaligned.append((utterance, str(error)))
         else:
@@ -125,29 +119,31 @@ def _write_lexicon(path: Path, spoken: Mapping[tuple[str, str], int]) -> None:
         temporary.write_text("".join(lines), "utf-8")
 
 
-def check_plausible(alignment: Alignment, waveform: np.ndarray) -> None:
+def check_plausible(alignment: Alignment, waveform: np.ndarray, screening: DictConfig) -> None:
     """Recognise an aligner that was forced to fit a text which was not spoken.
 
     Args:
         alignment: of the utterance.
         waveform: of its recording, `[samples]`.
+        screening: limits, from the corpus's configuration.
 
     Raises:
-        RecipeError: phones are on average too short or too long for speech, or there is as much
-            sound before the first or after the last of them as inside.
+        RecipeError: phones are on average too short or too long for speech, too many are as short
+            as the aligner can make them, or there is speech before the first or after the last.
     """
     spoken = [phone for phone in alignment.phones if phone.label != PAUSE]
     lengths = np.array([phone.end - phone.start for phone in spoken])
     short = np.mean(lengths < SHORT_PHONE)
-    if len(lengths) >= FEWEST_PHONES and short > LARGEST_SHORT_SHARE:
+    if len(lengths) >= 10 and short > screening.short_phones:
         raise RecipeError(
             f"was aligned with {100 * short:.0f} % of its phones as short as they can be: its text "
             "may not be what is said"
         )
-    if not SHORTEST_MEAN_PHONE <= lengths.mean() <= LONGEST_MEAN_PHONE:
+    shortest, longest = screening.phone_seconds
+    if not shortest <= lengths.mean() <= longest:
         raise RecipeError(f"was aligned with phones of {1000 * lengths.mean():.0f} ms on average")
     outside = _sound_outside(waveform, spoken[0].start, spoken[-1].end)
-    if outside > LONGEST_SOUND_OUTSIDE:
+    if outside > screening.sound_outside:
         raise RecipeError(
             f"has {outside:.2f} s of sound outside its alignment: its text may not be all that is "
             "said"
@@ -155,10 +151,10 @@ def check_plausible(alignment: Alignment, waveform: np.ndarray) -> None:
 
 
 def _sound_outside(waveform: np.ndarray, start: float, end: float) -> float:
-    """Seconds outside start to end that are at least half as loud as the median inside."""
+    """Seconds outside start to end that are at most 12 dB quieter than the median inside."""
     hop = SAMPLE_RATE // 100
     blocks = waveform[: len(waveform) // hop * hop].reshape(-1, hop)
     loudness = np.sqrt(np.mean(np.square(blocks), axis=1))
     first, last = round(start * 100), round(end * 100)
     outside = np.concatenate([loudness[:first], loudness[last:]])
-    return float(np.sum(outside > np.median(loudness[first:last]) / 2)) / 100
+    return float(np.sum(outside > np.median(loudness[first:last]) / 4)) / 100

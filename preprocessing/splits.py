@@ -1,6 +1,6 @@
 """Which utterances are held out, as published recipes do it or so that they are not near copies."""
 
-import random
+import hashlib
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 
@@ -54,8 +54,11 @@ def assign_splits(texts: Mapping[str, str], splits: DictConfig) -> dict[str, str
 def _distinct(texts: Mapping[str, str], splits: DictConfig) -> list[str]:
     words = {id: [t for t in tokens(texts[id]) if t != PAUSE] for id in sorted(texts)}
     shortest, longest = splits.words
-    candidates = [id for id in words if shortest <= len(words[id]) <= longest]
-    random.Random(splits.seed).shuffle(candidates)
+    # Letters do not count: an utterance that spells something is no sentence to understand.
+    counts = {id: sum(len(word) > 1 for word in words[id]) for id in words}
+    candidates = [id for id in words if shortest <= counts[id] <= longest]
+    # Drawn by a digest, so that an utterance more or less in the corpus leaves the others' lot.
+    candidates.sort(key=lambda id: hashlib.sha256(f"{splits.seed} {id}".encode()).digest())
     wanted = splits.test + splits.validation
     chosen: list[str] = []
     for candidate in candidates:

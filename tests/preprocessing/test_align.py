@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import TEXTGRIDS, run_script
+from conftest import PROJECT, TEXTGRIDS, run_script
+from omegaconf import OmegaConf
 
 from preprocessing.align import check_plausible
 from preprocessing.corpus import read_metadata, read_reasons, read_wav, write_metadata
@@ -128,15 +129,16 @@ def test_words_and_recordings_that_nothing_can_align_are_all_told(few, tmp_path)
 def test_text_that_was_not_spoken_is_recognised(data):
     """The right alignments pass; cut short, or squeezed into a part, they do not."""
     wavs, grids = data / "corpus" / "wavs", data / "alignments" / "textgrid" / "TextGrid"
+    screening = OmegaConf.load(PROJECT / "conf" / "corpus" / "allison.yaml").screening
     name = "agent-user"
     alignment, waveform = (
         read_textgrid(grids / f"{name}.TextGrid", 0),
         read_wav(wavs / f"{name}.wav"),
     )
-    check_plausible(alignment, waveform)
+    check_plausible(alignment, waveform, screening)
     half = type(alignment)(alignment.phones[: len(alignment.phones) // 2], [])
     with pytest.raises(RecipeError, match="s of sound outside its alignment"):
-        check_plausible(half, waveform)
+        check_plausible(half, waveform, screening)
     fifth = [type(p)(p.start / 5, p.end / 5, p.label) for p in alignment.phones]
     with pytest.raises(RecipeError, match="phones as short as they can be"):
-        check_plausible(type(alignment)(fifth, []), waveform[: len(waveform) // 5])
+        check_plausible(type(alignment)(fifth, []), waveform[: len(waveform) // 5], screening)

@@ -42,7 +42,7 @@ def kill_when(condition: Callable[[], bool], script: str, *overrides: str) -> No
 
 @pytest.fixture(scope="module")
 def sliced(prepared, tmp_path_factory) -> tuple[Path, list[str]]:
-    """Stages 1 and 2 of a hundred prompts."""
+    """Stages 1 and 2 of the first prompts."""
     data = Path(
         next(o.removeprefix("paths.data=") for o in prepared if o.startswith("paths.data="))
     )
