@@ -1,19 +1,13 @@
 """The finished runs of an experiment folder, as tables, figures and the report want them."""
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.artefacts import read_json
+from preprocessing.artefacts import read_csv, read_json
 from preprocessing.errors import RecipeError
 
 REFERENCES = {"natural": "Natural recordings", "vocoded": "Vocoded recordings"}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @dataclass
@@ -33,17 +27,11 @@ class Run:
         path = self.folder / "train" / "metrics.csv"
         if self.training is None:
             return []
-        with open(path, newline="") as file:
-            return [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
-            ]
+        return [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
 
     def sentences(self) -> list[dict[str, str]]:
         """Rows of utterances.csv, each with the path of its `wav`."""
-        with open(
-            self.folder / "evaluation" / "utterances.csv", newline="", encoding="utf-8"
-        ) as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(self.folder / "evaluation" / "utterances.csv")
         for row in rows:
             row["wav"] = str(self.folder / "synthesis" / row["set"] / f"{row['id']}.wav")
         return rows

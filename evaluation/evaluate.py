@@ -1,6 +1,5 @@
 """Stage 6: all measures of one run, each sentence's beside them."""
 
-import csv
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from evaluation.distances import distance, duration_errors_ms
 from evaluation.fingerprints import evaluation_fingerprint
 from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
-from preprocessing.artefacts import StageFolder, atomic_path, read_json, write_json
+from preprocessing.artefacts import StageFolder, read_csv, read_json, write_csv, write_json
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
@@ -50,8 +49,7 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
     stage.begin()
     torch.set_num_threads(config.trainer.threads)
     synthesis = run / "synthesis"
-    with open(synthesis / "manifest.csv", newline="", encoding="utf-8") as file:
-        clips = list(csv.DictReader(file))
+    clips = read_csv(synthesis / "manifest.csv")
     store = FeatureStore(config.paths.features)
     recogniser = Recogniser(config.evaluation, config.trainer.threads)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
@@ -77,11 +75,7 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
             rows.append(read_json(cached))
             show(done)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_path(stage.folder / "utterances.csv") as temporary:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+    write_csv(stage.folder / "utterances.csv", columns, rows)
     write_json(stage.folder / "metrics.json", run_metrics(config, run, rows))
     stage.finish()
 

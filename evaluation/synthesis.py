@@ -1,6 +1,5 @@
 """Stage 5: the speech of a run, and of the reference rows that it is compared with."""
 
-import csv
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,12 +14,15 @@ from torch import Tensor
 from evaluation.fingerprints import synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder
-from preprocessing.artefacts import StageFolder, atomic_path, write_json
+from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
 from preprocessing.text import Pronouncer, read_lexicon
+
+MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
+"""Columns of manifest.csv."""
 
 
 @dataclass
@@ -111,7 +113,7 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
     stage.begin()
     torch.set_num_threads(config.trainer.threads)
     store, timer, rows = FeatureStore(config.paths.features), Timer(), []
-    work = list(_waveforms(config, store, timer, run))
+    work = _waveforms(config, store, timer, run)
     timed_seconds = 0.0
     with progress(f"{run.name}: synthesising", len(work)) as show:
         for done, (clip, speak) in enumerate(work, 1):
@@ -125,14 +127,10 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
                     soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
                 timed_seconds += len(waveform) / SAMPLE_RATE
             seconds = round(soundfile.info(wav).duration, 4)
-            rows.append({"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds} | asdict(clip))
+            row = asdict(clip) | {"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds}
+            rows.append({column: row[column] for column in MANIFEST})
             show(done)
-    with atomic_path(stage.folder / "manifest.csv") as temporary:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            columns = ["set", "id", "text", "wav", "seconds", "segment"]
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+    write_csv(stage.folder / "manifest.csv", MANIFEST, rows)
     # Only clips made by this very process were timed; after a kill the rest suffices.
     factors = {part: total / timed_seconds for part, total in timer.seconds.items()}
     write_json(

@@ -1,6 +1,5 @@
 """What can be watched of a training: its table of metrics, its progress and its time."""
 
-import csv
 import sys
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ import lightning
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.artefacts import atomic_path, write_json
+from preprocessing.artefacts import write_csv, write_json
 
 LOSSES = ["total", "mel", "duration", "pitch", "energy"]
 COLUMNS = [
@@ -78,10 +77,7 @@ class MetricsTable(lightning.Callback):
             row[f"validation_{name}"] = float(trainer.callback_metrics[f"validation_{name}"])
         self._sums, self._batches = {}, 0
         self.rows.append(row)
-        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_csv(self.path, COLUMNS, self.rows)
         for logger in trainer.loggers:
             values = {key.replace("_", "/", 1): value for key, value in row.items()}
             logger.log_metrics(values, step=trainer.global_step)

@@ -27,16 +27,16 @@ from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read; one that cannot is skipped with a warning."""
+def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
+    """The newest checkpoint that can be read, and its update; one that cannot is warned of."""
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
         try:
-            torch.load(path, map_location="cpu", weights_only=False)
+            update = torch.load(path, map_location="cpu", weights_only=False)["global_step"]
         except Exception as error:  # a truncated file raises one of many kinds
             warnings.warn(f"{path} cannot be read ({error}): trying the one before", stacklevel=2)
             continue
-        return path
-    return None
+        return path, update
+    return None, 0
 
 
 def sniper_callback(config: DictConfig) -> SniperCallback:
@@ -141,10 +141,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         use_distributed_sampler=False,
         log_every_n_steps=settings.epoch,
     )
-    checkpoint = latest_checkpoint(checkpoints)
-    done = 0
-    if checkpoint is not None:
-        done = torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"]
+    checkpoint, done = latest_checkpoint(checkpoints)
     stream = BatchStream(
         training.frames,
         settings.frames_per_batch,

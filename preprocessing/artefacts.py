@@ -5,11 +5,12 @@ A stage owns one folder. `begin` writes the fingerprint of everything that the r
 with when not; one with another fingerprint is emptied. (The idea is open_lth's hashed results.)
 """
 
+import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,19 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text("utf-8"))
 
 
+def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
+    """Write a table atomically, with a heading."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path | str) -> list[dict[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Delete what `atomic_path` could not finish in processes that were killed."""
     for path in folder.rglob(".*.partial*"):
@@ -83,6 +97,11 @@ class StageFolder:
     def is_complete(self) -> bool:
         recorded = self._recorded()
         return recorded.get("fingerprint") == self.fingerprint and recorded["complete"]
+
+    def require(self, command: str) -> None:
+        """Raise `RecipeError`, which names the command that helps, unless the stage is complete."""
+        if not self.is_complete():
+            raise RecipeError(f"{self.folder} is not there or outdated: run `{command}`")
 
     def begin(self) -> bool:
         """Make the folder ready; True if earlier work under the same fingerprint is there.

@@ -1,13 +1,12 @@
 """A corpus on disk in LJSpeech's layout: `wavs/<id>.wav` and `metadata.csv` (id|raw|normalised)."""
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from preprocessing.artefacts import atomic_path
+from preprocessing.artefacts import atomic_path, read_csv, write_csv
 from preprocessing.errors import FaultsError, RecipeError
 
 SAMPLE_RATE = 22050
@@ -55,15 +54,11 @@ def write_metadata(path: Path | str, utterances: Iterable[Utterance]) -> None:
 
 def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:
     """A CSV table of utterances that were left out, and why: `id,reason`."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "reason"])
-        writer.writerows(rows)
+    write_csv(path, ["id", "reason"], ({"id": id, "reason": reason} for id, reason in rows))
 
 
 def read_reasons(path: Path | str) -> list[tuple[str, str]]:
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return [(row["id"], row["reason"]) for row in csv.DictReader(file)]
+    return [(row["id"], row["reason"]) for row in read_csv(path)]
 
 
 def wav_fault(path: Path | str) -> str | None:

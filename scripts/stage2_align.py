@@ -6,14 +6,12 @@ from common import stage_script
 @stage_script
 def main(config) -> None:
     from preprocessing.artefacts import StageFolder
-    from preprocessing.errors import RecipeError
     from preprocessing.fingerprints import alignment_fingerprint, corpus_fingerprint
 
     if StageFolder(config.paths.alignments, alignment_fingerprint(config)).is_complete():
         print(f"stage 2: {config.paths.alignments} is up to date")
         return
-    if not StageFolder(config.paths.corpus, corpus_fingerprint(config)).is_complete():
-        raise RecipeError(f"{config.paths.corpus} is not there or outdated: run `make stage1`")
+    StageFolder(config.paths.corpus, corpus_fingerprint(config)).require("make stage1")
 
     from preprocessing.align import align
 

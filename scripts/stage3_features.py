@@ -6,14 +6,12 @@ from common import stage_script
 @stage_script
 def main(config) -> None:
     from preprocessing.artefacts import StageFolder
-    from preprocessing.errors import RecipeError
     from preprocessing.fingerprints import alignment_fingerprint, features_fingerprint
 
     if StageFolder(config.paths.features, features_fingerprint(config)).is_complete():
         print(f"stage 3: {config.paths.features} is up to date")
         return
-    if not StageFolder(config.paths.alignments, alignment_fingerprint(config)).is_complete():
-        raise RecipeError(f"{config.paths.alignments} is not there or outdated: run `make stage2`")
+    StageFolder(config.paths.alignments, alignment_fingerprint(config)).require("make stage2")
 
     from preprocessing.build_features import build_features
 

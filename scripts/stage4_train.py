@@ -3,7 +3,6 @@
 from common import stage_script
 from fastspeech2.fingerprint import training_fingerprint
 from preprocessing.artefacts import StageFolder
-from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
 
 
@@ -11,8 +10,7 @@ def train_stage(config) -> None:
     if StageFolder(f"{config.paths.run}/train", training_fingerprint(config)).is_complete():
         print(f"stage 4: {config.paths.run} is up to date")
         return
-    if not StageFolder(config.paths.features, features_fingerprint(config)).is_complete():
-        raise RecipeError(f"{config.paths.features} is not there or outdated: run `make stage3`")
+    StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
 
     from fastspeech2.training import train
 

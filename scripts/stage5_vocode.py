@@ -6,7 +6,6 @@ from common import stage_script
 from evaluation.fingerprints import synthesis_fingerprint
 from fastspeech2.fingerprint import training_fingerprint
 from preprocessing.artefacts import StageFolder
-from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
 
 
@@ -15,12 +14,9 @@ def vocode_stage(config) -> None:
     if StageFolder(run / "synthesis", synthesis_fingerprint(config)).is_complete():
         print(f"stage 5: {run} is up to date")
         return
-    needed = [(config.paths.features, features_fingerprint(config), "make stage3")]
+    StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
     if config.system == "model":
-        needed.append((run / "train", training_fingerprint(config), "make stage4"))
-    for folder, fingerprint, command in needed:
-        if not StageFolder(folder, fingerprint).is_complete():
-            raise RecipeError(f"{folder} is not there or outdated: run `{command}`")
+        StageFolder(run / "train", training_fingerprint(config)).require("make stage4")
 
     from evaluation.synthesis import synthesise_run
 

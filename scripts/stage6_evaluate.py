@@ -5,7 +5,6 @@ from pathlib import Path
 from common import stage_script
 from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
 from preprocessing.artefacts import StageFolder
-from preprocessing.errors import RecipeError
 
 
 def evaluate_stage(config) -> None:
@@ -13,8 +12,7 @@ def evaluate_stage(config) -> None:
     if StageFolder(run / "evaluation", evaluation_fingerprint(config)).is_complete():
         print(f"stage 6: {run} is up to date")
         return
-    if not StageFolder(run / "synthesis", synthesis_fingerprint(config)).is_complete():
-        raise RecipeError(f"{run / 'synthesis'} is not there or outdated: run `make stage5`")
+    StageFolder(run / "synthesis", synthesis_fingerprint(config)).require("make stage5")
 
     from evaluation.evaluate import evaluate_run
 
