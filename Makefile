@@ -2,7 +2,7 @@
 RECIPE ?= allison
 ARGS ?=
 SWEEP ?= demo
-RUN ?= sparsity=decaying,sparsity.start=0.4
+RUN ?= sparsity.start=0.4,sparsity=decaying
 TEXT ?= The weather will be fine this afternoon.
 OUTPUT ?= say.wav
 SPEED ?= 1.0
