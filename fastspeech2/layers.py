@@ -19,24 +19,16 @@ class TimeConv1d(nn.Conv1d):
     in which both oneDNN and cuDNN are fastest; a kernel of one is a matrix product.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True, groups: int = 1):
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
+    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True):
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size[0] == 1:
             return F.linear(x, self.weight.squeeze(2), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
         weight = self.weight.unsqueeze(2)
-        y = F.conv2d(image, weight, self.bias, padding=(0, self.padding[0]), groups=self.groups)
+        y = F.conv2d(image, weight, self.bias, padding=(0, self.padding[0]))
         return y.permute(0, 2, 3, 1).squeeze(1)
-
-
-def separable_convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """A convolution of each channel, then one of kernel one over all (LightSpeech, 2102.04040)."""
-    return nn.Sequential(
-        TimeConv1d(inputs, inputs, kernel, bias=False, groups=inputs),
-        TimeConv1d(inputs, outputs, 1),
-    )
 
 
 def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
@@ -98,7 +90,6 @@ class FFTBlock(nn.Module):
 
     Args:
         norm: "pre" normalises what enters a sublayer (ESPnet), "post" what leaves it (ming024).
-        separable: the first convolution is depthwise separable.
         attention: without it the block is its convolutions alone.
     """
 
@@ -110,15 +101,13 @@ class FFTBlock(nn.Module):
         kernels: tuple[int, int],
         dropout: float,
         norm: str,
-        separable: bool,
         attention: bool,
     ):
         super().__init__()
         self.pre = norm == "pre"
         self.attention = SelfAttention(channels, heads, dropout) if attention else None
         self.attention_norm = nn.LayerNorm(channels) if attention else None
-        convolution = separable_convolution if separable else TimeConv1d
-        self.expand = convolution(channels, ffn_channels, kernels[0])
+        self.expand = TimeConv1d(channels, ffn_channels, kernels[0])
         self.contract = TimeConv1d(ffn_channels, channels, kernels[1])
         self.ffn_norm = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)

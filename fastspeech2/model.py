@@ -122,7 +122,6 @@ class FastSpeech2(nn.Module):
                 tuple(config.ffn.kernels),
                 config.dropout,
                 config.norm,
-                config.ffn.separable,
                 attention,
             )
             for _ in range(layers)

@@ -79,7 +79,7 @@ def run_sweep(config) -> None:
     Raises:
         RecipeError: some runs failed; names them and their logs.
     """
-    ours = ("sweep=", "seeds=", "jobs=")
+    ours = ("sweep=", "jobs=")
     common = [each for each in HydraConfig.get().overrides.task if not each.startswith(ours)]
     runs = []
     for overrides in [*config.sweep.runs, *REFERENCES]:
