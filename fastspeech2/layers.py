@@ -13,21 +13,28 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 class TimeConv1d(nn.Conv1d):
-    """`nn.Conv1d` with "same" padding over `[batch, time, channels]`.
+    """`nn.Conv1d` with "same" padding over `[batch, time, channels]`, without transposing anything.
 
-    The input is viewed, without a copy, as a one-row channels-last image, since that is the layout
-    in which both oneDNN and cuDNN are fastest; a kernel of one is a matrix product.
+    In float32 and on GPUs the input is viewed as a one-row channels-last image, the layout in which
+    oneDNN and cuDNN are fastest. In bfloat16 on a CPU one product with the neighbouring frames side
+    by side is faster. Weights lie in memory as both want them, `[outputs, kernel, inputs]`.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True):
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+        self.weight.data = self.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kernel_size[0] == 1:
+        kernel, padding = self.kernel_size[0], self.padding[0]
+        if kernel == 1:
             return F.linear(x, self.weight.squeeze(2), self.bias)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            x = F.pad(x.to(torch.get_autocast_dtype("cpu")), (0, 0, padding, padding))
+            frames = x.shape[1] - kernel + 1
+            neighbours = torch.cat([x[:, i : i + frames] for i in range(kernel)], 2)
+            return F.linear(neighbours, self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
-        weight = self.weight.unsqueeze(2)
-        y = F.conv2d(image, weight, self.bias, padding=(0, self.padding[0]))
+        y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, padding))
         return y.permute(0, 2, 3, 1).squeeze(1)
 
 
