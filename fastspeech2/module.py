@@ -68,6 +68,14 @@ class FastSpeech2Module(lightning.LightningModule):
         values = {f"validation_{name}": value for name, value in self.compute_loss(batch).items()}
         self.log_dict(values, batch_size=len(batch.ids), on_epoch=True, sync_dist=True)
 
+    def configure_gradient_clipping(
+        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
+    ) -> None:
+        # Lightning itself does not clip for a fused optimizer in mixed precision, lest the
+        # gradients be scaled; those of bfloat16 are not.
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> dict:
         settings = self.config.optimizer
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
@@ -77,8 +85,7 @@ class FastSpeech2Module(lightning.LightningModule):
             betas=tuple(settings.betas),
             eps=settings.eps,
             weight_decay=settings.weight_decay,
-            # Lightning does not clip gradients of a fused optimizer in mixed precision.
-            fused=self.config.precision == "32-true",
+            fused=True,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
 from preprocessing.errors import RecipeError
+from preprocessing.precision import fast_bfloat16
 from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
@@ -105,13 +106,17 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
     module = FastSpeech2Module(model, settings, config.seed)
 
+    precision = settings.precision
+    if precision == "auto":
+        device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
+        precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
     sniper = sniper_callback(config)
     table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
     checkpoints = folder / "checkpoints"
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        precision=settings.precision,
+        precision=precision,
         max_steps=settings.updates,
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
@@ -162,7 +167,8 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")
 
     save_model(folder / "model.pt", model, config, store)
-    write_json(folder / "record.json", training_record(config, run_folder, model, sniper, table))
+    record = training_record(config, run_folder, model, sniper, table)
+    write_json(folder / "record.json", record | {"precision": precision})
     stage.finish()
 
 

@@ -11,6 +11,7 @@ from hifigan.checkpoint import load_generator, locate, verify
 from hifigan.generator import Generator
 from preprocessing.errors import RecipeError
 from preprocessing.mel import HIGHEST_FREQUENCY, HOP, MELS, SAMPLE_RATE, WINDOW
+from preprocessing.precision import fast_bfloat16
 
 # What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.
 FEATURES = {
@@ -44,17 +45,17 @@ def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int =
                 f"mel spectrogram {index} has shape {list(mel.shape)}; the vocoder takes "
                 f"[frames, {generator.mels}] with one frame or more"
             )
-    device = next(generator.parameters()).device
+    first = next(generator.parameters())
     waveforms: list[Tensor] = [torch.empty(0)] * len(mels)
     for batch in _batches([len(mel) for mel in mels], frames_per_batch):
-        padded = pad_sequence([mels[index].to(device).float() for index in batch], True)
+        padded = pad_sequence([mels[index].to(first) for index in batch], True)
         frames = torch.tensor([len(mels[index]) for index in batch])
         unequal = bool((frames != frames[0]).any())
         with torch.inference_mode():
             audio = generator(padded.transpose(1, 2), frames if unequal else None)
         samples_per_frame = audio.shape[2] // padded.shape[1]
         for row, index in enumerate(batch):
-            waveforms[index] = audio[row, 0, : len(mels[index]) * samples_per_frame].cpu()
+            waveforms[index] = audio[row, 0, : len(mels[index]) * samples_per_frame].cpu().float()
     return waveforms
 
 
@@ -105,7 +106,15 @@ def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
         raise RecipeError(f"vocoder.kind is {config['kind']!r}: choose hifigan or griffin_lim")
     if config["sha256"]:
         verify(locate(config["checkpoint"]), config["sha256"])
-    generator = load_generator(config["checkpoint"], config["config"]).to(device)
+    precisions = {
+        "auto": torch.bfloat16 if fast_bfloat16(device) else torch.float32,
+        "bf16": torch.bfloat16,
+        "32": torch.float32,
+    }
+    if str(config["precision"]) not in precisions:
+        raise RecipeError(f"vocoder.precision is {config['precision']!r}: choose auto, bf16 or 32")
+    dtype = precisions[str(config["precision"])]
+    generator = load_generator(config["checkpoint"], config["config"]).to(device, dtype)
     for key, expected in FEATURES.items():
         found = generator.config.get(key, expected)
         if found != expected:

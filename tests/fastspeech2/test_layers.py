@@ -26,6 +26,21 @@ def test_time_convolution_is_torchs_conv1d(kernel):
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 9])
+def test_time_convolution_in_bfloat16(kernel):
+    """Under autocast: value and gradients of torch's conv1d, to bfloat16's eight bits."""
+    layer = TimeConv1d(8, 16, kernel)
+    x = torch.randn(2, 11, 8, requires_grad=True)
+    y = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2).transpose(1, 2)
+    wanted = [y, *torch.autograd.grad(y.square().sum(), [x, layer.weight, layer.bias])]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    found = [y, *torch.autograd.grad(y.float().square().sum(), [x, layer.weight, layer.bias])]
+    for ours, exact in zip(found, wanted, strict=True):
+        assert (ours - exact).norm() < 0.01 * exact.norm()
+
+
 def test_attention_is_torchs_masked_attention():
     attention = SelfAttention(16, heads=2, dropout=0.0).eval()
     x, mask = torch.randn(3, 7, 16), padding_mask(torch.tensor([7, 4, 1]), 7)
