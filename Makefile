@@ -38,7 +38,7 @@ demo: setup ## the whole recipe: stages 1-3, a sweep of three systems (stages 4-
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
 	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
 	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
-	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=demo
+	$(PYTHON) scripts/sweep.py jobs=3 $(SETTINGS) sweep=demo
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
 
 stage1: setup ## download the corpus

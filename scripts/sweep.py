@@ -70,7 +70,8 @@ def _table(runs: list[Run]) -> Table:
 
 def _finish(run: Run, finished: list[Run], console: Console) -> None:
     finished.append(run)
-    console.print(f"{run.folder.name}: {run.state}. {run.last_line()}", markup=False)
+    reason = f": {run.last_line()}" if run.state == "failed" else ""
+    console.print(f"{run.folder.name}: {run.state}{reason}", markup=False)
 
 
 def run_sweep(config) -> None:

@@ -24,6 +24,10 @@ RATES = ErrorRates()
         ("the cat sat", "the cat", 1, 3),
         ("the cat", "oh the big fat cat sat down", 2, 2),  # five insertions, capped
         ("The time is exactly...", "The time is exactly.", 0, 4),
+        ("press three to rerecord it", "Press 3 to re-record it.", 0, 5),  # spelling, not speech
+        ("The pre-pending is done", "the prepending is done", 0, 4),
+        ("press three to record it", "Press 3 to re-record it.", 1, 5),
+        ("a well-known voice", "a well known voice", 0, 4),
     ],
 )
 def test_word_errors(reference, hypothesis, errors, words):
