@@ -21,8 +21,8 @@ from preprocessing.store import FeatureStore, natural_waveform
 DEFINITIONS = {
     "wer_heldout": "Word error rate of the recogniser ({recogniser}, beam {beam}, {silence} s of "
     "silence before and after each clip) on held-out prompts: errors over words, summed over "
-    "sentences, of texts normalised by Whisper's rules for English and without punctuation; a "
-    "sentence's errors are capped at its number of words.",
+    "sentences, of texts normalised by Whisper's rules for English and without punctuation; "
+    "re-record is rerecord; a sentence's errors are capped at its number of words.",
     "cer_heldout": "Character error rate on held-out prompts, summed and capped likewise.",
     "wer_other": "Word error rate on sentences of other domains.",
     "cer_other": "Character error rate on sentences of other domains.",

@@ -11,6 +11,10 @@ def train_stage(config) -> None:
         print(f"stage 4: {config.paths.run} is up to date")
         return
     StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
+    # A schedule that cannot be met is told before the seconds that Lightning takes to load.
+    from fastspeech2.sparsity import sparsity_schedule
+
+    sparsity_schedule(config.sparsity, config.trainer.updates)
 
     from fastspeech2.training import train
 

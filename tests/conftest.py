@@ -1,10 +1,15 @@
 """The real corpus through the real stages, once for all tests that need it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+# Two processes of tests share two cores; threads of theirs would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTGRIDS = PROJECT / "tests" / "data" / "allison_textgrids.zip"
@@ -22,10 +27,17 @@ def run_script(name: str, *overrides: str, **options) -> subprocess.CompletedPro
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_recipe.py")
+
+
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory) -> list[str]:
+def prepared(tmp_path_factory, worker_id) -> list[str]:
     """Stages 1 to 3 on corpus `allison`: the overrides by which later stages find its features."""
-    folder = tmp_path_factory.mktemp("allison")
+    base = tmp_path_factory.getbasetemp()
+    # Processes of one test session share what the first of them made.
+    folder = (base if worker_id == "master" else base.parent) / "allison"
     overrides = [
         f"paths.data={folder}",
         # Downloads are shared with `make demo`: they are verified by checksum each time.
@@ -33,7 +45,8 @@ def prepared(tmp_path_factory) -> list[str]:
         "aligner=textgrid",
         f"aligner.source={TEXTGRIDS}",
     ]
-    for stage in ("stage1_download", "stage2_align", "stage3_features"):
-        result = run_script(stage, *overrides)
-        assert result.returncode == 0, f"{stage}:\n{result.stdout}{result.stderr}"
+    with FileLock(f"{folder}.lock"):
+        for stage in ("stage1_download", "stage2_align", "stage3_features"):
+            result = run_script(stage, *overrides)
+            assert result.returncode == 0, f"{stage}:\n{result.stdout}{result.stderr}"
     return overrides

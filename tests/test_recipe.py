@@ -11,9 +11,6 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
-# A training and three evaluations take minutes.
-pytestmark = pytest.mark.slow
-
 SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50"]
 
 
