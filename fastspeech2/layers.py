@@ -6,18 +6,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ROWS = 128
+"""Of what the rows of a bfloat16 product on a CPU are made a multiple."""
+
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:
     """`[batch]` lengths to a `[batch, size]` bool mask, True inside each sequence."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear`; in bfloat16 on a CPU the number of rows is rounded up.
+
+    oneDNN compiles a kernel for each size of product and keeps only so many of them, and the
+    batches of speech are of hundreds of sizes: compiling would take longer than multiplying.
+    """
+    if not bfloat16_on_cpu(x):
+        return F.linear(x, weight, bias)
+    rows = x.flatten(0, -2).to(torch.bfloat16)
+    padded = F.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+    return F.linear(padded, weight, bias)[: len(rows)].unflatten(0, x.shape[:-1])
+
+
+def bfloat16_on_cpu(x: Tensor) -> bool:
+    """Whether autocast would multiply `x` in bfloat16 on a CPU."""
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
 class TimeConv1d(nn.Conv1d):
     """`nn.Conv1d` with "same" padding over `[batch, time, channels]`, without transposing anything.
 
-    In float32 and on GPUs the input is viewed as a one-row channels-last image, the layout in which
-    oneDNN and cuDNN are fastest. In bfloat16 on a CPU one product with the neighbouring frames side
-    by side is faster. Weights lie in memory as both want them, `[outputs, kernel, inputs]`.
+    The input is viewed as a one-row channels-last image, the layout in which oneDNN and cuDNN are
+    fastest. On a CPU one product with the neighbouring frames side by side is faster in bfloat16,
+    and in float32 where there are more outputs than inputs. Weights lie in memory as both want
+    them, `[outputs, kernel, inputs]`.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True):
@@ -27,12 +56,13 @@ class TimeConv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, padding = self.kernel_size[0], self.padding[0]
         if kernel == 1:
-            return F.linear(x, self.weight.squeeze(2), self.bias)
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            x = F.pad(x.to(torch.get_autocast_dtype("cpu")), (0, 0, padding, padding))
-            frames = x.shape[1] - kernel + 1
+            return linear(x, self.weight.squeeze(2), self.bias)
+        in_bfloat16 = bfloat16_on_cpu(x)
+        if in_bfloat16 or (x.device.type == "cpu" and self.out_channels > self.in_channels):
+            frames = x.shape[1]
+            x = F.pad(x.to(torch.bfloat16) if in_bfloat16 else x, (0, 0, padding, padding))
             neighbours = torch.cat([x[:, i : i + frames] for i in range(kernel)], 2)
-            return F.linear(neighbours, self.weight.transpose(1, 2).flatten(1), self.bias)
+            return linear(neighbours, self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
         y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, padding))
         return y.permute(0, 2, 3, 1).squeeze(1)
@@ -68,10 +98,10 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, dropout: float):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.output = nn.Linear(channels, channels)
+        self.query = Linear(channels, channels)
+        self.key = Linear(channels, channels)
+        self.value = Linear(channels, channels)
+        self.output = Linear(channels, channels)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         batch, time, channels = x.shape
@@ -86,9 +116,14 @@ class SelfAttention(nn.Module):
             )
         else:
             # On CPUs the masked kernel of torch is slower than two plain matrix products.
-            scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
-            scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
-            context = F.dropout(scores.softmax(-1), dropout) @ value
+            # Small ones are made in float32, which compiles no kernel for each size (see `linear`).
+            large = time >= 256
+            if not large:
+                query, key, value = query.float(), key.float(), value.float()
+            with torch.autocast("cpu", enabled=large and bfloat16_on_cpu(x)):
+                scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+                scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
+                context = F.dropout(scores.softmax(-1), dropout) @ value
         return self.output(context.transpose(1, 2).reshape(batch, time, channels))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .layers import FFTBlock, Positions, TimeConv1d, padding_mask
+from .layers import FFTBlock, Linear, Positions, TimeConv1d, padding_mask
 from .variance import (
     ContinuousEmbedding,
     VariancePredictor,
@@ -103,11 +103,11 @@ class FastSpeech2(nn.Module):
         self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor)
         self.pitch_embedding = ContinuousEmbedding(hidden)
         self.energy_embedding = ContinuousEmbedding(hidden)
-        self.phone_position = nn.Linear(3, hidden) if config.phone_position else None
+        self.phone_position = Linear(3, hidden) if config.phone_position else None
         # As ESPnet's reduction_factor: the decoder works on groups of neighbouring frames.
         self.group = config.reduction_factor
-        self.merge = nn.Linear(self.group * hidden, hidden) if self.group > 1 else None
-        self.mel_output = nn.Linear(hidden, self.group * mels)
+        self.merge = Linear(self.group * hidden, hidden) if self.group > 1 else None
+        self.mel_output = Linear(hidden, self.group * mels)
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
         if config.initialisation == "xavier_uniform":
             self._xavier_uniform()

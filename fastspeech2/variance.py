@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import TimeConv1d
+from .layers import Linear, TimeConv1d
 
 
 class VariancePredictor(nn.Module):
@@ -28,7 +28,7 @@ class VariancePredictor(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(channels, 1)
+        self.output = Linear(channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """`[batch, phones, channels]` to `[batch, phones]`, zero in the padding."""

@@ -1,8 +1,9 @@
 """What every stage script shares: where configuration is, and how a user's mistakes are told."""
 
 import functools
+import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import hydra
@@ -12,16 +13,32 @@ from omegaconf import DictConfig, OmegaConf
 from preprocessing.errors import RecipeError
 
 PROJECT = Path(__file__).resolve().parents[1]
+LONGEST_NAME = 200  # bytes; file systems take 255
 
 
-def run_name() -> str:
-    """A run is named by its overrides (`sparsity=constant,seed=1`); without any, `default`."""
-    return HydraConfig.get().job.override_dirname.replace("/", "_") or "default"
+NOT_SETTINGS = ("recipe", "name", "sweep", "jobs", "output", "speed", "pitch", "energy")
+"""Overrides that do not change what a run computes, nor do those of `paths.*`."""
+
+
+def run_name(overrides: Iterable[str]) -> str:
+    """A run is named by its overrides (`seed=1,sparsity=constant`); without any, `default`."""
+    settings = []
+    for override in overrides:
+        key = override.split("=")[0].lstrip("+~")
+        if key not in NOT_SETTINGS and not key.startswith("paths."):
+            settings.append(override)
+    name = ",".join(sorted(settings)).replace("/", "_") or "default"
+    if len(name.encode()) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        name = f"{name.encode()[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
+    return name
 
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:
     """Make `stage` a Hydra entry point whose `RecipeError`s are printed and exit with status 1."""
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver(
+        "run_name", lambda: run_name(HydraConfig.get().overrides.task), replace=True
+    )
 
     @functools.wraps(stage)
     def guarded(config: DictConfig) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from common import PROJECT, stage_script
+from common import PROJECT, run_name, stage_script
 from preprocessing.artefacts import read_json
 from preprocessing.errors import RecipeError
 
@@ -86,8 +86,7 @@ def run_sweep(config) -> None:
     for overrides in [*config.sweep.runs, *REFERENCES]:
         overrides = [*common, *overrides]
         named = [each.removeprefix("name=") for each in overrides if each.startswith("name=")]
-        varied = sorted(each for each in overrides if not each.startswith("recipe="))
-        name = named[-1] if named else ",".join(varied)
+        name = named[-1] if named else run_name(overrides)
         # Quoted, since Hydra would read the commas and equals signs of a name as its own.
         overrides = [each for each in overrides if not each.startswith("name=")]
         runs.append(Run([*overrides, f'name="{name}"'], Path(config.paths.experiment) / name))

@@ -88,7 +88,8 @@ def test_nothing_is_redone_and_tables_are_the_same_byte_for_byte(recipe):
         assert result.returncode == 0 and message in result.stdout, result.stderr
     results = folder / "results"
     before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
-    (results / "stage.json").unlink()
+    assert len(before) > 10
+    (results / "stage.json").write_text('{"fingerprint": "of other runs", "complete": true}')
     assert run_script("stage7_tables", *overrides).returncode == 0
     assert {path: path.read_bytes() for path in before} == before
 
@@ -129,6 +130,7 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
 def test_make_help_lists_every_target():
     makefile = (PROJECT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", makefile, re.MULTILINE))
-    printed = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True).stdout
+    command = ["make", "--no-print-directory", "help"]
+    printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True).stdout
     assert targets == {line.split()[0] for line in printed.splitlines()}
     assert {f"stage{number}" for number in range(1, 8)} <= targets

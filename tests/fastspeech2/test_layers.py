@@ -16,10 +16,11 @@ from fastspeech2.layers import (
 from fastspeech2.variance import phone_of_frame, position_in_phone, regulate_length
 
 
+@pytest.mark.parametrize("inputs, outputs", [(8, 16), (16, 8)])
 @pytest.mark.parametrize("kernel", [1, 3, 9])
-def test_time_convolution_is_torchs_conv1d(kernel):
-    layer = TimeConv1d(8, 16, kernel)
-    x = torch.randn(2, 11, 8)
+def test_time_convolution_is_torchs_conv1d(kernel, inputs, outputs):
+    layer = TimeConv1d(inputs, outputs, kernel)
+    x = torch.randn(2, 11, inputs)
     expected = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2).transpose(
         1, 2
     )
