@@ -2,6 +2,7 @@
 RECIPE ?= allison
 ARGS ?=
 SWEEP ?= demo
+SEEDS ?= 1
 RUN ?= sparsity.start=0.4,sparsity=decaying
 TEXT ?= The weather will be fine this afternoon.
 OUTPUT ?= say.wav
@@ -15,7 +16,7 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say \
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep status tables report say \
         test test-all lint bench clean
 
 help: ## list the targets
@@ -56,9 +57,13 @@ stage6: setup ## evaluate the system of the same ARGS
 stage7: setup ## tables, figures and report.html over all finished runs
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
 
-sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
-	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
-tables: stage7 ## the same as stage7
+sweep: setup ## stages 4-6 for each run of conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS)
+status: setup ## a live table of the sweeps: state, update, loss, time left
+	@$(PYTHON) scripts/status.py $(SETTINGS)
+tables report: stage7
+tables: ## the same as stage7
+report: ## the same as stage7
 
 # By the environment, since a sentence may hold quotes.
 say: export SAY_TEXT = $(TEXT)
