@@ -13,14 +13,14 @@ from conftest import PROJECT, run_script
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
-from status import sweeps
-from sweep import planned_runs, side_by_side
-from sweep_state import RunState, read_state, sweep_file, table, write_state
 
 from fastspeech2.cap import cap_for
 from fastspeech2.scores import scoring
 from fastspeech2.sparsity import sparsity_schedule
 from preprocessing.errors import RecipeError
+from status import sweeps
+from sweep import planned_runs, side_by_side
+from sweep_state import RunState, read_state, sweep_file, table, write_state
 
 
 def composed(*overrides: str):
