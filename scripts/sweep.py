@@ -16,7 +16,7 @@ from sweep_state import RunState, sweep_file, table, write_state
 
 REFERENCES = [["system=vocoded", "name=vocoded"], ["system=natural", "name=natural"]]
 """Rows that tables compare with; they are last, since they are shorter than a training."""
-OURS = ("sweep=", "jobs=", "seeds=")
+OURS = ("sweep=", "sweep.", "jobs=", "seeds=")
 
 
 class Run(RunState):

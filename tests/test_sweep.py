@@ -112,13 +112,14 @@ def test_every_failed_run_is_told_at_the_end(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_path):
+    fails = "[sparsity=decaying, sparsity.first_switch=0.5]"
+    runs = f"[[sparsity=dense], [sparsity=constant], {fails}]"
     overrides = [
         *prepared,
-        *(f"paths.experiment={tmp_path}/exp", "sweep=demo", "jobs=3"),
-        *("trainer.updates=200", "trainer.epoch=20", "sparsity.scoring_batches=5"),
+        *(f"paths.experiment={tmp_path}/exp", "sweep=demo", f"sweep.runs={runs}", "jobs=3"),
+        *("trainer.updates=200", "trainer.epoch=20", "recipe.scoring_batches=5"),
         "evaluation.clips_per_set=1",
     ]
-    # Dense training has no scoring_batches: that run has to fail, and to stop no other.
     command = [sys.executable, "scripts/sweep.py", *overrides]
     process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
     constant = next_folder(tmp_path / "exp", "constant", process)
@@ -128,15 +129,15 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
     os.kill(process_of(constant), signal.SIGKILL)
     _, told = process.communicate()
     assert process.returncode == 1 and "error: 2 of 5 runs failed:" in told
-    assert "scoring_batches" in told and "sparsity=constant" in told
-    decaying = next((tmp_path / "exp").glob("*decaying*"))
-    finished = (decaying / "train" / "model.pt").stat().st_mtime_ns
+    assert "has no room for the sparsity levels" in told and constant.name in told
+    dense = next_folder(tmp_path / "exp", "dense", process)
+    finished = (dense / "train" / "model.pt").stat().st_mtime_ns
 
     again = run_script("sweep", *overrides)
     assert again.returncode == 1 and "error: 1 of 5 runs failed:" in again.stderr
     assert "going on with an unfinished training" in (constant / "run.log").read_text()
     assert (constant / "evaluation" / "metrics.json").exists()
-    assert (decaying / "train" / "model.pt").stat().st_mtime_ns == finished
+    assert (dense / "train" / "model.pt").stat().st_mtime_ns == finished
 
 
 def next_folder(experiment: Path, kind: str, sweep: subprocess.Popen) -> Path:
