@@ -176,6 +176,6 @@ def baselines(group: Group, groups: list[Group]) -> list[Group]:
         for other in found
         if other.kind == "constant"
         and other.start == group.training["sparsity"].get("start", -1)
-        and usual.items() <= other.training["sparsity"].items()
+        and usual.items() <= (PAPER | other.training["sparsity"]).items()
     ]
     return dense + constant
