@@ -6,6 +6,7 @@ from pathlib import Path
 from evaluation import compare
 from evaluation.collect import Group, percent
 from evaluation.formats import comma_separated, latex, markdown
+from evaluation.listening.tables import listening_tables
 from evaluation.measures import INTELLIGIBILITY, NATURALNESS, Column
 from evaluation.paper import Values, require_known
 from evaluation.statistics import mean_interval
@@ -26,6 +27,8 @@ class Table:
     tests: list[list[str]]
     """a heading and a row for each pair of system and baseline, or nothing"""
     readings: list[str]
+    """a line for each pair, of what the tests show"""
+    note: str = ""
 
 
 def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Table]:
@@ -73,6 +76,17 @@ def _table(
     return Table(name, title, rows, runs, compare.cells(found), compare.readings(found))
 
 
+def tables_of_listeners(analysis: dict) -> list[Table]:
+    """What listening tests showed, where there were any: `analysis` is preferences.json."""
+    if not analysis:
+        return []
+    names = ("preference", "listeners_mos")
+    return [
+        Table(name, title, rows, rows, tests=[], readings=[], note=note)
+        for name, (title, rows, note) in zip(names, listening_tables(analysis), strict=True)
+    ]
+
+
 def _plain(column: Column) -> str:
     """The heading without a percent sign, since files hold fractions."""
     return column.heading.replace(", %", "")
@@ -97,7 +111,9 @@ def write_tables(tables: list[Table], folder: Path) -> None:
     """Write each as .md, .csv and .tex, its tests as `<name>_tests.*`, and readings.md."""
     files = {}
     for table in tables:
-        files[f"{table.name}.md"] = markdown(table.rows)
+        files[f"{table.name}.md"] = markdown(table.rows) + (
+            f"\n{table.note}\n" if table.note else ""
+        )
         files[f"{table.name}.tex"] = latex(table.rows)
         files[f"{table.name}.csv"] = comma_separated(table.runs)
         if table.tests:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common import stage_script
 from evaluation.collect import finished_runs, grouped
+from evaluation.listening.tables import read_analysis
 from evaluation.paper import read_paper
 from preprocessing.artefacts import StageFolder, fingerprint
 
@@ -13,7 +14,8 @@ def tables_stage(config) -> None:
     paper_file = Path(config.recipe.folder) / "paper.yaml"
     depends = [[run.folder.name, run.metrics] for run in runs]
     paper = read_paper(paper_file)
-    stage = StageFolder(config.paths.results, fingerprint(depends, paper))
+    listeners = read_analysis(Path(config.paths.listening))
+    stage = StageFolder(config.paths.results, fingerprint(depends, paper, listeners))
     if stage.is_complete():
         print(f"stage 7: {stage.folder} is up to date")
         return
@@ -21,11 +23,11 @@ def tables_stage(config) -> None:
     from evaluation.figures import write_figures
     from evaluation.formats import markdown
     from evaluation.report import write_report
-    from evaluation.tables import make_tables, write_tables
+    from evaluation.tables import make_tables, tables_of_listeners, write_tables
     from preprocessing.store import FeatureStore
 
     groups = grouped(runs)
-    tables = make_tables(groups, paper, paper_file)
+    tables = make_tables(groups, paper, paper_file) + tables_of_listeners(listeners)
     stage.begin()
     write_tables(tables, stage.folder / "tables")
     store = FeatureStore(config.paths.features)

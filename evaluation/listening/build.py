@@ -102,10 +102,10 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
         )
     clips = matched(waveforms, SAMPLE_RATE)
     files = {
-        key: hashlib.sha256(f"{seed}|{key}|{waveform.tobytes().hex()}".encode()).hexdigest()[:16]
+        key: hashlib.sha256(f"{seed}|{key}|".encode() + waveform.tobytes()).hexdigest()[:16]
         for key, waveform in clips.items()
     }
-    test = public_test(plans, files)
+    test = public_test(plans, files, sample=f"{CLEAN}|{names[0]}")
     _refuse_other_answers(folder, test["id"])
     _write_page(folder / "test", test, address)
     for key, waveform in clips.items():
@@ -120,8 +120,13 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
     return test["id"]
 
 
-def public_test(plans: list[Plan], files: dict[str, str]) -> dict:
-    """What the page knows: an id, and each plan's trials with the paths of their clips."""
+def public_test(plans: list[Plan], files: dict[str, str], sample: str) -> dict:
+    """What the page knows: an id, each plan's trials with the paths of their clips, and a sample.
+
+    Args:
+        files: name of each clip's file, without its ending, by `<system>|<sentence>`.
+        sample: which of these listeners set their volume by.
+    """
     shown = [
         [
             {
@@ -132,7 +137,8 @@ def public_test(plans: list[Plan], files: dict[str, str]) -> dict:
         ]
         for plan in plans
     ]
-    return {"id": hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16], "plans": shown}
+    test = {"sample": f"clips/{files[sample]}.wav", "plans": shown}
+    return {"id": hashlib.sha256(json.dumps(test).encode()).hexdigest()[:16]} | test
 
 
 def _refuse_other_answers(folder: Path, test: str) -> None:

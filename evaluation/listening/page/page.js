@@ -190,7 +190,7 @@ async function send() {
 }
 
 byId("sample").addEventListener("click", () => {
-  play(plan[0].clips[0], () => {});
+  play(test.sample, () => {});
 });
 byId("start").addEventListener("click", () => {
   player.pause();
