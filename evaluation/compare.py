@@ -111,7 +111,7 @@ def readings(found: list[Test]) -> list[str]:
 def _reading(found: list[Test]) -> str:
     seeds = found[0].result.seeds
     shown = [_claim(test) for test in found if test.shown_difference]
-    rest = [test.column.heading.replace(", %", "") for test in found if not test.shown_difference]
+    rest = [test.column.heading.split(",")[0] for test in found if not test.shown_difference]
     parts = []
     if shown:
         parts.append("; ".join(shown))

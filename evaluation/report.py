@@ -2,14 +2,17 @@
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import jinja2
 import soundfile
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.collect import Group
+from evaluation.collect import Group, percent
 from evaluation.tables import Table
+from evaluation.training_figures import loss_band
+from evaluation.training_measures import LOSSES
 from preprocessing.artefacts import atomic_path
 
 SENTENCES_PER_SET = 5
@@ -45,13 +48,40 @@ def listening(groups: list[Group]) -> list[dict]:
             spoken = {label: rows[key] for label, rows in by_run.items() if key in rows}
             clips = [
                 {"label": label, "audio": _mp3(Path(row["wav"])), "transcript": row["transcript"]}
-                | {"errors": row["word_errors"], "mos": f"{float(row['mos']):.2f}"}
+                | {"errors": row["word_errors"], "words": row["words"]}
+                | {
+                    "wer": percent(int(row["word_errors"]) / int(row["words"])),
+                    "mos": f"{float(row['mos']):.2f}",
+                }
                 for label, row in spoken.items()
             ]
             sentences.append({"text": next(iter(spoken.values()))["text"], "clips": clips})
         if sentences:
             sets.append({"title": title, "sentences": sentences})
     return sets
+
+
+def curves(groups: list[Group]) -> list[dict]:
+    """Validation losses of each trained system by component, for the page's own curves."""
+    return [
+        {
+            "label": group.label,
+            "losses": {
+                name: {
+                    key: [round(float(value), 5) for value in values]
+                    for key, values in loss_band(group, f"validation_{name}").items()
+                }
+                for name in LOSSES
+            },
+        }
+        for group in groups
+        if group.training
+    ]
+
+
+def _inline(value: object) -> str:
+    """JSON that may stand in a script element, which only "</" would end."""
+    return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
 
 
 def write_report(
@@ -72,6 +102,8 @@ def write_report(
         definitions=groups[0].runs[0].metrics["definitions"],
         figures={caption: _png(figure) for caption, figure in figures.items()},
         listening=listening(groups),
+        curves=_inline(curves(groups)) if trained else "",
+        curves_script=(Path(__file__).parent / "curves.js").read_text("utf-8"),
         versions=trained[0].training["versions"] if trained else {},
         configuration=OmegaConf.to_yaml(config, resolve=True),
     )

@@ -29,6 +29,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
         {"heldout": "held-out prompts", "other": "other domains"}.items(),
         strict=True,
     ):
+        trained = [group for group in groups if group.training]
         for group in groups:
             totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
             for row in (row for run in group.runs for row in run.sentences if row["set"] == of):
@@ -37,12 +38,17 @@ def errors_by_length(groups: list[Group]) -> Figure:
                 total[1] += int(row["words"])
             bins = sorted(totals)
             rates = [100 * totals[each][0] / totals[each][1] for each in bins]
-            axes.plot(bins, rates, marker="o", markersize=4, label=group.label)
+            # Trained systems have the colours that they have in the other figures.
+            style = {"color": "grey", "linestyle": ":"}
+            if group.training:
+                style = {"color": f"C{trained.index(group)}"}
+            axes.plot(bins, rates, marker="o", markersize=4, label=group.label, **style)
         axes.set_xticks(range(len(BINS)), _bin_names())
         axes.set_xlabel("words of the ground truth")
         axes.set_ylabel("WER, %")
         axes.set_title(title)
-    figure.axes[0].legend(fontsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, loc="outside lower center", ncols=4)
     return figure
 
 

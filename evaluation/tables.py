@@ -133,4 +133,5 @@ def readings(tables: list[Table]) -> str:
         for table in tables
         if table.readings
     ]
-    return "\n\n".join(["# What the tests show", *sections]) + "\n"
+    caution = "Where no difference is shown there may be one: its interval says how large."
+    return "\n\n".join(["# What the tests show", caution, *sections]) + "\n"

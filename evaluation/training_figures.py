@@ -42,7 +42,8 @@ def losses(groups: list[Group]) -> Figure:
                 axes.fill_between(band["update"], *bounds, color=line.get_color(), alpha=0.2)
         axes.set_xlabel("update")
         axes.set_title(f"validation loss: {part}")
-    figure.axes[0].legend(fontsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -58,7 +59,7 @@ def sparsity(groups: list[Group]) -> Figure:
         axes.step(updates, [*levels, levels[-1]], where="post", label=group.label)
     axes.set_xlabel("update")
     axes.set_ylabel("weights masked, %")
-    axes.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -92,6 +93,7 @@ def layers(groups: list[Group]) -> Figure | None:
 def masks(groups: list[Group]) -> tuple[Figure, str] | None:
     """One matrix's mask at 40 % and what of it is left at 20 %, and the name of the system.
 
+    Of the large matrices it is the one whose own sparsity is nearest to the overall one.
     None where no run has kept both masks.
     """
     for group in groups:
@@ -100,7 +102,8 @@ def masks(groups: list[Group]) -> tuple[Figure, str] | None:
     else:
         return None
     before, after = (read_masks(path) for path in files)
-    name = max(before, key=lambda name: before[name].size)
+    large = {n: m for n, m in before.items() if len(m) >= SIDE and m[0].size >= SIDE} or before
+    name = min(large, key=lambda name: abs(1 - large[name].mean() - FROM))
     # 0 = pruned at both, 1 = came back at the switch, 2 = kept at both.
     both = [mask[name].reshape(len(mask[name]), -1)[:SIDE, :SIDE] for mask in (before, after)]
     figure = Figure(figsize=(10, 5.2), layout="constrained")
