@@ -5,7 +5,8 @@
   const [plot, part, readout] = ["plot", "part", "readout"].map((id) => document.getElementById(id));
   const COLOURS = ["#2b83ba", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a4d8", "#808080"];
   const DASHES = ["", "7 3", "9 3 2 3", "2 3"];
-  const [LEFT, RIGHT, TOP, BOTTOM] = [56, 708, 12, 340]; // of the plot in the picture
+  const [LEFT, TOP, BOTTOM, HEIGHT] = [56, 12, 340, 380]; // of the plot in the picture
+  let right; // edge of the plot, which is as wide as the page has room for
   const updates = systems.flatMap((system) => system.losses.total.update);
   const whole = [Math.min(...updates), Math.max(...updates)];
   let shown = [...whole]; // updates at the left and right edge
@@ -13,8 +14,8 @@
   let hidden = new Set();
   let y; // lowest and highest loss in view
 
-  const toX = (update) => LEFT + ((RIGHT - LEFT) * (update - shown[0])) / (shown[1] - shown[0]);
-  const toUpdate = (x) => shown[0] + ((shown[1] - shown[0]) * (x - LEFT)) / (RIGHT - LEFT);
+  const toX = (update) => LEFT + ((right - LEFT) * (update - shown[0])) / (shown[1] - shown[0]);
+  const toUpdate = (x) => shown[0] + ((shown[1] - shown[0]) * (x - LEFT)) / (right - LEFT);
   const toY = (loss) => BOTTOM - ((BOTTOM - TOP) * (loss - y[0])) / (y[1] - y[0]);
 
   function add(parent, name, attributes, text = "") {
@@ -27,8 +28,8 @@
 
   const visible = () => systems.map((system, i) => ({ ...system, i })).filter(({ i }) => !hidden.has(i));
 
-  function ticks([low, high]) {
-    const rough = (high - low) / 6;
+  function ticks([low, high], most = 6) {
+    const rough = (high - low) / most;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((each) => each * power >= rough);
     const count = Math.floor(high / step) - Math.ceil(low / step) + 1;
@@ -37,6 +38,8 @@
 
   function draw() {
     plot.replaceChildren();
+    right = plot.clientWidth - 20;
+    plot.setAttribute("viewBox", `0 0 ${plot.clientWidth} ${HEIGHT}`);
     const inView = visible().flatMap(({ losses }) => {
       const curve = losses[part.value];
       return curve.update.flatMap((u, i) => (u >= shown[0] && u <= shown[1] ? [curve.low[i], curve.high[i]] : []));
@@ -44,16 +47,16 @@
     y = inView.length ? [Math.min(...inView), Math.max(...inView)] : [0, 1];
     const margin = (y[1] - y[0]) * 0.05 || 0.01;
     y = [y[0] - margin, y[1] + margin];
-    for (const update of ticks(shown)) {
+    for (const update of ticks(shown, (right - LEFT) / 80)) {
       add(plot, "line", { x1: toX(update), x2: toX(update), y1: TOP, y2: BOTTOM, stroke: "#8884" });
       add(plot, "text", { x: toX(update), y: BOTTOM + 18, "text-anchor": "middle" }, String(Math.round(update)));
     }
     for (const loss of ticks(y)) {
-      add(plot, "line", { x1: LEFT, x2: RIGHT, y1: toY(loss), y2: toY(loss), stroke: "#8884" });
+      add(plot, "line", { x1: LEFT, x2: right, y1: toY(loss), y2: toY(loss), stroke: "#8884" });
       add(plot, "text", { x: LEFT - 6, y: toY(loss) + 4, "text-anchor": "end" }, loss.toPrecision(3));
     }
-    add(plot, "text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 36, "text-anchor": "middle" }, "update");
-    const clip = add(add(plot, "clipPath", { id: "inside" }), "rect", { x: LEFT, y: TOP, width: RIGHT - LEFT, height: BOTTOM - TOP });
+    add(plot, "text", { x: (LEFT + right) / 2, y: BOTTOM + 36, "text-anchor": "middle" }, "update");
+    const clip = add(add(plot, "clipPath", { id: "inside" }), "rect", { x: LEFT, y: TOP, width: right - LEFT, height: BOTTOM - TOP });
     const lines = add(plot, "g", { "clip-path": `url(#${clip.parentNode.id})` });
     for (const { losses, i } of visible()) {
       const { update, mean, low, high } = losses[part.value];
@@ -67,12 +70,13 @@
   }
 
   function read() {
+    // Losses are known where validation was: the last one up to the cursor is shown.
     const values = visible().map(({ label, losses }) => {
       const { update, mean } = losses[part.value];
-      const at = update.findLastIndex((each) => each <= cursor);
-      return at < 0 ? `${label} –` : `${label} ${mean[at].toFixed(4)}`;
+      const at = Math.max(0, update.findLastIndex((each) => each <= cursor));
+      return `${label} ${mean[at].toFixed(4)} (update ${update[at]})`;
     });
-    readout.textContent = `Update ${Math.round(cursor)}, ${part.value}: ${values.join("; ")}`;
+    readout.textContent = `Loss ${part.value}: ${values.join("; ")}`;
   }
 
   function show(low, high) {
@@ -106,7 +110,7 @@
   });
 
   let start = null; // the update where a drag began
-  const pointed = (event) => toUpdate(((event.clientX - plot.getBoundingClientRect().left) * 720) / plot.clientWidth);
+  const pointed = (event) => toUpdate(event.clientX - plot.getBoundingClientRect().left);
   plot.addEventListener("pointerdown", (event) => { start = pointed(event); });
   plot.addEventListener("pointermove", (event) => {
     cursor = Math.min(Math.max(pointed(event), shown[0]), shown[1]);
@@ -137,5 +141,5 @@
     choice.append(box, line, label);
     document.getElementById("systems").append(choice);
   });
-  draw();
+  new ResizeObserver(draw).observe(plot);
 }
