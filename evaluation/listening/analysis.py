@@ -51,12 +51,16 @@ def _answer(listener: int, trial: Trial, value: str | int, systems: list[str]) -
     return Answer(listener, trial.sentence, order, value)
 
 
-def bootstrap(answers: list[Answer], values: np.ndarray) -> tuple[float, float]:
+def bootstrap(answers: list[Answer], values: np.ndarray) -> list[float] | None:
     """95 % interval of the mean of `values` `[answers]`, by percentiles over resamples.
+
+    None where all values are the same, since resampling cannot say then how far they may be off.
 
     Listeners and sentences are resampled, both (Owen 2007, "The pigeonhole bootstrap"), since
     answers of one listener, or to one sentence, are alike.
     """
+    if np.ptp(values) == 0:
+        return None
     random = np.random.default_rng(0)
     weights = np.ones((RESAMPLES, len(answers)))
     for kind in ("listener", "sentence"):
@@ -66,8 +70,7 @@ def bootstrap(answers: list[Answer], values: np.ndarray) -> tuple[float, float]:
     weights = weights[weights.sum(1) > 0]
     means = weights @ values / weights.sum(1)
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
+    return np.percentile(means, [tail, 100 - tail]).tolist()
 
 
 def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
@@ -95,7 +98,7 @@ def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
             result |= {
                 "share": won / len(decided),
                 "exact": [float(exact.low), float(exact.high)],
-                "bootstrap": list(bootstrap(decided, won_each)),
+                "bootstrap": bootstrap(decided, won_each),
                 "p": float(test.pvalue),
             }
         results.append(result)
@@ -114,7 +117,7 @@ def ratings(answers: list[Answer], systems: list[str]) -> dict[str, dict]:
             values = np.array([each.value for each in of_system], float)
             results[system] = {
                 "mos": float(values.mean()),
-                "bootstrap": list(bootstrap(of_system, values)),
+                "bootstrap": bootstrap(of_system, values),
                 "answers": len(of_system),
             }
     return results

@@ -55,8 +55,10 @@ def make_plans(systems: list[str], sentences: list[str], seed: int) -> list[Plan
         random = Random(f"{seed}/{rotation}")
         preferences = _preferences(pairs, sentences, rotation, random)
         ratings = [
-            Trial(RATING, sentence, (systems[(i + rotation) % len(systems)],))
-            for i, sentence in enumerate(sentences)
+            Trial(RATING, sentence, (system,))
+            for sentence, system in zip(
+                sentences, _dealt(systems, len(sentences), rotation), strict=True
+            )
         ]
         checks = max(1, len(sentences) // ONE_CHECK_IN)
         checked = random.sample(sentences, min(len(sentences), 2 * checks))
@@ -71,13 +73,24 @@ def make_plans(systems: list[str], sentences: list[str], seed: int) -> list[Plan
     return plans
 
 
+def _dealt(cards: list, hands: int, rotation: int) -> list:
+    """`hands` cards in turn, going on where the rotation before stopped.
+
+    Whenever that comes round to its first card again it moves on by one, so that over as many
+    rotations as there are cards each hand gets each card once.
+    """
+    period = len(cards) // math.gcd(len(cards), hands)
+    first = rotation * hands + rotation // period
+    return [cards[(first + hand) % len(cards)] for hand in range(hands)]
+
+
 def _preferences(
     pairs: list[tuple[str, str]], sentences: list[str], rotation: int, random: Random
 ) -> list[Trial]:
     """A pair for each sentence; sides alternate over each pair's sentences in random order."""
     trials = [
-        Trial(PREFERENCE, sentence, pairs[(i + rotation) % len(pairs)])
-        for i, sentence in enumerate(sentences)
+        Trial(PREFERENCE, sentence, pair)
+        for sentence, pair in zip(sentences, _dealt(pairs, len(sentences), rotation), strict=True)
     ]
     random.shuffle(trials)
     trials.sort(key=lambda trial: pairs.index(trial.systems))

@@ -1,5 +1,6 @@
 """The analysis of a listening test, as tables for people."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from evaluation.collect import percent
@@ -43,8 +44,8 @@ def _alpha(analysis: dict, kind: str) -> str:
     return "not known" if value is None else f"{value:.2f}"
 
 
-def _interval(limits: list[float], show) -> str:
-    return f"[{show(limits[0])}, {show(limits[1])}]"
+def _interval(limits: list[float] | None, show: Callable[[float], str]) -> str:
+    return "" if limits is None else f"[{show(limits[0])}, {show(limits[1])}]"
 
 
 def _preferences(analysis: dict) -> list[list[str]]:

@@ -75,6 +75,15 @@ def test_listeners_who_always_choose_one_side_show_no_preference():
         assert result["share"] == 0.5
 
 
+def test_agreement_of_all_answers_has_no_bootstrap_interval():
+    (result, *_) = [
+        each
+        for each in analyse(answers_of(4, 1.0), 0, KEY).preferences
+        if "sniper" in each["systems"]
+    ]
+    assert result["share"] == 0 and result["bootstrap"] is None and result["exact"][1] > 0.02
+
+
 def test_listeners_who_fail_a_check_are_left_out_and_counted():
     careless = Listener(7, "dense", 1.0, attentive=False).answers(KEY, 3)
     analysis = analyse([*answers_of(10, 0.7), careless], 2, KEY)

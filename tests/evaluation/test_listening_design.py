@@ -12,7 +12,7 @@ from listening_cases import SENTENCES, make_run, plans_of
 from scipy.stats import chisquare
 
 from evaluation.listening.build import build_test, choose_runs
-from evaluation.listening.design import PREFERENCE, RATING
+from evaluation.listening.design import PREFERENCE, RATING, make_plans
 from evaluation.listening.loudness import matched
 from preprocessing.errors import RecipeError
 
@@ -71,6 +71,13 @@ def test_every_pair_and_rating_comes_with_every_sentence_equally_often():
         }
         blocks = [trial.kind for trial in plan]
         assert len([1 for a, b in zip(blocks, blocks[1:], strict=False) if a != b]) == 1
+
+
+def test_few_listeners_hear_all_pairs_about_equally_often():
+    plans = make_plans(["a", "b", "c", "d", "e"], SENTENCES[:5], seed=0)
+    first = [t for plan in plans[:8] for t in plan if t.kind == PREFERENCE and not t.is_check]
+    heard = Counter(tuple(sorted(trial.systems)) for trial in first)
+    assert len(heard) == 10 and set(heard.values()) == {4}
 
 
 def test_the_same_seed_gives_the_same_plans_and_another_gives_others():
