@@ -31,6 +31,17 @@ class Table:
     note: str = ""
 
 
+NOTES = {
+    "intelligibility": "Error rates are errors over words (or characters) of all sentences, which "
+    "weighs each sentence by the length of its ground truth; the mean of sentences weighs all "
+    "alike.",
+    "cost": "Dense's lowest loss is the lowest total validation loss of the dense run of the same "
+    "seed; (1 of 3) where not every seed gets there. Seconds are by the clock on the wall: other "
+    "runs beside them on the machine lengthen them. The cap is the most that may be masked in any "
+    "one tensor.",
+}
+
+
 def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Table]:
     """All tables over these groups.
 
@@ -73,7 +84,10 @@ def _table(
             values = [column.value(run) for column in columns]
             runs.append([run.folder.name, group.label, run.seed, *values])
     found = compare.tests(groups, columns)
-    return Table(name, title, rows, runs, compare.cells(found), compare.readings(found))
+    return Table(
+        *(name, title, rows, runs),
+        *(compare.cells(found), compare.readings(found), NOTES.get(name, "")),
+    )
 
 
 def tables_of_listeners(analysis: dict) -> list[Table]:

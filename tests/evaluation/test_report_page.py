@@ -120,7 +120,7 @@ def test_curves_are_zoomed_and_read_with_mouse_and_keyboard(page, curves_path):
     )
 
     def ticks() -> list[str]:
-        texts = page.locator("#plot text[text-anchor=middle]").all_inner_texts()
+        texts = page.locator("#plot text[text-anchor=middle]").all_text_contents()
         return [text for text in texts if text != "update"]
 
     everything = ticks()
