@@ -2,12 +2,17 @@
 RECIPE ?= allison
 ARGS ?=
 SWEEP ?= demo
+SEEDS ?= 1
 RUN ?= sparsity.start=0.4,sparsity=decaying
 TEXT ?= The weather will be fine this afternoon.
 OUTPUT ?= say.wav
 SPEED ?= 1.0
 PITCH ?= 1.0
 ENERGY ?= 1.0
+RUNS ?=
+ITEMS ?= 20
+SEED ?= 0
+RESULTS ?=
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -15,8 +20,8 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say \
-        test test-all lint bench clean
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep status tables \
+        report say listening-test serve preferences test test-all lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,15 +61,29 @@ stage6: setup ## evaluate the system of the same ARGS
 stage7: setup ## tables, figures and report.html over all finished runs
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
 
-sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
-	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
-tables: stage7 ## the same as stage7
+sweep: setup ## stages 4-6 for each run of conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS)
+status: setup ## a live table of the sweeps: state, update, loss, time left
+	@$(PYTHON) scripts/status.py $(SETTINGS)
+tables report: stage7
+tables: ## the same as stage7
+report: ## the same as stage7
 
 # By the environment, since a sentence may hold quotes.
 say: export SAY_TEXT = $(TEXT)
 say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/$(RECIPE)/> OUTPUT= SPEED= PITCH= ENERGY=
 	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY)
+
+# By the environment, since names of runs hold commas and equals signs.
+listening-test: export LISTENING_RUNS = $(RUNS)
+listening-test: setup ## write a listening test: RUNS="<folder in exp/$(RECIPE)/> ..." ITEMS=20 SEED=0
+	$(PYTHON) scripts/listening_test.py $(SETTINGS) listening.sentences=$(ITEMS) listening.seed=$(SEED)
+serve: setup ## serve the listening test on this machine and collect answers
+	$(PYTHON) scripts/serve.py $(SETTINGS)
+preferences: export LISTENING_RESULTS = $(RESULTS)
+preferences: setup ## analyse answers: RESULTS=<file or folder>, else those that make serve took
+	$(PYTHON) scripts/preferences.py $(SETTINGS)
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes
 	$(PYTHON) -m pytest

@@ -23,7 +23,8 @@ from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batc
 from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
-from .monitoring import LOSSES, MetricsTable, TrainingProgress
+from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
+from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
 
@@ -48,7 +49,7 @@ def sniper_callback(config: DictConfig) -> SniperCallback:
     settings = config.sparsity
     return SniperCallback(
         schedule,
-        score=settings.score,
+        score=scoring(settings.score, config.seed),
         scoring_batches=settings.scoring_batches,
         cap=settings.cap,
         lr_scaling=settings.lr_scaling,
@@ -128,6 +129,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         callbacks=[
             sniper,
             table,
+            MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
             ModelCheckpoint(
                 checkpoints,
@@ -167,6 +169,8 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")
 
     save_model(folder / "model.pt", model, config, store)
+    if sniper.sniper:
+        write_json(folder / "sparsity.json", sniper.sniper.record)
     record = training_record(config, run_folder, model, sniper, table)
     write_json(folder / "record.json", record | {"precision": precision})
     stage.finish()

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+from fastspeech2.monitoring import read_masks
 from fastspeech2.synthesis import load_synthesiser
 from sniper import prunable_parameters
 
@@ -102,6 +104,19 @@ def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
     assert [logged[update] for update in (5, 10, 20, 30, 35)] == pytest.approx(
         [0.4, 0.2, 0.1, 0.1, 0.0], abs=1e-3
     )
+
+
+def test_masks_of_every_switch_are_written_and_nested(uninterrupted):
+    files = sorted((uninterrupted / "masks").iterdir())
+    assert [file.name for file in files] == [f"{u:08d}.npz" for u in (0, 8, 16, 32)]
+    masks = [read_masks(file) for file in files]
+    record = json.loads((uninterrupted / "sparsity.json").read_text())
+    for present, switch in zip(masks, record, strict=True):
+        assert {name: 1 - mask.mean() for name, mask in present.items()} == pytest.approx(
+            switch["tensors"]
+        )
+    for before, after in pairwise(masks):
+        assert all((after[name] | ~before[name]).all() for name in before)
 
 
 def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):
