@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 import tgt
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from preprocessing.artefacts import read_csv
 from preprocessing.corpus import SAMPLE_RATE, Utterance, read_metadata, read_wav, write_metadata
@@ -132,7 +132,7 @@ def main() -> None:
     names = [
         f"LJ{i // CLIPS_IN_CHAPTER + 1:03d}-{i % CLIPS_IN_CHAPTER + 1:04d}" for i in range(clips)
     ]
-    chunk = 100
+    chunk = -(-clips // cpu_count())  # few, since all words go to each process with it
     made = Parallel(n_jobs=-1)(
         delayed(_write_clips)(names[i : i + chunk], targets[i : i + chunk], words, i, folder)
         for i in range(0, clips, chunk)
