@@ -166,13 +166,11 @@ def _join(path: Path, shards: list[Path], name: str) -> None:
     """One array of all shards, end to end, without ever holding more than one shard in memory."""
     sizes = [np.load(shard)[name].shape for shard in shards]
     shape = (sum(size[0] for size in sizes), *sizes[0][1:])
-    with atomic_path(path) as temporary:
-        joined = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        row = 0
-        for shard, size in zip(shards, sizes, strict=True):
-            joined[row : row + size[0]] = np.load(shard)[name]
-            row += size[0]
-        joined.flush()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for shard in shards:
+            file.write(np.load(shard)[name].astype("<f4", copy=False).tobytes())
 
 
 def _save(path: Path, values: list[int], kind: type) -> None:

@@ -91,7 +91,8 @@ class FeatureStore:
         )
 
     def _array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        # Copy-on-write rather than read-only, since torch takes no arrays that it may not write to.
+        return np.load(self.folder / f"{name}.npy", mmap_mode="c")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -106,13 +106,14 @@ def pairs(config) -> None:
 
 
 def private_megabytes(pid: int) -> float:
-    """Memory that only this process has, and all processes that it started."""
+    """Memory of a process and all that it started, without pages of files, which the kernel drops
+    when others need memory."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0.0
-    own = sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    own = sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
     return own + sum(private_megabytes(int(child)) for child in children)
 
 
