@@ -20,7 +20,7 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep status tables \
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
         report say listening-test serve preferences test test-all lint bench clean
 
 help: ## list the targets
@@ -50,6 +50,8 @@ stage1: setup ## download the corpus
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
 stage2: setup ## align phones with the speech
 	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
+check: setup ## what is wrong with the corpus and its alignments, all of it, before stage 3
+	$(PYTHON) scripts/check.py $(SETTINGS)
 stage3: setup ## extract mel, pitch and energy
 	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
 stage4: setup ## train one system: ARGS="sparsity=decaying sparsity.start=0.6"

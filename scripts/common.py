@@ -44,13 +44,14 @@ def run_name(overrides: Iterable[str]) -> str:
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:
     """Make `stage` a Hydra entry point whose `RecipeError`s are printed and exit with status 1."""
-    OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
-    OmegaConf.register_new_resolver(
-        "run_name", lambda: run_name(HydraConfig.get().overrides.task), replace=True
-    )
 
     @functools.wraps(stage)
     def guarded(config: DictConfig) -> None:
+        # Here, since a launcher may call this in a process of its own.
+        OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
+        OmegaConf.register_new_resolver(
+            "run_name", lambda: run_name(HydraConfig.get().overrides.task), replace=True
+        )
         try:
             stage(config)
         except RecipeError as error:
