@@ -18,6 +18,7 @@ from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
 
+from .acoustic import AcousticModel
 from .compensation import measure
 from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from .fingerprint import training_fingerprint
@@ -62,7 +63,8 @@ def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: Featur
     model.eval()
     mel_ratio = None
     if config.model.variance_compensation:
-        mel_ratio = measure(Synthesiser(model, store.symbols, store.statistics), store)
+        acoustic = AcousticModel(model, store.statistics)
+        mel_ratio = measure(Synthesiser(acoustic, store.symbols), store)
     with atomic_path(path) as temporary:
         torch.save(
             {
