@@ -10,7 +10,7 @@ from preprocessing.errors import RecipeError
 
 from .compensation import compensate
 from .layers import padding_mask
-from .model import FastSpeech2
+from .model import Encoding, FastSpeech2
 
 
 class Spoken(NamedTuple):
@@ -67,8 +67,25 @@ class AcousticModel(nn.Module):
             speed, pitch, energy: factors of speed, F0 in Hz and energy, `[batch, phones]`, 1 in
                 the padding.
         """
+        encoding, durations = self.encode(phones, phone_lengths, speed)
+        return self.decode(encoding, durations, pitch, energy)
+
+    def encode(
+        self, phones: Tensor, phone_lengths: Tensor, speed: Tensor
+    ) -> tuple[Encoding, Tensor]:
+        """The part of `forward` that knows no frames; it gives durations `[batch, phones]` too."""
         encoding = self.model.encode(phones, phone_lengths)
-        durations = encoding.durations(speed)
+        return encoding, encoding.durations(speed)
+
+    def decode(
+        self,
+        encoding: Encoding,
+        durations: Tensor,
+        pitch: Tensor,
+        energy: Tensor,
+        frames: int | None = None,
+    ) -> Spoken:
+        """The rest of `forward`; `frames` are the longest utterance's, where known."""
 
         def adjust_pitch(predicted: Tensor) -> Tensor:
             return predicted + pitch.log() / self.statistics["pitch"]["std"]
@@ -77,7 +94,7 @@ class AcousticModel(nn.Module):
             offset = self.statistics["energy"]["mean"] / self.statistics["energy"]["std"]
             return (predicted + offset) * energy - offset
 
-        output = self.model.decode(encoding, durations, adjust_pitch, adjust_energy)
+        output = self.model.decode(encoding, durations, adjust_pitch, adjust_energy, frames)
         mel = output.mel_postnet
         if self.mel_ratio is not None:
             mel = compensate(mel, self.mel_ratio, padding_mask(output.frame_lengths, mel.shape[1]))

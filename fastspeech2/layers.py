@@ -111,7 +111,7 @@ class SelfAttention(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         dropout = self.dropout if self.training else 0.0
-        if x.is_cuda:
+        if x.is_cuda or torch.onnx.is_in_onnx_export():
             context = F.scaled_dot_product_attention(
                 query, key, value, mask[:, None, None, :], dropout
             )

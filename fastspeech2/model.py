@@ -142,6 +142,12 @@ class FastSpeech2(nn.Module):
         """Set the output's bias to the mean mel `[mels]`, which training need not find then."""
         self.mel_output.bias.copy_(mel.repeat(self.group))
 
+    def cover(self, pitch: Tensor, energy: Tensor) -> None:
+        """Lay the bins, where the model has any, over normalised values of the training split."""
+        for embedding, values in ((self.pitch_embedding, pitch), (self.energy_embedding, energy)):
+            if isinstance(embedding, BinnedEmbedding):
+                embedding.cover(float(values.min()), float(values.max()))
+
     def encode(self, phones: Tensor, phone_lengths: Tensor, mask_padding: bool = True) -> Encoding:
         """Encode `[batch, phones]` indices of `[batch]` lengths and predict durations.
 
@@ -177,8 +183,8 @@ class FastSpeech2(nn.Module):
         given = {"pitch": pitch, "energy": energy}
         lengths = durations.sum(1)
         frames = int(lengths.max()) if frames is None else frames
-        groups = -(-frames // self.group)
-        mask = padding_mask(-(-lengths // self.group), groups)
+        groups = (frames + self.group - 1) // self.group
+        mask = padding_mask((lengths + self.group - 1) // self.group, groups)
         frame_mask = padding_mask(lengths, groups * self.group)
 
         of_phones = {name: given[name] for name in given if name not in self.frame_level}
@@ -194,12 +200,12 @@ class FastSpeech2(nn.Module):
             x = x + self.phone_position(position_in_phone(durations, index, ends))
         if self.merge is not None:
             x = x * frame_mask[:, :, None]
-            x = self.merge(x.reshape(len(x), groups, -1))
+            x = self.merge(x.reshape(x.shape[0], groups, -1))
         x = self.input_dropout(self.decoder_positions(x)) * mask[:, :, None]
         for block in self.decoder:
             x = block(x, mask, mask_padding)
         mel = self.mel_output(self.decoder_norm(x))
-        mel = mel.reshape(len(mel), groups * self.group, -1)[:, :frames]
+        mel = mel.reshape(mel.shape[0], groups * self.group, -1)[:, :frames]
         refined = mel
         if self.postnet is not None:
             refined = mel + self.postnet(mel, frame_mask[:, :frames] if mask_padding else None)

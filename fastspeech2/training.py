@@ -106,6 +106,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
     model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
+    model.cover(training.pitch, training.energy)
     module = FastSpeech2Module(model, settings, config.seed)
 
     precision = settings.precision

@@ -78,7 +78,7 @@ class BinnedEmbedding(nn.Embedding):
 
     def forward(self, value: Tensor) -> Tensor:
         """`[batch, time]` to `[batch, time, channels]`; an edge belongs to the bin below it."""
-        return super().forward(torch.bucketize(value, self.edges))
+        return super().forward((value[:, :, None] > self.edges).sum(2))
 
 
 def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -92,9 +92,10 @@ def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         Phone indices `[batch, frames]`, and the ends of the phones `[batch, phones]` in frames.
     """
     ends = durations.cumsum(1)
-    frame = torch.arange(frames, device=durations.device).expand(len(durations), frames)
-    index = torch.searchsorted(ends, frame.contiguous(), right=True)
-    return index.clamp(max=durations.shape[1] - 1), ends
+    # How many phones have ended by each frame. What ends with the batch goes to one frame more.
+    ended = torch.zeros_like(ends[:, :1]).repeat(1, frames + 1)
+    ended = ended.scatter_add(1, ends, torch.ones_like(ends))[:, :frames].cumsum(1)
+    return ended.clamp(max=durations.shape[1] - 1), ends
 
 
 def regulate_length(x: Tensor, index: Tensor) -> Tensor:
