@@ -8,6 +8,7 @@ OUTPUT ?= say.wav
 SPEED ?= 1.0
 PITCH ?= 1.0
 ENERGY ?= 1.0
+BACKEND ?= torch
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -15,7 +16,7 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say \
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say export \
         test test-all lint bench clean
 
 help: ## list the targets
@@ -62,9 +63,11 @@ tables: stage7 ## the same as stage7
 
 # By the environment, since a sentence may hold quotes.
 say: export SAY_TEXT = $(TEXT)
-say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/$(RECIPE)/> OUTPUT= SPEED= PITCH= ENERGY=
+say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
 	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
-	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY)
+	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
+export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
+	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes
 	$(PYTHON) -m pytest

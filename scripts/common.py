@@ -16,7 +16,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 LONGEST_NAME = 200  # bytes; file systems take 255
 
 
-NOT_SETTINGS = ("recipe", "name", "sweep", "jobs", "output", "speed", "pitch", "energy")
+NOT_SETTINGS = (
+    *("recipe", "name", "sweep", "jobs"),
+    *("output", "speed", "pitch", "energy", "backend"),
+)
 """Overrides that do not change what a run computes, nor do those of `paths.*`."""
 
 
