@@ -25,6 +25,7 @@ from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MetricsTable, TrainingProgress
+from .nonfinite import FiniteWatch
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
 
@@ -107,7 +108,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
     model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
     model.cover(training.pitch, training.energy)
-    module = FastSpeech2Module(model, settings, config.seed)
+    module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     precision = settings.precision
     if precision == "auto":

@@ -17,7 +17,7 @@ LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "jobs"),
+    *("recipe", "name", "sweep", "jobs", "nonfinite"),
     *("output", "speed", "pitch", "energy", "backend"),
 )
 """Overrides that do not change what a run computes, nor do those of `paths.*`."""
