@@ -13,6 +13,7 @@ RUNS ?=
 ITEMS ?= 20
 SEED ?= 0
 RESULTS ?=
+BACKEND ?= torch
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -21,7 +22,7 @@ SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
 .PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
-        report say listening-test serve preferences test test-all lint bench clean
+        report say export listening-test serve preferences test test-all lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,9 +74,11 @@ report: ## the same as stage7
 
 # By the environment, since a sentence may hold quotes.
 say: export SAY_TEXT = $(TEXT)
-say: setup ## speak: TEXT="Hello there." RUN=<folder in exp/$(RECIPE)/> OUTPUT= SPEED= PITCH= ENERGY=
+say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
 	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
-	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY)
+	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
+export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
+	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
 
 # By the environment, since names of runs hold commas and equals signs.
 listening-test: export LISTENING_RUNS = $(RUNS)

@@ -28,9 +28,16 @@ def variance_ratio(natural: Sequence[Tensor], predicted: Sequence[Tensor]) -> Te
     return (_variance(natural) / _variance(predicted)).sqrt().clamp(min=1.0)
 
 
-def compensate(mel: Tensor, ratio: Tensor) -> Tensor:
-    """Stretch `[frames, mels]` about each band's mean by `[mels]`."""
-    mean = mel.mean(0)
+def compensate(mel: Tensor, ratio: Tensor, mask: Tensor) -> Tensor:
+    """Stretch each band of each utterance about its mean.
+
+    Args:
+        mel: `[batch, frames, mels]`.
+        ratio: `[mels]`.
+        mask: `[batch, frames]`, True inside the utterance.
+    """
+    inside = mask[:, :, None].to(mel.dtype)
+    mean = (mel * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True)
     return mean + (mel - mean) * ratio
 
 

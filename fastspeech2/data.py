@@ -41,6 +41,11 @@ class UtteranceBatches(Dataset):
     Args:
         store: whose packed arrays are used.
         split: "train", "validation" or "test".
+
+    Attributes:
+        ids: of the utterances.
+        frames: of the utterances, `[utterances]`.
+        pitch, energy: normalised, of all utterances' phones end to end, `[all phones]`.
     """
 
     def __init__(self, store: FeatureStore, split: str):
@@ -53,8 +58,8 @@ class UtteranceBatches(Dataset):
         self._mel = torch.from_numpy(store.mel)
         self._phone_starts, self._phones = self._pack(store, store.phones)
         self._durations = self._packed_phones(store, store.durations)
-        self._pitch = self._packed_phones(store, store.pitch, "pitch")
-        self._energy = self._packed_phones(store, store.energy, "energy")
+        self.pitch = self._packed_phones(store, store.pitch, "pitch")
+        self.energy = self._packed_phones(store, store.energy, "energy")
         self._phone_counts = torch.from_numpy(store.phone_counts[self.utterances].astype(np.int64))
         self._frames = torch.from_numpy(self.frames.astype(np.int64))
 
@@ -97,8 +102,8 @@ class UtteranceBatches(Dataset):
             phones=phone_values(self._phones),
             phone_lengths=phone_lengths,
             durations=phone_values(self._durations),
-            pitch=phone_values(self._pitch),
-            energy=phone_values(self._energy),
+            pitch=phone_values(self.pitch),
+            energy=phone_values(self.energy),
             mel=padded(self._mel, self._frame_starts, frame_lengths),
         )
 

@@ -73,10 +73,11 @@ def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
 
     Sines stand in even and cosines in odd channels, as in ESPnet and ming024/FastSpeech2.
     """
-    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
-    even = torch.arange(0, channels, 2, device=device, dtype=torch.float32)
+    # In float64, since in float32 the sine of a large angle is wrong in its fourth digit.
+    position = torch.arange(length, device=device, dtype=torch.float64)[:, None]
+    even = torch.arange(0, channels, 2, device=device, dtype=torch.float64)
     angle = position * torch.exp(even * (-math.log(10000.0) / channels))
-    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1).float()
 
 
 class Positions(nn.Module):
@@ -110,7 +111,7 @@ class SelfAttention(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         dropout = self.dropout if self.training else 0.0
-        if x.is_cuda:
+        if x.is_cuda or torch.onnx.is_in_onnx_export():
             context = F.scaled_dot_product_attention(
                 query, key, value, mask[:, None, None, :], dropout
             )
@@ -154,14 +155,17 @@ class FFTBlock(nn.Module):
         self.ffn_norm = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
 
-    def _feed_forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def _feed_forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         hidden = F.relu(self.expand(x))
-        if self.contract.kernel_size[0] > 1:
+        if self.contract.kernel_size[0] > 1 and mask is not None:
             hidden = hidden * mask
         return self.contract(hidden)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`x` `[batch, time, channels]`, `mask` `[batch, time]`; padding leaves as zeros."""
+    def forward(self, x: Tensor, mask: Tensor, mask_padding: bool = True) -> Tensor:
+        """`x` `[batch, time, channels]`, `mask` `[batch, time]`; padding leaves as zeros.
+
+        `mask_padding` is whether the second convolution sees zeros there as well.
+        """
         inside = mask[:, :, None].to(x.dtype)
         if self.attention is not None:
             entering = self.attention_norm(x) if self.pre else x
@@ -169,7 +173,7 @@ class FFTBlock(nn.Module):
             if not self.pre:
                 x = self.attention_norm(x) * inside
         entering = self.ffn_norm(x) * inside if self.pre else x
-        x = x + self.dropout(self._feed_forward(entering, inside))
+        x = x + self.dropout(self._feed_forward(entering, inside if mask_padding else None))
         if not self.pre:
             x = self.ffn_norm(x)
         return x * inside

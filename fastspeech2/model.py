@@ -1,5 +1,6 @@
 """FastSpeech2 (Ren et al. 2021), one code base for every published variant: see conf/model/."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from .layers import FFTBlock, Linear, Positions, TimeConv1d, padding_mask
 from .variance import (
+    BinnedEmbedding,
     ContinuousEmbedding,
     VariancePredictor,
     phone_of_frame,
@@ -14,10 +16,13 @@ from .variance import (
     regulate_length,
 )
 
+Given = Tensor | Callable[[Tensor], Tensor] | None
+"""What is embedded of a quantity: given values, a function of the prediction, or the prediction."""
+
 
 @dataclass
-class Variances:
-    """What is predicted per phone, and the phones' hidden states that it was predicted from."""
+class Encoding:
+    """Hidden states of phones, and how long they last."""
 
     hidden: Tensor
     """`[batch, phones, channels]`"""
@@ -25,10 +30,6 @@ class Variances:
     """`[batch, phones]`, True inside the utterance"""
     log_duration: Tensor
     """log(frames + 1), `[batch, phones]`"""
-    pitch: Tensor
-    """normalised log-F0, `[batch, phones]`"""
-    energy: Tensor
-    """normalised energy, `[batch, phones]`"""
 
     def durations(self, speed: Tensor | float = 1.0) -> Tensor:
         """Predicted frames of each phone, `[batch, phones]`, at least one; `speed` divides them."""
@@ -45,9 +46,9 @@ class FastSpeech2Output:
     mel_postnet: Tensor
     """log-mel, `[batch, frames, mels]`"""
     pitch: Tensor
-    """normalised, `[batch, phones]`"""
+    """normalised, `[batch, phones]`, or `[batch, frames]` where it is predicted per frame"""
     energy: Tensor
-    """normalised, `[batch, phones]`"""
+    """normalised, `[batch, phones]`, or `[batch, frames]` where it is predicted per frame"""
     log_duration: Tensor
     """log(frames + 1), `[batch, phones]`"""
     frame_lengths: Tensor
@@ -69,8 +70,11 @@ class Postnet(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`[batch, frames, mels]`; with a mask `[batch, frames]`, as if each mel were alone."""
+        inside = None if mask is None else mask[:, :, None].to(x.dtype)
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = x if inside is None else x * inside
             x = norm(convolution(x).transpose(1, 2)).transpose(1, 2)
             x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
         return x
@@ -80,7 +84,11 @@ class FastSpeech2(nn.Module):
     """Phones to log-mel.
 
     Args:
-        config: a node of conf/model/.
+        config: a node of conf/model/. Without `bins` pitch and energy are embedded as continuous
+            values, without `in_sequence` both are predicted from the encoder alone, and without
+            `mask_padding: false` no utterance depends on what it is batched with. `frame_level`
+            lists which of pitch and energy are predicted per frame rather than per phone, and
+            `decoder_heads` and `decoder_dropout` are the decoder's where they differ.
         vocabulary: number of phone symbols; index 0 is padding.
         mels: mel bands.
     """
@@ -93,16 +101,25 @@ class FastSpeech2(nn.Module):
         self.encoder_positions = Positions(hidden, scaled)
         self.decoder_positions = Positions(hidden, scaled)
         self.input_dropout = nn.Dropout(config.dropout)
-        self.encoder = self._blocks(config, config.encoder_layers, True)
-        self.decoder = self._blocks(config, config.decoder_layers, config.decoder_attention)
+        self.encoder = _blocks(config, config.encoder_layers, config.heads, config.dropout, True)
+        self.decoder = _blocks(
+            config,
+            config.decoder_layers,
+            config.get("decoder_heads", config.heads),
+            config.get("decoder_dropout", config.dropout),
+            config.decoder_attention,
+        )
         pre = config.norm == "pre"
         self.encoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
         self.decoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
         self.duration_predictor = VariancePredictor(hidden, **config.duration_predictor)
         self.pitch_predictor = VariancePredictor(hidden, **config.pitch_predictor)
         self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor)
-        self.pitch_embedding = ContinuousEmbedding(hidden)
-        self.energy_embedding = ContinuousEmbedding(hidden)
+        self.pitch_embedding = _value_embedding(config)
+        self.energy_embedding = _value_embedding(config)
+        self.in_sequence = config.get("in_sequence", False)
+        self.mask_padding = config.get("mask_padding", True)
+        self.frame_level = tuple(config.get("frame_level", ()))
         self.phone_position = Linear(3, hidden) if config.phone_position else None
         # As ESPnet's reduction_factor: the decoder works on groups of neighbouring frames.
         self.group = config.reduction_factor
@@ -111,21 +128,6 @@ class FastSpeech2(nn.Module):
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
         if config.initialisation == "xavier_uniform":
             self._xavier_uniform()
-
-    @staticmethod
-    def _blocks(config, layers: int, attention: bool) -> nn.ModuleList:
-        return nn.ModuleList(
-            FFTBlock(
-                config.hidden,
-                config.heads,
-                config.ffn.channels,
-                tuple(config.ffn.kernels),
-                config.dropout,
-                config.norm,
-                attention,
-            )
-            for _ in range(layers)
-        )
 
     def _xavier_uniform(self) -> None:
         """ESPnet's initialisation: matrices and kernels by Xavier, their biases zero."""
@@ -140,55 +142,98 @@ class FastSpeech2(nn.Module):
         """Set the output's bias to the mean mel `[mels]`, which training need not find then."""
         self.mel_output.bias.copy_(mel.repeat(self.group))
 
-    def predict_variances(self, phones: Tensor, phone_lengths: Tensor) -> Variances:
-        """Encode `[batch, phones]` indices of `[batch]` lengths and predict what is per phone."""
+    def cover(self, pitch: Tensor, energy: Tensor) -> None:
+        """Lay the bins, where the model has any, over normalised values of the training split."""
+        for embedding, values in ((self.pitch_embedding, pitch), (self.energy_embedding, energy)):
+            if isinstance(embedding, BinnedEmbedding):
+                embedding.cover(float(values.min()), float(values.max()))
+
+    def encode(self, phones: Tensor, phone_lengths: Tensor, mask_padding: bool = True) -> Encoding:
+        """Encode `[batch, phones]` indices of `[batch]` lengths and predict durations.
+
+        Args:
+            mask_padding: see `decode`.
+        """
         mask = padding_mask(phone_lengths, phones.shape[1])
         x = self.input_dropout(self.encoder_positions(self.embedding(phones)))
         for block in self.encoder:
-            x = block(x, mask)
+            x = block(x, mask, mask_padding)
         x = self.encoder_norm(x)
-        return Variances(
-            hidden=x,
-            mask=mask,
-            log_duration=self.duration_predictor(x, mask),
-            pitch=self.pitch_predictor(x, mask),
-            energy=self.energy_predictor(x, mask),
-        )
+        return Encoding(x, mask, self.duration_predictor(x, mask, mask_padding))
 
     def decode(
         self,
-        variances: Variances,
+        encoding: Encoding,
         durations: Tensor,
-        pitch: Tensor,
-        energy: Tensor,
+        pitch: Given = None,
+        energy: Given = None,
         frames: int | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames from phones with the given durations, pitch and energy, all `[batch, phones]`.
+        mask_padding: bool = True,
+    ) -> FastSpeech2Output:
+        """Frames from phones with the given durations, pitch and energy.
 
         Args:
+            durations: frames, `[batch, phones]`, zero in the padding.
+            pitch, energy: normalised, `[batch, phones]`, or `[batch, frames]` where the model
+                predicts them per frame; or a function that gives it from the prediction.
             frames: the longest utterance's, where known, which saves waiting for the device.
-
-        Returns:
-            `mel` and `mel_postnet` `[batch, frames, mels]`, and lengths `[batch]` in frames.
+            mask_padding: makes each utterance independent of the others, as synthesis wants it;
+                without it convolutions beyond the first see what those before them made of padding.
         """
+        given = {"pitch": pitch, "energy": energy}
         lengths = durations.sum(1)
         frames = int(lengths.max()) if frames is None else frames
-        groups = -(-frames // self.group)
-        mask = padding_mask(-(-lengths // self.group), groups)
-        x = variances.hidden + self.pitch_embedding(pitch) + self.energy_embedding(energy)
+        groups = (frames + self.group - 1) // self.group
+        mask = padding_mask((lengths + self.group - 1) // self.group, groups)
+        frame_mask = padding_mask(lengths, groups * self.group)
+
+        of_phones = {name: given[name] for name in given if name not in self.frame_level}
+        x, predicted = self._add(encoding.hidden, encoding.mask, of_phones, mask_padding)
         index, ends = phone_of_frame(durations, groups * self.group)
         x = regulate_length(x, index)
+        if self.frame_level:
+            x = x * frame_mask[:, :, None]
+            of_frames = {name: given[name] for name in given if name in self.frame_level}
+            x, more = self._add(x, frame_mask, of_frames, mask_padding)
+            predicted |= more
         if self.phone_position is not None:
             x = x + self.phone_position(position_in_phone(durations, index, ends))
         if self.merge is not None:
-            x = x * padding_mask(lengths, groups * self.group)[:, :, None]
-            x = self.merge(x.reshape(len(x), groups, -1))
+            x = x * frame_mask[:, :, None]
+            x = self.merge(x.reshape(x.shape[0], groups, -1))
         x = self.input_dropout(self.decoder_positions(x)) * mask[:, :, None]
         for block in self.decoder:
-            x = block(x, mask)
+            x = block(x, mask, mask_padding)
         mel = self.mel_output(self.decoder_norm(x))
-        mel = mel.reshape(len(mel), groups * self.group, -1)[:, :frames]
-        return mel, mel if self.postnet is None else mel + self.postnet(mel), lengths
+        mel = mel.reshape(mel.shape[0], groups * self.group, -1)[:, :frames]
+        refined = mel
+        if self.postnet is not None:
+            refined = mel + self.postnet(mel, frame_mask[:, :frames] if mask_padding else None)
+        return FastSpeech2Output(
+            mel, refined, predicted["pitch"], predicted["energy"], encoding.log_duration, lengths
+        )
+
+    def _add(
+        self, x: Tensor, mask: Tensor, given: dict[str, Given], mask_padding: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict and embed some of pitch and energy, over phones or frames.
+
+        Returns:
+            `x` `[batch, time, channels]` with the embeddings added, and predictions
+            `[batch, time]` by name.
+        """
+        entering, predicted = x, {}
+        for name, value in given.items():
+            predictor = {"pitch": self.pitch_predictor, "energy": self.energy_predictor}[name]
+            embedding = {"pitch": self.pitch_embedding, "energy": self.energy_embedding}[name]
+            prediction = predictor(x if self.in_sequence else entering, mask, mask_padding)
+            predicted[name] = prediction
+            if value is None:
+                value = prediction
+            elif not isinstance(value, Tensor):
+                value = value(prediction)
+            x = x + embedding(value)
+        return x, predicted
 
     def forward(
         self,
@@ -204,17 +249,31 @@ class FastSpeech2(nn.Module):
         Args:
             phones: indices `[batch, phones]`, 0 in the padding.
             phone_lengths: `[batch]`.
-            durations, pitch, energy: `[batch, phones]`; pitch and energy normalised.
+            durations, pitch, energy: `[batch, phones]`; pitch and energy normalised, and
+                `[batch, frames]` where the model predicts them per frame.
             frames: longest utterance's frames, where known.
         """
-        variances = self.predict_variances(phones, phone_lengths)
-        mel, mel_postnet, lengths = self.decode(
-            variances,
-            variances.durations() if durations is None else durations,
-            variances.pitch if pitch is None else pitch,
-            variances.energy if energy is None else energy,
-            frames,
+        encoding = self.encode(phones, phone_lengths, self.mask_padding)
+        if durations is None:
+            durations = encoding.durations()
+        return self.decode(encoding, durations, pitch, energy, frames, self.mask_padding)
+
+
+def _blocks(config, layers: int, heads: int, dropout: float, attention: bool) -> nn.ModuleList:
+    return nn.ModuleList(
+        FFTBlock(
+            config.hidden,
+            heads,
+            config.ffn.channels,
+            tuple(config.ffn.kernels),
+            dropout,
+            config.norm,
+            attention,
         )
-        return FastSpeech2Output(
-            mel, mel_postnet, variances.pitch, variances.energy, variances.log_duration, lengths
-        )
+        for _ in range(layers)
+    )
+
+
+def _value_embedding(config) -> nn.Module:
+    bins = config.get("bins")
+    return BinnedEmbedding(bins, config.hidden) if bins else ContinuousEmbedding(config.hidden)

@@ -10,6 +10,7 @@ from torch import Tensor
 from .data import Batch
 from .loss import Loss, fastspeech2_loss
 from .model import FastSpeech2
+from .nonfinite import FiniteWatch
 
 
 def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
@@ -33,10 +34,23 @@ class FastSpeech2Module(lightning.LightningModule):
 
     Every update draws its dropout from a generator seeded by (seed, batch number), so that a
     training that was interrupted goes on bit for bit as one that was not.
+
+    Args:
+        model: to be trained.
+        trainer_config: a node of conf/trainer/.
+        seed: of the dropout.
+        watch: what looks after losses and gradients that are not finite.
+
+    Attributes:
+        gradient_norm: of the last update, before clipping, a scalar.
     """
 
-    def __init__(self, model: FastSpeech2, trainer_config: DictConfig, seed: int):
+    def __init__(
+        self, model: FastSpeech2, trainer_config: DictConfig, seed: int, watch: FiniteWatch
+    ):
         super().__init__()
+        self.watch = watch
+        self.gradient_norm = torch.zeros(())
         self.model = model
         self.config = trainer_config
         self.seed = seed
@@ -60,6 +74,7 @@ class FastSpeech2Module(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         losses = self.compute_loss(batch)
+        self.watch.add(batch, losses.total)
         parts = {name: value.detach() for name, value in losses.items()}
         return {"loss": losses.total, "parts": parts}
 
@@ -73,8 +88,11 @@ class FastSpeech2Module(lightning.LightningModule):
     ) -> None:
         # Lightning itself does not clip for a fused optimizer in mixed precision, lest the
         # gradients be scaled; those of bfloat16 are not.
-        if gradient_clip_val:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), gradient_clip_val or math.inf
+        )
+        if not self.watch.accepts(self.gradient_norm, self.global_step + 1):
+            optimizer.zero_grad()  # without gradients no weight and no moment changes
 
     def configure_optimizers(self) -> dict:
         settings = self.config.optimizer

@@ -1,6 +1,6 @@
 """Speech from phones: a trained model with its vocabulary and statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from preprocessing.errors import RecipeError
 
-from .compensation import compensate
+from .acoustic import AcousticModel, Spoken
 from .model import FastSpeech2
 
 Factor = float | Sequence[Sequence[float]]
@@ -32,26 +32,16 @@ class Synthesis:
 
 
 class Synthesiser:
-    """A trained FastSpeech2 in evaluation mode.
+    """Phones by name to mels.
 
     Args:
-        model: with weights loaded.
+        acoustic: an `AcousticModel`, or whatever else is called like one.
         symbols: its phone vocabulary; index 0 is padding.
-        statistics: of pitch and energy, as in the feature store.
-        mel_ratio: what each band's variance is compensated by, `[mels]`, where it is.
     """
 
-    def __init__(
-        self,
-        model: FastSpeech2,
-        symbols: Sequence[str],
-        statistics: dict,
-        mel_ratio: Sequence[float] | None = None,
-    ):
-        self.model = model.eval()
-        self.mel_ratio = None if mel_ratio is None else torch.tensor(mel_ratio)
+    def __init__(self, acoustic: Callable[..., Spoken], symbols: Sequence[str]):
+        self.acoustic = acoustic
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
-        self.statistics = statistics
 
     def _indices(self, phones: Sequence[str]) -> Tensor:
         unknown = sorted({phone for phone in phones if phone not in self.index})
@@ -60,15 +50,6 @@ class Synthesiser:
             known = " ".join(list(self.index)[1:])
             raise RecipeError(f"cannot synthesise: {problem}. The model knows: {known}")
         return torch.tensor([self.index[phone] for phone in phones])
-
-    def _raw(self, name: str, normalised: Tensor) -> Tensor:
-        return normalised * self.statistics[name]["std"] + self.statistics[name]["mean"]
-
-    def _normalised(self, name: str, raw: Tensor) -> Tensor:
-        return (raw - self.statistics[name]["mean"]) / self.statistics[name]["std"]
-
-    def _compensated(self, mel: Tensor) -> Tensor:
-        return mel if self.mel_ratio is None else compensate(mel, self.mel_ratio)
 
     @torch.inference_mode()
     def synthesise(
@@ -94,26 +75,18 @@ class Synthesiser:
         lengths = torch.tensor([len(row) for row in indices])
         phones = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
         factors = {"speed": speed, "pitch": pitch, "energy": energy}
-        factors = {name: _per_phone(name, value, lengths) for name, value in factors.items()}
-
-        variances = self.model.predict_variances(phones, lengths)
-        durations = variances.durations(factors["speed"])
-        log_f0 = self._raw("pitch", variances.pitch) + factors["pitch"].log()
-        raw_energy = self._raw("energy", variances.energy) * factors["energy"]
-        _, mel, frames = self.model.decode(
-            variances,
-            durations,
-            self._normalised("pitch", log_f0) * variances.mask,
-            self._normalised("energy", raw_energy) * variances.mask,
-        )
+        factors = [_per_phone(name, value, lengths) for name, value in factors.items()]
+        spoken = self.acoustic(phones, lengths, *factors)
         return [
             Synthesis(
-                self._compensated(mel[i, : int(frames[i])]),
-                durations[i, :length],
-                log_f0[i, :length],
-                raw_energy[i, :length],
+                spoken.mel[i, :frames],
+                spoken.durations[i, :length],
+                spoken.pitch[i, :length],
+                spoken.energy[i, :length],
             )
-            for i, length in enumerate(lengths.tolist())
+            for i, (length, frames) in enumerate(
+                zip(lengths.tolist(), spoken.frames.tolist(), strict=True)
+            )
         ]
 
 
@@ -143,4 +116,5 @@ def load_synthesiser(run_folder: Path | str) -> Synthesiser:
     mels = len(saved["statistics"]["mel"]["mean"])
     model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
-    return Synthesiser(model, saved["symbols"], saved["statistics"], saved["mel_ratio"])
+    acoustic = AcousticModel(model, saved["statistics"], saved["mel_ratio"])
+    return Synthesiser(acoustic, saved["symbols"])

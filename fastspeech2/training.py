@@ -20,12 +20,14 @@ from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
 
+from .acoustic import AcousticModel
 from .compensation import measure
 from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
+from .nonfinite import FiniteWatch
 from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
@@ -65,7 +67,8 @@ def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: Featur
     model.eval()
     mel_ratio = None
     if config.model.variance_compensation:
-        mel_ratio = measure(Synthesiser(model, store.symbols, store.statistics), store)
+        acoustic = AcousticModel(model, store.statistics)
+        mel_ratio = measure(Synthesiser(acoustic, store.symbols), store)
     with atomic_path(path) as temporary:
         torch.save(
             {
@@ -126,7 +129,8 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
     model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
-    module = FastSpeech2Module(model, settings, config.seed)
+    model.cover(training.pitch, training.energy)
+    module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     precision = settings.precision
     if precision == "auto":

@@ -30,13 +30,19 @@ class VariancePredictor(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = Linear(channels, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`[batch, phones, channels]` to `[batch, phones]`, zero in the padding."""
+    def forward(self, x: Tensor, mask: Tensor, mask_padding: bool = True) -> Tensor:
+        """`[batch, time, channels]` to `[batch, time]`, zero in the padding.
+
+        Args:
+            mask: `[batch, time]`, True inside the utterance.
+            mask_padding: whether convolutions see zeros in the padding, as if the utterance were
+                alone, or what the layers before them happened to leave there.
+        """
         if self.stop_gradient:
             x = x.detach()
         inside = mask[:, :, None].to(x.dtype)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = self.dropout(norm(F.relu(convolution(x)))) * inside
+            x = self.dropout(norm(F.relu(convolution(x * inside if mask_padding else x))))
         return self.output(x).squeeze(2) * mask
 
 
@@ -48,7 +54,31 @@ class ContinuousEmbedding(nn.Module):
         self.projection = TimeConv1d(1, channels, 1)
 
     def forward(self, value: Tensor) -> Tensor:
+        """`[batch, time]` to `[batch, time, channels]`."""
         return self.projection(value[:, :, None])
+
+
+class BinnedEmbedding(nn.Embedding):
+    """A normalised value to the embedding of the bin that it falls into (ming024/FastSpeech2).
+
+    Args:
+        bins: number of bins; the outer two reach to infinity.
+        channels: of the embedding.
+    """
+
+    def __init__(self, bins: int, channels: int):
+        super().__init__(bins, channels)
+        # A parameter that is never trained, as there, so that both count the same parameters.
+        self.edges = nn.Parameter(torch.linspace(-3.0, 3.0, bins - 1), requires_grad=False)
+
+    @torch.no_grad()
+    def cover(self, lowest: float, highest: float) -> None:
+        """Set bins of equal width between the corpus's lowest and highest value."""
+        self.edges.copy_(torch.linspace(lowest, highest, len(self.edges)))
+
+    def forward(self, value: Tensor) -> Tensor:
+        """`[batch, time]` to `[batch, time, channels]`; an edge belongs to the bin below it."""
+        return super().forward((value[:, :, None] > self.edges).sum(2))
 
 
 def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -62,9 +92,10 @@ def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         Phone indices `[batch, frames]`, and the ends of the phones `[batch, phones]` in frames.
     """
     ends = durations.cumsum(1)
-    frame = torch.arange(frames, device=durations.device).expand(len(durations), frames)
-    index = torch.searchsorted(ends, frame.contiguous(), right=True)
-    return index.clamp(max=durations.shape[1] - 1), ends
+    # How many phones have ended by each frame. What ends with the batch goes to one frame more.
+    ended = torch.zeros_like(ends[:, :1]).repeat(1, frames + 1)
+    ended = ended.scatter_add(1, ends, torch.ones_like(ends))[:, :frames].cumsum(1)
+    return ended.clamp(max=durations.shape[1] - 1), ends
 
 
 def regulate_length(x: Tensor, index: Tensor) -> Tensor:

@@ -101,18 +101,35 @@ def griffin_lim(mels: Sequence[Tensor], iterations: int) -> list[Tensor]:
     return waveforms
 
 
+def checked_generator(config: Mapping[str, Any]) -> Generator:
+    """HiFi-GAN by `conf/vocoder/*.yaml`, in float32 on the CPU.
+
+    Raises:
+        RecipeError: its files are missing, damaged, or made for another kind of mel spectrogram.
+    """
+    if config["sha256"]:
+        verify(locate(config["checkpoint"]), config["sha256"])
+    generator = load_generator(config["checkpoint"], config["config"])
+    for key, expected in FEATURES.items():
+        found = generator.config.get(key, expected)
+        if found != expected:
+            raise RecipeError(
+                f"the vocoder {config['checkpoint']} is for mel spectrograms with {key}={found}, "
+                f"but this recipe's have {key}={expected}"
+            )
+    return generator
+
+
 def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
     """The vocoder that `conf/vocoder/*.yaml` describes: from mels `[frames, mels]` to waveforms.
 
     Raises:
-        RecipeError: its files are missing, damaged, or made for another kind of mel spectrogram.
+        RecipeError: as `checked_generator`, or a setting is none of those there are.
     """
     if config["kind"] == "griffin_lim":
         return lambda mels: griffin_lim(mels, config["iterations"])
     if config["kind"] != "hifigan":
         raise RecipeError(f"vocoder.kind is {config['kind']!r}: choose hifigan or griffin_lim")
-    if config["sha256"]:
-        verify(locate(config["checkpoint"]), config["sha256"])
     precisions = {
         "auto": torch.bfloat16 if fast_bfloat16(device) else torch.float32,
         "bf16": torch.bfloat16,
@@ -121,12 +138,5 @@ def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
     if str(config["precision"]) not in precisions:
         raise RecipeError(f"vocoder.precision is {config['precision']!r}: choose auto, bf16 or 32")
     dtype = precisions[str(config["precision"])]
-    generator = load_generator(config["checkpoint"], config["config"]).to(device, dtype)
-    for key, expected in FEATURES.items():
-        found = generator.config.get(key, expected)
-        if found != expected:
-            raise RecipeError(
-                f"the vocoder {config['checkpoint']} is for mel spectrograms with {key}={found}, "
-                f"but this recipe's have {key}={expected}"
-            )
+    generator = checked_generator(config).to(device, dtype)
     return lambda mels: vocode(generator, mels, config["frames_per_batch"])

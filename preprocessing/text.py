@@ -43,6 +43,10 @@ _TOKEN = re.compile(
 )
 
 
+_SENTENCE_END = re.compile(r"(\S*[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9{$£€])")
+_NO_SENTENCE_END = re.compile(r"(?:^|\W)(?:[A-Z]|" + "|".join(_ABBREVIATIONS) + r"|no)\.$", re.I)
+
+
 def _cardinal(number: str) -> str:
     from num2words import num2words
 
@@ -119,6 +123,21 @@ def normalise(text: str) -> str:
     parts = _INLINE.split(text)
     written = [f"{{{part}}}" if i % 2 else _normalise_plain(part) for i, part in enumerate(parts)]
     return re.sub(r"\s+([.,;:!?])", r"\1", "".join(written)).strip()
+
+
+def sentences(text: str) -> list[str]:
+    """A written text split at its sentence ends, not at abbreviations and initials."""
+    parts, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        part = text[start : match.end()].strip()
+        # What has nothing to pronounce in it stays with what follows.
+        if not _NO_SENTENCE_END.search(match[1]) and re.search(r"\w", part):
+            parts.append(part)
+            start = match.end()
+    rest = text[start:].strip()
+    if re.search(r"\w", rest) or not parts:
+        parts.append(rest)
+    return parts
 
 
 def _checked_inline(content: str, text: str) -> list[str]:

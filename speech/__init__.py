@@ -1,0 +1,1 @@
+"""From text to a waveform, by torch or, exported, by ONNX Runtime."""

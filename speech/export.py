@@ -1,0 +1,167 @@
+"""Export of a run to ONNX: `acoustic.onnx`, `vocoder.onnx`, and `speech.json` beside them."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fastspeech2.acoustic import AcousticModel, Spoken
+from fastspeech2.synthesis import load_synthesiser
+from hifigan import Generator
+from hifigan.vocoder import checked_generator
+from preprocessing.artefacts import atomic_path, write_json
+from preprocessing.errors import RecipeError
+from preprocessing.mel import HOP, SAMPLE_RATE
+
+from .onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
+
+TOLERANCE = 1e-4
+"""The largest difference from torch that is let pass, of log-mels, log-F0 and samples."""
+OPSET = 18
+
+
+class _Traceable(nn.Module):
+    """An acoustic model whose number of frames stays a tensor, so that the graph computes it."""
+
+    def __init__(self, acoustic: AcousticModel):
+        super().__init__()
+        self.acoustic = acoustic
+
+    def forward(self, phones, phone_lengths, speed, pitch, energy) -> tuple[Tensor, ...]:
+        encoding, durations = self.acoustic.encode(phones, phone_lengths, speed)
+        frames = durations.sum(1).max()
+        return tuple(self.acoustic.decode(encoding, durations, pitch, energy, frames))
+
+
+def _export(model: nn.Module, inputs: tuple, path: Path, names: Sequence[str], **options) -> None:
+    with atomic_path(path) as temporary, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of tracing and of its age: what it gives is checked
+        # The exporter by tracing takes a second where torch.export takes minutes.
+        torch.onnx.export(
+            model.eval(),
+            inputs,
+            str(temporary),
+            input_names=list(names),
+            opset_version=OPSET,
+            dynamo=False,
+            **options,
+        )
+
+
+def random_inputs(symbols: int, batch: int, phones: int, seed: int = 0) -> tuple[Tensor, ...]:
+    """A padded batch of random phones, lengths and factors, as `AcousticModel` takes it."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, phones + 1, (batch,), generator=generator)
+    lengths[0] = phones
+    inside = torch.arange(phones) < lengths[:, None]
+    indices = torch.randint(1, symbols, (batch, phones), generator=generator) * inside
+    factors = 0.5 + torch.rand(3, batch, phones, generator=generator)
+    return indices, lengths, *torch.where(inside, factors, 1.0)
+
+
+def export_acoustic(acoustic: AcousticModel, symbols: int, path: Path) -> None:
+    """Write an acoustic model of any batch and length; its graph has `INPUTS` and `Spoken`."""
+    _export(
+        _Traceable(acoustic),
+        random_inputs(symbols, 2, 9),
+        path,
+        INPUTS,
+        output_names=[f"spoken_{name}" for name in Spoken._fields],
+        dynamic_axes={name: {0: "batch", 1: "phones"} for name in INPUTS if name != "phone_lengths"}
+        | {"phone_lengths": {0: "batch"}, "spoken_mel": {0: "batch", 1: "frames"}},
+    )
+
+
+def export_vocoder(generator: Generator, path: Path) -> None:
+    """Write a generator from `[batch, mels, frames]` of equal lengths to `[batch, 1, samples]`."""
+    _export(
+        generator.float(),
+        (torch.zeros(1, generator.mels, 20),),
+        path,
+        ["mel"],
+        output_names=["waveform"],
+        dynamic_axes={"mel": {0: "batch", 2: "frames"}, "waveform": {0: "batch", 2: "samples"}},
+    )
+
+
+def _acoustic_differences(torch_model: Callable, onnx: Callable, symbols: int) -> Iterator[float]:
+    """Largest differences of mel and log-F0, over batches and lengths of many sizes."""
+    for batch, phones in ((1, 1), (1, 2), (1, 37), (3, 12), (2, 120)):
+        inputs = random_inputs(symbols, batch, phones, seed=phones)
+        wanted, found = torch_model(*inputs), onnx(*inputs)
+        if not torch.equal(wanted.durations, found.durations):
+            raise RecipeError("ONNX Runtime gives other durations than torch: export is of no use")
+        inside = torch.arange(wanted.mel.shape[1]) < wanted.frames[:, None]
+        yield float((wanted.mel - found.mel)[inside].abs().max())
+        yield float((wanted.pitch - found.pitch).abs().max())
+
+
+def _vocoder_differences(generator: Generator, onnx: Callable) -> Iterator[float]:
+    for frames in (1, 2, 13, 60):
+        mel = torch.randn(frames, generator.mels, generator=torch.Generator().manual_seed(frames))
+        wanted = generator(mel.T[None])[0, 0]
+        yield float((wanted - onnx([mel])[0]).abs().max())
+
+
+def _checked(what: str, differences: Iterator[float]) -> float:
+    with torch.inference_mode():
+        largest = max(differences)
+    if not largest <= TOLERANCE:
+        raise RecipeError(
+            f"the exported {what} differs from torch's by {largest:.1e}, more than {TOLERANCE:.0e}"
+        )
+    return largest
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
+    """Write `<run folder>/onnx/` and check it against torch in float32 on many lengths.
+
+    Returns:
+        The largest difference of each model's outputs from torch's.
+
+    Raises:
+        RecipeError: the run is not trained, the vocoder is no HiFi-GAN, or an exported model gives
+            something else than torch does.
+    """
+    run_folder = Path(run_folder)
+    synthesiser = load_synthesiser(run_folder)
+    if vocoder_config["kind"] != "hifigan":
+        raise RecipeError(
+            f"vocoder.kind is {vocoder_config['kind']}, which cannot be exported: choose "
+            "vocoder=hifigan_universal"
+        )
+    generator = checked_generator(vocoder_config)
+    folder = run_folder / "onnx"
+    (folder / "speech.json").unlink(missing_ok=True)
+    symbols = list(synthesiser.index)
+    export_acoustic(synthesiser.acoustic, len(symbols), folder / "acoustic.onnx")
+    export_vocoder(generator, folder / "vocoder.onnx")
+    acoustic = OnnxAcoustic(folder / "acoustic.onnx")
+    vocoder = OnnxVocoder(folder / "vocoder.onnx")
+    differences = {
+        "acoustic": _checked(
+            "acoustic model", _acoustic_differences(synthesiser.acoustic, acoustic, len(symbols))
+        ),
+        "vocoder": _checked("vocoder", _vocoder_differences(generator, vocoder)),
+    }
+    write_json(
+        folder / "speech.json",
+        {
+            "symbols": symbols,
+            "statistics": synthesiser.acoustic.statistics,
+            "sample_rate": SAMPLE_RATE,
+            "samples_per_frame": HOP,
+            "largest_differences": differences,
+            "model_sha256": sha256(run_folder / "train" / "model.pt"),
+            "vocoder": vocoder_config["name"],
+        },
+    )
+    return differences

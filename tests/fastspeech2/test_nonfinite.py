@@ -1,0 +1,86 @@
+"""A loss or gradient that is not finite, in a real training loop."""
+
+import lightning
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fastspeech2.data import Batch
+from fastspeech2.model import FastSpeech2
+from fastspeech2.module import FastSpeech2Module
+from fastspeech2.nonfinite import FiniteWatch
+from preprocessing.errors import RecipeError
+
+
+def batch_of(*ids: str) -> Batch:
+    size = len(ids)
+    return Batch(
+        ids=list(ids),
+        phones=torch.ones(size, 3, dtype=torch.long),
+        phone_lengths=torch.full((size,), 3),
+        durations=torch.full((size, 3), 2),
+        pitch=torch.zeros(size, 3),
+        energy=torch.zeros(size, 3),
+        mel=torch.zeros(size, 6, 80),
+    )
+
+
+def train(folder, batches: list[Batch], action: str = "stop", accumulate: int = 1) -> dict:
+    """Weights after as many updates as the batches give."""
+    torch.manual_seed(0)
+    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), 4)
+    settings = OmegaConf.load("conf/trainer/cpu.yaml")
+    module = FastSpeech2Module(model, settings, 0, FiniteWatch(folder, action))
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        accumulate_grad_batches=accumulate,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = torch.utils.data.DataLoader(batches, batch_size=None)
+    trainer.fit(module, loader)
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def with_infinite_mel(batch: Batch) -> Batch:
+    batch.mel[0, 0, 0] = torch.inf  # the gradient of its L1 is finite
+    return batch
+
+
+def test_an_infinite_loss_stops_with_names_and_a_saved_batch(tmp_path):
+    batches = [batch_of("good"), with_infinite_mel(batch_of("bad-1", "bad-2"))]
+    with pytest.raises(RecipeError, match=r"the loss of update 2 .*: bad-1, bad-2\. .*skip"):
+        train(tmp_path, batches)
+    saved = torch.load(tmp_path / "nonfinite_00000002.pt", weights_only=True)
+    assert [batch["ids"] for batch in saved] == [["bad-1", "bad-2"]]
+    assert torch.equal(saved[0]["mel"], batches[1].mel)
+
+
+def test_of_accumulated_batches_the_bad_one_is_named(tmp_path):
+    batches = [batch_of("good"), with_infinite_mel(batch_of("bad"))]
+    with pytest.raises(RecipeError, match=r"update 1 .*\.pt\): bad\. "):
+        train(tmp_path, batches, accumulate=2)
+
+
+def test_a_gradient_alone_stops_too(tmp_path):
+    watch = FiniteWatch(tmp_path, "stop")
+    watch.add(batch_of("one", "two"), torch.tensor(1.0))
+    with pytest.raises(RecipeError, match=r"the gradient of update 7 .*: one, two\."):
+        watch.accepts(torch.tensor(torch.nan), 7)
+
+
+def test_a_skipped_batch_leaves_weights_as_they_are(tmp_path):
+    good = batch_of("good")
+    with pytest.warns(UserWarning, match=r"update 2 .*: bad\. It is skipped"):
+        weights = train(tmp_path, [good, with_infinite_mel(batch_of("bad"))], "skip")
+    for name, value in train(tmp_path, [good]).items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_an_unknown_action_is_told(tmp_path):
+    with pytest.raises(RecipeError, match="nonfinite is 'ignore': choose stop or skip"):
+        FiniteWatch(tmp_path, "ignore")

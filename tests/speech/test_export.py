@@ -1,0 +1,146 @@
+"""Exported models beside torch's, and speech by either."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fastspeech2.acoustic import AcousticModel
+from fastspeech2.model import FastSpeech2
+from hifigan import Generator
+from preprocessing.artefacts import read_json
+from preprocessing.errors import RecipeError
+from speech.export import export_acoustic, export_run, export_vocoder, random_inputs
+from speech.onnx_models import OnnxAcoustic, OnnxVocoder
+from speech.speaker import PAUSE_SECONDS, load_speaker
+
+STATISTICS = {
+    "mel": {"mean": [-5.0] * 80},
+    "pitch": {"mean": 5.3, "std": 0.2},
+    "energy": {"mean": 20.0, "std": 8.0},
+}
+SYMBOLS = "<pad> AA1 AH0 D EH1 F HH IH0 L N OW1 R S T W ER1 sp".split()
+SMALLER = {
+    "tiny": {},
+    "espnet": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
+    "ming024": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
+}
+
+
+def random_model(name: str) -> FastSpeech2:
+    torch.manual_seed(0)
+    config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), SMALLER[name])
+    model = FastSpeech2(config, len(SYMBOLS)).eval()
+    for parameter in model.parameters():  # trained biases are not zero, as they are at first
+        if parameter.dim() == 1 and parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    torch.nn.init.constant_(model.duration_predictor.output.bias, 1.6)  # about four frames a phone
+    return model
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_the_exported_acoustic_model_is_torchs(name, tmp_path):
+    acoustic = AcousticModel(random_model(name), STATISTICS, [1.2] * 80)
+    export_acoustic(acoustic, len(SYMBOLS), tmp_path / "acoustic.onnx")
+    onnx = OnnxAcoustic(tmp_path / "acoustic.onnx")
+    # 9 phones were traced; 400 make far more frames than positions were ever traced for.
+    for batch, phones in ((1, 1), (1, 9), (1, 400), (2, 10), (5, 33)):
+        inputs = random_inputs(len(SYMBOLS), batch, phones, seed=batch + phones)
+        with torch.inference_mode():
+            wanted, found = acoustic(*inputs), onnx(*inputs)
+        for field, ours, theirs in zip(wanted._fields, wanted, found, strict=True):
+            tolerance = 1e-4 * (8.0 if field == "energy" else 1.0)  # in units of its spread
+            torch.testing.assert_close(theirs, ours, atol=tolerance, rtol=0, msg=field)
+
+
+def test_the_exported_vocoder_is_torchs(tmp_path):
+    torch.manual_seed(0)
+    generator = Generator(
+        {
+            "resblock": "1",
+            "upsample_rates": [8, 4],
+            "upsample_kernel_sizes": [16, 8],
+            "upsample_initial_channel": 32,
+            "resblock_kernel_sizes": [3, 7],
+            "resblock_dilation_sizes": [[1, 3], [1, 3]],
+        }
+    ).eval()
+    export_vocoder(generator, tmp_path / "vocoder.onnx")
+    mels = [torch.randn(frames, 80) for frames in (1, 7, 90)]
+    with torch.inference_mode():
+        wanted = [generator(mel.T[None])[0, 0] for mel in mels]
+    for found, samples in zip(OnnxVocoder(tmp_path / "vocoder.onnx")(mels), wanted, strict=True):
+        torch.testing.assert_close(found, samples, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The configuration of a run that was not trained, but could speak."""
+    model_config = OmegaConf.load("conf/model/tiny.yaml")
+    (tmp_path / "train").mkdir()
+    torch.save(
+        {
+            "model": random_model("tiny").state_dict(),
+            "mel_ratio": None,
+            "config": OmegaConf.to_container(model_config),
+            "symbols": SYMBOLS,
+            "statistics": STATISTICS,
+        },
+        tmp_path / "train" / "model.pt",
+    )
+    (tmp_path / "lexicon.txt").write_text("hello HH AH0 L OW1\nworld W ER1 L D\n", "utf-8")
+    vocoder = OmegaConf.load("conf/vocoder/hifigan_universal.yaml")
+    paths = {"run": str(tmp_path), "alignments": str(tmp_path)}
+    vocoder.precision = "32"
+    return OmegaConf.create({"backend": "torch", "paths": paths, "vocoder": vocoder})
+
+
+def with_backend(config, backend: str):
+    return OmegaConf.merge(config, {"backend": backend})
+
+
+def test_a_run_speaks_the_same_by_torch_and_by_onnx(config, tmp_path):
+    with pytest.raises(RecipeError, match="run `make export` first"):
+        load_speaker(with_backend(config, "onnx"))
+    differences = export_run(tmp_path, config.vocoder)
+    assert max(differences.values()) <= 1e-4
+    assert read_json(tmp_path / "onnx" / "speech.json")["symbols"] == SYMBOLS
+
+    text, factors = "Hello world. {HH AH0} hello.", (0.9, 1.2, 1.1)
+    by_torch, by_onnx = load_speaker(config), load_speaker(with_backend(config, "onnx"))
+    wanted, found = by_torch(text, *factors), by_onnx(text, *factors)
+    assert len(wanted) == len(found)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    assert torch.equal(by_onnx(text, *factors), found)
+
+    # Two sentences are each of them, with a pause between.
+    first, second = by_onnx("Hello world."), by_onnx("{HH AH0} hello.")
+    pause = torch.zeros(round(PAUSE_SECONDS * 22_050))
+    torch.testing.assert_close(by_onnx(text), torch.cat([first, pause, second]))
+
+    with open(tmp_path / "train" / "model.pt", "ab") as file:
+        file.write(b" ")
+    with pytest.raises(RecipeError, match="run `make export` again"):
+        load_speaker(with_backend(config, "onnx"))
+
+
+def test_what_cannot_be_spoken_or_exported_is_told(config, tmp_path):
+    speaker = load_speaker(config)
+    with pytest.raises(RecipeError, match="unknown phone ZH. The model knows: AA1 AH0"):
+        speaker("Hello {ZH}.")
+    with pytest.raises(RecipeError, match="backend is 'jax': choose torch or onnx"):
+        load_speaker(with_backend(config, "jax"))
+    with pytest.raises(RecipeError, match="griffin_lim, which cannot be exported"):
+        export_run(tmp_path, OmegaConf.load("conf/vocoder/griffin_lim.yaml"))
+
+
+def test_an_export_that_differs_from_torch_is_told(config, tmp_path, monkeypatch):
+    call = OnnxAcoustic.__call__
+
+    def wrong(self, *inputs):
+        spoken = call(self, *inputs)
+        return spoken._replace(mel=spoken.mel + 1e-3)
+
+    monkeypatch.setattr(OnnxAcoustic, "__call__", wrong)
+    with pytest.raises(RecipeError, match="acoustic model differs from torch's by 1.0e-03"):
+        export_run(tmp_path, config.vocoder)
+    assert not (tmp_path / "onnx" / "speech.json").exists()
