@@ -25,7 +25,7 @@ UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraint
         report say export listening-test serve preferences test test-all lint bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/installed: requirements.txt constraints.txt
 	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)

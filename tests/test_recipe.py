@@ -70,8 +70,7 @@ def test_tables_hold_every_system_and_leave_unknown_cells_empty(recipe):
     latex = (tables / "intelligibility.tex").read_text()
     assert r"\toprule" in latex and r"40 $\rightarrow$ 20" in latex
     assert r"WER held-out, \%" in latex
-    markdown = (tables / "cost.md").read_text().splitlines()
-    assert "Decaying 40 → 20 → 10 → 0 %" in markdown[-1]
+    assert "\n| Decaying 40 → 20 → 10 → 0 % | 1 |" in (tables / "cost.md").read_text()
     assert {path.stem for path in (folder / "results" / "figures").iterdir()} == {
         *("losses", "sparsity", "masks", "layers", "wer_by_length", "sentence")
     }

@@ -90,7 +90,7 @@ function showTrial() {
   byId("progress").max = plan.length;
   byId("progress").value = state.answers.length;
   byId("question").textContent = `${state.answers.length + 1} of ${plan.length}: ${question}`;
-  byId("legend").textContent = question;
+  byId("legend").textContent = "Your answer";
   byId("clips").replaceChildren(...trial.clips.map((clip, i) => clipButton(clip, i, names[i])));
   byId("options").replaceChildren(...options.map(([value, text]) => option(value, text)));
   say("");
