@@ -94,6 +94,14 @@ def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterr
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
 
 
+def test_record_says_what_was_held_out_and_left_out(uninterrupted):
+    record = json.loads((uninterrupted / "record.json").read_text())
+    splits = record["splits"]
+    assert splits.pop("train") > 490
+    assert splits == {"name": "distinct", "validation": 24, "test": 30}
+    assert record["left_out"] == {"sound_outside": 3}
+
+
 def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
     record = json.loads((uninterrupted / "record.json").read_text())
     switches = [(s["update"], s["nominal"]) for s in record["sparsity_switches"]]
