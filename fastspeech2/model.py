@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .layers import FFTBlock, Linear, Positions, TimeConv1d, padding_mask
+from .layers import Dropout, FFTBlock, Linear, Positions, TimeConv1d, padding_mask
 from .variance import (
     BinnedEmbedding,
     ContinuousEmbedding,
@@ -68,14 +68,16 @@ class Postnet(nn.Module):
             for before, after in zip(sizes, sizes[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`[batch, frames, mels]`; with a mask `[batch, frames]`, as if each mel were alone."""
         inside = None if mask is None else mask[:, :, None].to(x.dtype)
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = x if inside is None else x * inside
-            x = norm(convolution(x).transpose(1, 2)).transpose(1, 2)
+            x = convolution(x)
+            # As rows of channels: over `[batch, channels, frames]` the norm is ten times as slow.
+            x = norm(x.flatten(0, 1)).view(x.shape)
             x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
         return x
 
@@ -100,7 +102,7 @@ class FastSpeech2(nn.Module):
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
         self.encoder_positions = Positions(hidden, scaled)
         self.decoder_positions = Positions(hidden, scaled)
-        self.input_dropout = nn.Dropout(config.dropout)
+        self.input_dropout = Dropout(config.dropout)
         self.encoder = _blocks(config, config.encoder_layers, config.heads, config.dropout, True)
         self.decoder = _blocks(
             config,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Linear, TimeConv1d
+from .layers import Dropout, Linear, TimeConv1d
 
 
 class VariancePredictor(nn.Module):
@@ -27,7 +27,7 @@ class VariancePredictor(nn.Module):
             for before, after in zip(sizes, sizes[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = Linear(channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor, mask_padding: bool = True) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from fastspeech2.layers import (
+    Dropout,
     FFTBlock,
     SelfAttention,
     TimeConv1d,
@@ -93,3 +94,25 @@ def test_position_in_phone():
     torch.testing.assert_close(position[:, 0], torch.tensor(from_start))
     torch.testing.assert_close(position[:, 1], 1 - torch.tensor(from_start))
     torch.testing.assert_close(position[:, 2], torch.tensor([2.0, 2, 4, 4, 4, 4]).log())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5])
+def test_dropout_zeroes_its_share_and_scales_the_rest(share):
+    layer = Dropout(share)
+    x = (torch.rand(3, 333, 101) + 1).requires_grad_()
+    torch.manual_seed(1)
+    y = layer(x)
+    kept = y != 0
+    deviation = math.sqrt(share * (1 - share) / x.numel())
+    assert abs((~kept).float().mean() - share) <= 5 * deviation
+    # Every sixteenth bit of the generator's numbers is as random as the others.
+    flat = kept.flatten()[: x.numel() // 4 * 4].view(-1, 4).float()
+    assert ((flat.mean(0) - (1 - share)).abs() <= 10 * deviation).all()
+    correlation = (flat[:, 0] - flat[:, 0].mean()) * (flat[:, 1] - flat[:, 1].mean())
+    assert correlation.mean().abs() < 0.005
+    torch.testing.assert_close(y, torch.where(kept, x / (1 - share), 0.0))
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, kept / (1 - share))
+    torch.manual_seed(1)
+    assert torch.equal(layer(x), y)
+    assert layer.eval()(x) is x
