@@ -2,12 +2,17 @@
 RECIPE ?= allison
 ARGS ?=
 SWEEP ?= demo
+SEEDS ?= 1
 RUN ?= sparsity.start=0.4,sparsity=decaying
 TEXT ?= The weather will be fine this afternoon.
 OUTPUT ?= say.wav
 SPEED ?= 1.0
 PITCH ?= 1.0
 ENERGY ?= 1.0
+RUNS ?=
+ITEMS ?= 20
+SEED ?= 0
+RESULTS ?=
 BACKEND ?= torch
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,11 +21,11 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 sweep tables say export \
-        test test-all lint bench clean
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
+        report say export listening-test serve preferences test test-all lint bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/installed: requirements.txt constraints.txt
 	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
@@ -46,6 +51,8 @@ stage1: setup ## download the corpus
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
 stage2: setup ## align phones with the speech
 	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
+check: setup ## what is wrong with the corpus and its alignments, all of it, before stage 3
+	$(PYTHON) scripts/check.py $(SETTINGS)
 stage3: setup ## extract mel, pitch and energy
 	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
 stage4: setup ## train one system: ARGS="sparsity=decaying sparsity.start=0.6"
@@ -57,9 +64,13 @@ stage6: setup ## evaluate the system of the same ARGS
 stage7: setup ## tables, figures and report.html over all finished runs
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
 
-sweep: setup ## stages 4-6 for each run of conf/sweep/$(SWEEP).yaml
-	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP)
-tables: stage7 ## the same as stage7
+sweep: setup ## stages 4-6 for each run of conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS)
+status: setup ## a live table of the sweeps: state, update, loss, time left
+	@$(PYTHON) scripts/status.py $(SETTINGS)
+tables report: stage7
+tables: ## the same as stage7
+report: ## the same as stage7
 
 # By the environment, since a sentence may hold quotes.
 say: export SAY_TEXT = $(TEXT)
@@ -68,6 +79,16 @@ say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= EN
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
 export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
+
+# By the environment, since names of runs hold commas and equals signs.
+listening-test: export LISTENING_RUNS = $(RUNS)
+listening-test: setup ## write a listening test: RUNS="<folder in exp/$(RECIPE)/> ..." ITEMS=20 SEED=0
+	$(PYTHON) scripts/listening_test.py $(SETTINGS) listening.sentences=$(ITEMS) listening.seed=$(SEED)
+serve: setup ## serve the listening test on this machine and collect answers
+	$(PYTHON) scripts/serve.py $(SETTINGS)
+preferences: export LISTENING_RESULTS = $(RESULTS)
+preferences: setup ## analyse answers: RESULTS=<file or folder>, else those that make serve took
+	$(PYTHON) scripts/preferences.py $(SETTINGS)
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes
 	$(PYTHON) -m pytest

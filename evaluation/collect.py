@@ -1,13 +1,17 @@
-"""The finished runs of an experiment folder, as tables, figures and the report want them."""
+"""The finished runs of an experiment folder, grouped over seeds, for tables and figures."""
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from preprocessing.artefacts import read_csv, read_json
 from preprocessing.errors import RecipeError
 
 REFERENCES = {"natural": "Natural recordings", "vocoded": "Vocoded recordings"}
+KINDS = ["dense", "constant", "decaying", "rising", "gradual"]
+PAPER = {"cap": 0.75, "score": "snip", "lr_scaling": "per_tensor", "regrowth": "init"}
+"""Settings of sparse training that a label leaves out."""
 
 
 @dataclass
@@ -22,6 +26,18 @@ class Run:
     def training(self) -> dict | None:
         return self.metrics["training"]
 
+    @property
+    def seed(self) -> int:
+        """Zero for a reference, which has none."""
+        return self.training["seed"] if self.training else 0
+
+    @property
+    def settings(self) -> list[str]:
+        """The overrides that name the run, without the seed's."""
+        given = [] if self.folder.name == "default" else self.folder.name.split(",")
+        return [each for each in given if not each.startswith("seed=")]
+
+    @cached_property
     def curve(self) -> list[dict[str, float]]:
         """Rows of the training's metrics.csv; none for a reference."""
         path = self.folder / "train" / "metrics.csv"
@@ -29,6 +45,7 @@ class Run:
             return []
         return [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
 
+    @cached_property
     def sentences(self) -> list[dict[str, str]]:
         """Rows of utterances.csv, each with the path of its `wav`."""
         rows = read_csv(self.folder / "evaluation" / "utterances.csv")
@@ -37,23 +54,68 @@ class Run:
         return rows
 
 
+@dataclass
+class Group:
+    """Runs of the same settings and different seeds, in the order of their seeds."""
+
+    label: str
+    runs: list[Run]
+
+    @property
+    def training(self) -> dict | None:
+        """Of the first run."""
+        return self.runs[0].training
+
+    @property
+    def kind(self) -> str | None:
+        return self.training["sparsity"]["kind"] if self.training else None
+
+    @property
+    def start(self) -> float:
+        """Sparsity at first, a fraction; 0 where training starts dense."""
+        return self.training["sparsity"].get("start", 0.0) if self.training else 0.0
+
+    @property
+    def context(self) -> list[str]:
+        """Settings that have nothing to do with sparsity: systems that share them compare."""
+        return [each for each in self.runs[0].settings if not each.startswith("sparsity")]
+
+
 def percent(fraction: float, digits: int = 0) -> str:
     return f"{100 * fraction:.{digits}f}"
 
 
 def run_label(metrics: dict) -> str:
-    """What a run is called where people read it."""
+    """What a run is called where people read it, whatever its seed."""
     if metrics["system"] != "model":
         return REFERENCES[metrics["system"]]
     training = metrics["training"]
+    sparsity = training["sparsity"]
     levels = [percent(switch["nominal"]) for switch in training["sparsity_switches"]]
-    kind = training["sparsity"]["kind"]
     label = {
-        "dense": "Dense",
-        "constant": f"Constant {levels[0]} %" if levels else "",
-        "decaying": f"Decaying {' → '.join(levels)} %",
-    }[kind]
-    return label if training["seed"] == 0 else f"{label}, seed {training['seed']}"
+        "dense": lambda: "Dense",
+        "constant": lambda: f"Constant {levels[0]} %",
+        "decaying": lambda: f"Decaying {' → '.join(levels)} %",
+        "rising": lambda: f"Rising {' → '.join(levels)} %",
+        "gradual": lambda: f"Gradual magnitude pruning to {levels[-1]} %",
+    }[sparsity["kind"]]()
+    return ", ".join([label, *_departures(sparsity)])
+
+
+def _departures(sparsity: dict) -> list[str]:
+    """In words, where sparse training departs from the paper's settings."""
+    given = PAPER | sparsity
+    if given["kind"] in ("rising", "gradual"):
+        given |= {"score": PAPER["score"]}  # they rank by magnitude, whatever the score
+    cap = "no cap" if given["cap"] == 1 else f"cap {percent(given['cap'])} %"
+    scaling = {"none": "rate not scaled", "global": "rate scaled globally"}
+    words = {
+        "cap": cap,
+        "score": f"{given['score']} scores",
+        "lr_scaling": scaling.get(given["lr_scaling"], ""),
+        "regrowth": "regrowth from zero",
+    }
+    return [words[name] for name, usual in PAPER.items() if given[name] != usual]
 
 
 def finished_runs(experiment: Path) -> list[Run]:
@@ -69,17 +131,51 @@ def finished_runs(experiment: Path) -> list[Run]:
             runs.append(Run(path.parents[1], run_label(metrics), metrics))
     if not runs:
         raise RecipeError(f"no finished run in {experiment}: run `make demo`, or stages 4 to 6")
-    kinds = ["dense", "constant", "decaying"]
 
     def order(run: Run) -> tuple:
         if run.training is None:
-            return (0, list(REFERENCES).index(run.metrics["system"]), 0, 0, "")
+            return (0, list(REFERENCES).index(run.metrics["system"]), 0, "", 0, "")
         sparsity = run.training["sparsity"]
-        start = sparsity.get("start", 0)
-        return (1, kinds.index(sparsity["kind"]), start, run.training["seed"], run.folder.name)
+        start = sparsity.get("start", sparsity.get("end", 0))
+        settings = ",".join(run.settings)
+        return (1, KINDS.index(sparsity["kind"]), start, settings, run.seed, run.folder.name)
 
-    labels = Counter(run.label for run in runs)
-    for run in runs:
-        if labels[run.label] > 1:  # they differ in what a label leaves out, such as their length
-            run.label += f" ({run.folder.name})"
     return sorted(runs, key=order)
+
+
+def grouped(runs: list[Run]) -> list[Group]:
+    """Runs of the same settings together, in the order in which each group's first run comes."""
+    groups: dict[tuple, Group] = {}
+    for run in runs:
+        group = groups.setdefault((run.label, *run.settings), Group(run.label, []))
+        group.runs.append(run)
+    for label, count in Counter(group.label for group in groups.values()).items():
+        if count > 1:  # they differ in what a label leaves out, such as their length
+            alike = [group for group in groups.values() if group.label == label]
+            shared = set.intersection(*(set(group.runs[0].settings) for group in alike))
+            for group in alike:
+                own = [each for each in group.runs[0].settings if each not in shared]
+                group.label += f" ({','.join(own) or 'default'})"
+    return list(groups.values())
+
+
+def baselines(group: Group, groups: list[Group]) -> list[Group]:
+    """What a trained group is tested against: dense, and constant sparsity of the same start.
+
+    Both of the same settings but for sparsity, and with the paper's own settings of that.
+    """
+    if group.kind in (None, "dense"):
+        return []
+    found = [other for other in groups if other.context == group.context and other is not group]
+    dense = [other for other in found if other.kind == "dense"]
+    if group.kind == "constant":
+        return dense
+    usual = {name: value for name, value in PAPER.items() if name != "cap"}
+    constant = [
+        other
+        for other in found
+        if other.kind == "constant"
+        and other.start == group.training["sparsity"].get("start", -1)
+        and usual.items() <= (PAPER | other.training["sparsity"]).items()
+    ]
+    return dense + constant

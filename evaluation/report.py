@@ -2,14 +2,17 @@
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import jinja2
 import soundfile
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.collect import Run
-from evaluation.tables import TABLES, cells
+from evaluation.collect import Group, percent
+from evaluation.tables import Table
+from evaluation.training_figures import loss_band
+from evaluation.training_measures import LOSSES
 from preprocessing.artefacts import atomic_path
 
 SENTENCES_PER_SET = 5
@@ -28,9 +31,15 @@ def _png(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def listening(runs: list[Run]) -> list[dict]:
-    """For each set of sentences, the first few with every system's audio and transcript."""
-    by_run = {run.label: {(row["set"], row["id"]): row for row in run.sentences()} for run in runs}
+def listening(groups: list[Group]) -> list[dict]:
+    """For each set of sentences, the first few with every system's audio and transcript.
+
+    A system is heard as its first seed made it.
+    """
+    by_run = {
+        group.label: {(row["set"], row["id"]): row for row in group.runs[0].sentences}
+        for group in groups
+    }
     sets = []
     for name, title in SETS.items():
         keys = dict.fromkeys(key for rows in by_run.values() for key in rows if key[0] == name)
@@ -39,7 +48,11 @@ def listening(runs: list[Run]) -> list[dict]:
             spoken = {label: rows[key] for label, rows in by_run.items() if key in rows}
             clips = [
                 {"label": label, "audio": _mp3(Path(row["wav"])), "transcript": row["transcript"]}
-                | {"errors": row["word_errors"], "mos": f"{float(row['mos']):.2f}"}
+                | {"errors": row["word_errors"], "words": row["words"]}
+                | {
+                    "wer": percent(int(row["word_errors"]) / int(row["words"])),
+                    "mos": f"{float(row['mos']):.2f}",
+                }
                 for label, row in spoken.items()
             ]
             sentences.append({"text": next(iter(spoken.values()))["text"], "clips": clips})
@@ -48,18 +61,49 @@ def listening(runs: list[Run]) -> list[dict]:
     return sets
 
 
-def write_report(runs: list[Run], figures: dict[str, Path], config: DictConfig, path: Path) -> None:
+def curves(groups: list[Group]) -> list[dict]:
+    """Validation losses of each trained system by component, for the page's own curves."""
+    return [
+        {
+            "label": group.label,
+            "losses": {
+                name: {
+                    key: [round(float(value), 5) for value in values]
+                    for key, values in loss_band(group, f"validation_{name}").items()
+                }
+                for name in LOSSES
+            },
+        }
+        for group in groups
+        if group.training
+    ]
+
+
+def _inline(value: object) -> str:
+    """JSON that may stand in a script element, which only "</" would end."""
+    return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
+
+
+def write_report(
+    groups: list[Group],
+    tables: list[Table],
+    figures: dict[str, Path],
+    config: DictConfig,
+    path: Path,
+) -> None:
     """Write the page; the same runs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
-    trained = [run for run in runs if run.training]
+    trained = [group for group in groups if group.training]
     page = environment.get_template("report.html.j2").render(
         recipe=config.recipe.name,
-        tables=[(title, cells(runs, columns)) for title, columns in TABLES.values()],
-        definitions=runs[0].metrics["definitions"],
+        tables=tables,
+        definitions=groups[0].runs[0].metrics["definitions"],
         figures={caption: _png(figure) for caption, figure in figures.items()},
-        listening=listening(runs),
+        listening=listening(groups),
+        curves=_inline(curves(groups)) if trained else "",
+        curves_script=(Path(__file__).parent / "curves.js").read_text("utf-8"),
         versions=trained[0].training["versions"] if trained else {},
         configuration=OmegaConf.to_yaml(config, resolve=True),
     )

@@ -1,130 +1,151 @@
-"""Tables over runs, in markdown, CSV and LaTeX; a cell without a value is empty."""
+"""Tables over seeds, in markdown, CSV and LaTeX; a cell without a value is empty."""
 
-import csv
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.collect import Run, percent
+from evaluation import compare
+from evaluation.collect import Group, percent
+from evaluation.formats import comma_separated, latex, markdown
+from evaluation.listening.tables import listening_tables
+from evaluation.measures import INTELLIGIBILITY, NATURALNESS, Column
+from evaluation.paper import Values, require_known
+from evaluation.statistics import mean_interval
+from evaluation.training_measures import EARLY, at, best, cost_columns, loss_columns
 from preprocessing.artefacts import atomic_path
 
 
 @dataclass
-class Column:
-    """A column: its heading, where its value is, and how people read it."""
+class Table:
+    """A table as people read it, its tests, and every run's values."""
 
-    heading: str
-    value: Callable[[Run], float | None]
-    show: Callable[[float], str]
-
-
-def _measure(name: str) -> Callable[[Run], float | None]:
-    return lambda run: run.metrics["measures"][name]
-
-
-def _training(*path: str) -> Callable[[Run], float | None]:
-    def value(run: Run) -> float | None:
-        found = run.training
-        for name in path:
-            found = None if found is None else found[name]
-        return found
-
-    return value
+    name: str
+    title: str
+    rows: list[list[str]]
+    """a heading, then a row for each system that has any value"""
+    runs: list[list]
+    """a heading, then a row for each run: full precision, fractions as fractions"""
+    tests: list[list[str]]
+    """a heading and a row for each pair of system and baseline, or nothing"""
+    readings: list[str]
+    """a line for each pair, of what the tests show"""
+    note: str = ""
 
 
-def _real_time_factor(part: str) -> Callable[[Run], float | None]:
-    return lambda run: run.metrics["synthesis"]["real_time_factors"].get(part)
-
-
-def _digits(count: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{count}f}"
-
-
-def _percent(value: float) -> str:
-    return percent(value, 1)
-
-
-SPEECH = [
-    Column("WER held-out, %", _measure("wer_heldout"), _percent),
-    Column("CER held-out, %", _measure("cer_heldout"), _percent),
-    Column("WER other domains, %", _measure("wer_other"), _percent),
-    Column("CER other domains, %", _measure("cer_other"), _percent),
-    Column("DistillMOS held-out", _measure("mos_heldout"), _digits(2)),
-    Column("DistillMOS other domains", _measure("mos_other"), _digits(2)),
-    Column("MCD, dB", _measure("mcd"), _digits(2)),
-    Column("log-F0 RMSE", _measure("log_f0_rmse"), _digits(3)),
-    Column("V/UV error, %", _measure("vuv_error"), _percent),
-    Column("Duration MAE, ms", _measure("duration_mae_ms"), _digits(1)),
-    Column("Duration RMSE, ms", _measure("duration_rmse_ms"), _digits(1)),
-]
-TRAINING = [
-    Column("Validation loss", _training("validation", "total"), _digits(3)),
-    Column("mel", _training("validation", "mel"), _digits(3)),
-    Column("duration", _training("validation", "duration"), _digits(3)),
-    Column("pitch", _training("validation", "pitch"), _digits(3)),
-    Column("energy", _training("validation", "energy"), _digits(3)),
-]
-COST = [
-    Column("Parameters, millions", _training("parameters"), lambda value: f"{value / 1e6:.2f}"),
-    Column("Final sparsity, %", _training("final_sparsity"), _percent),
-    Column("Updates", _training("updates"), _digits(0)),
-    Column("Training, s", _training("train_seconds"), _digits(0)),
-    Column("Scoring, s", _training("scoring_seconds"), _digits(1)),
-    Column("RTF acoustic model", _real_time_factor("acoustic"), _digits(4)),
-    Column("RTF vocoder", _real_time_factor("vocoder"), _digits(3)),
-]
-TABLES = {
-    "speech": ("Intelligibility and naturalness", SPEECH),
-    "losses": ("Validation losses at the end of training", TRAINING),
-    "cost": ("Cost", COST),
+NOTES = {
+    "intelligibility": "Error rates are errors over words (or characters) of all sentences, which "
+    "weighs each sentence by the length of its ground truth; the mean of sentences weighs all "
+    "alike.",
+    "cost": "Dense's lowest loss is the lowest total validation loss of the dense run of the same "
+    "seed; (1 of 3) where not every seed gets there. Seconds are by the clock on the wall: other "
+    "runs beside them on the machine lengthen them. The cap is the most that may be masked in any "
+    "one tensor.",
 }
 
 
-def cells(runs: list[Run], columns: list[Column]) -> list[list[str]]:
-    """Headings, then a row for each run that has any value in these columns."""
-    rows = [["System", *(column.heading for column in columns)]]
-    for run in runs:
-        values = [column.value(run) for column in columns]
-        if any(value is not None for value in values):
-            shown = [
-                "" if value is None else column.show(value)
-                for column, value in zip(columns, values, strict=True)
-            ]
-            rows.append([run.label, *shown])
-    return rows
+def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Table]:
+    """All tables over these groups.
+
+    Raises:
+        RecipeError: the paper's values name a column or system that is not there.
+    """
+    moments = {f"losses_{percent(f)}": (f"at {percent(f)} % of training", at(f)) for f in EARLY}
+    moments["losses_best"] = ("where the total is lowest", best)
+    moments["losses_end"] = ("at the end of training", at(1.0))
+    plans = {
+        name: (f"Validation losses {when}", loss_columns(row))
+        for name, (when, row) in moments.items()
+    }
+    plans["intelligibility"] = ("Intelligibility", INTELLIGIBILITY)
+    plans["naturalness"] = ("Naturalness", NATURALNESS)
+    plans["cost"] = ("Cost", cost_columns(groups))
+    headings = {column.heading for _, columns in plans.values() for column in columns}
+    require_known(paper, headings, {group.label for group in groups}, paper_file)
+    return [_table(name, title, columns, groups, paper) for name, (title, columns) in plans.items()]
 
 
-def markdown(rows: list[list[str]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    rule = "|---|" + "---:|" * (len(rows[0]) - 1)
-    return "\n".join([head, rule, *body]) + "\n"
+def _table(
+    name: str, title: str, columns: list[Column], groups: list[Group], paper: Values
+) -> Table:
+    heading = ["System", "Seeds"]
+    for column in columns:
+        heading += [column.heading]
+        heading += [f"Paper: {column.heading}"] if column.heading in paper else []
+    rows, runs = [heading], [["run", "system", "seed", *(_plain(each) for each in columns)]]
+    for group in groups:
+        shown = [group.label, str(len(group.runs)) if group.training else ""]
+        empty = len(shown)
+        for column in columns:
+            shown.append(_cell(group, column))
+            if column.heading in paper:
+                shown.append(paper[column.heading].get(group.label, ""))
+        if any(shown[empty:]):
+            rows.append(shown)
+        for run in group.runs:
+            values = [column.value(run) for column in columns]
+            runs.append([run.folder.name, group.label, run.seed, *values])
+    found = compare.tests(groups, columns)
+    return Table(
+        *(name, title, rows, runs),
+        *(compare.cells(found), compare.readings(found), NOTES.get(name, "")),
+    )
 
 
-def latex(rows: list[list[str]]) -> str:
-    """A booktabs tabular."""
-    escapes = str.maketrans({"%": r"\%", "→": r"$\rightarrow$", "&": r"\&", "_": r"\_"})
-    head, *body = [" & ".join(row).translate(escapes | {38: "&"}) + r" \\" for row in rows]
-    columns = "l" + "r" * (len(rows[0]) - 1)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+def tables_of_listeners(analysis: dict) -> list[Table]:
+    """What listening tests showed, where there were any: `analysis` is preferences.json."""
+    if not analysis:
+        return []
+    names = ("preference", "listeners_mos")
+    return [
+        Table(name, title, rows, rows, tests=[], readings=[], note=note)
+        for name, (title, rows, note) in zip(names, listening_tables(analysis), strict=True)
+    ]
 
 
-def comma_separated(runs: list[Run], columns: list[Column]) -> str:
-    """Full precision, fractions as fractions, a row for each run, with its folder's name."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "system", *(column.heading.replace(", %", "") for column in columns)])
-    for run in runs:
-        writer.writerow([run.folder.name, run.label, *(column.value(run) for column in columns)])
-    return text.getvalue()
+def _plain(column: Column) -> str:
+    """The heading without a percent sign, since files hold fractions."""
+    return column.heading.replace(", %", "")
 
 
-def write_tables(runs: list[Run], folder: Path) -> None:
-    """Write each of `TABLES` as .md, .csv and .tex."""
-    for name, (_, columns) in TABLES.items():
-        rows = cells(runs, columns)
-        texts = {"md": markdown(rows), "csv": comma_separated(runs, columns), "tex": latex(rows)}
-        for suffix, text in texts.items():
-            with atomic_path(folder / f"{name}.{suffix}") as temporary:
-                temporary.write_text(text, "utf-8")
+def _cell(group: Group, column: Column) -> str:
+    """Mean and half width of its interval over seeds; the share of seeds where some lack it."""
+    values = [value for run in group.runs if (value := column.value(run)) is not None]
+    if not values:
+        return ""
+    interval = mean_interval(values)
+    text = column.show(interval.mean)
+    # Seeds that agree to the last digit, as a number of updates does, need no interval.
+    if interval.half_width:
+        text += f" ± {column.show(interval.half_width)}"
+    if len(values) < len(group.runs):
+        text += f" ({len(values)} of {len(group.runs)})"
+    return text
+
+
+def write_tables(tables: list[Table], folder: Path) -> None:
+    """Write each as .md, .csv and .tex, its tests as `<name>_tests.*`, and readings.md."""
+    files = {}
+    for table in tables:
+        files[f"{table.name}.md"] = markdown(table.rows) + (
+            f"\n{table.note}\n" if table.note else ""
+        )
+        files[f"{table.name}.tex"] = latex(table.rows)
+        files[f"{table.name}.csv"] = comma_separated(table.runs)
+        if table.tests:
+            files[f"{table.name}_tests.md"] = markdown(table.tests)
+            files[f"{table.name}_tests.tex"] = latex(table.tests)
+            files[f"{table.name}_tests.csv"] = comma_separated(table.tests)
+    files["readings.md"] = readings(tables)
+    for name, text in files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def readings(tables: list[Table]) -> str:
+    """Each table's readings under its title."""
+    sections = [
+        "\n".join([f"## {table.title}", "", *(f"- {line}" for line in table.readings)])
+        for table in tables
+        if table.readings
+    ]
+    caution = "Where no difference is shown there may be one: its interval says how large."
+    return "\n\n".join(["# What the tests show", caution, *sections]) + "\n"

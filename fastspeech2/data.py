@@ -35,10 +35,13 @@ class Batch:
 
 
 class UtteranceBatches(Dataset):
-    """A split of a feature store as tensors in memory; indexed by a list, it gives a padded batch.
+    """A split of a feature store; indexed by a list, it gives a padded batch of tensors.
+
+    Values of phones are in memory. Mels are read out of the store's file when they are wanted, by
+    way of the kernel's cache, which processes share.
 
     Args:
-        store: whose packed arrays are read once.
+        store: whose packed arrays are used.
         split: "train", "validation" or "test".
 
     Attributes:
@@ -53,18 +56,18 @@ class UtteranceBatches(Dataset):
             raise RecipeError(f"the feature store has no utterance in its split '{split}'")
         self.ids = [store.ids[i] for i in self.utterances]
         self.frames = store.frames[self.utterances]
-        self._frame_starts, self._mel = self._pack(store.frame_offsets, store.frames, store.mel)
-        self._phone_starts, self._phones = self._pack(
-            store.phone_offsets, store.phone_counts, store.phones
-        )
+        self._frame_starts = torch.from_numpy(store.frame_offsets[self.utterances])
+        self._mel = torch.from_numpy(store.mel)
+        self._phone_starts, self._phones = self._pack(store, store.phones)
         self._durations = self._packed_phones(store, store.durations)
         self.pitch = self._packed_phones(store, store.pitch, "pitch")
         self.energy = self._packed_phones(store, store.energy, "energy")
         self._phone_counts = torch.from_numpy(store.phone_counts[self.utterances].astype(np.int64))
         self._frames = torch.from_numpy(self.frames.astype(np.int64))
 
-    def _pack(self, offsets, sizes, values) -> tuple[Tensor, Tensor]:
-        """This split's rows of a packed array, end to end, and where each utterance starts."""
+    def _pack(self, store: FeatureStore, values) -> tuple[Tensor, Tensor]:
+        """This split's values of phones, end to end, and where each utterance starts."""
+        offsets, sizes = store.phone_offsets, store.phone_counts
         rows = [values[offsets[i] : offsets[i] + sizes[i]] for i in self.utterances]
         starts = np.cumsum([0] + [len(row) for row in rows[:-1]])
         packed = np.concatenate(rows)
@@ -73,7 +76,7 @@ class UtteranceBatches(Dataset):
         return torch.from_numpy(starts), torch.from_numpy(packed)
 
     def _packed_phones(self, store: FeatureStore, values, statistic: str | None = None) -> Tensor:
-        packed = self._pack(store.phone_offsets, store.phone_counts, values)[1]
+        packed = self._pack(store, values)[1]
         if statistic is None:
             return packed
         mean, std = (store.statistics[statistic][key] for key in ("mean", "std"))
@@ -179,7 +182,7 @@ class BatchStream(Sampler[list[int]]):
 
 
 def batch_loader(batches: UtteranceBatches, sampler: Sampler | list[list[int]]) -> DataLoader:
-    """A loader of padded batches; tensors come from memory, so it needs no worker processes.
+    """A loader of padded batches; reading them is fast, so it needs no worker processes.
 
     Its own generator keeps it from drawing on the global one, which training's dropout uses.
     """

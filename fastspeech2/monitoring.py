@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.artefacts import write_csv, write_json
+from preprocessing.artefacts import atomic_path, write_csv, write_json
+from sniper.lightning import SniperCallback
 
 LOSSES = ["total", "mel", "duration", "pitch", "energy"]
 COLUMNS = [
@@ -91,6 +93,52 @@ class MetricsTable(lightning.Callback):
 
     def on_train_end(self, trainer, module) -> None:
         self.seconds += self._since_start()
+
+
+class MaskFiles(lightning.Callback):
+    """The masks after each of the first switches, `<update>.npz`, for figures.
+
+    `read_masks` reads them. A schedule that changes all the time would fill the disk, hence `most`.
+
+    Args:
+        folder: of the files.
+        sniper: comes before this one in the trainer's callbacks.
+        most: files to write.
+    """
+
+    def __init__(self, folder: Path, sniper: SniperCallback, most: int = 8):
+        self.folder, self.sniper, self.most = folder, sniper, most
+        self._seen = 0
+
+    def on_train_start(self, trainer, module) -> None:
+        self._write_if_new()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        self._write_if_new()
+
+    def _write_if_new(self) -> None:
+        sniper = self.sniper.sniper
+        if sniper is None or not self._seen < len(sniper.record) <= self.most:
+            return
+        self._seen = len(sniper.record)
+        masks = {name: mask.cpu().numpy() for name, mask in sniper.masks.items()}
+        packed = {f"{name}:bits": np.packbits(mask) for name, mask in masks.items()}
+        shapes = {f"{name}:shape": np.array(mask.shape) for name, mask in masks.items()}
+        with atomic_path(self.folder / f"{sniper.record[-1]['update']:08d}.npz") as temporary:
+            np.savez(temporary, **packed, **shapes)
+
+
+def read_masks(path: Path) -> dict[str, np.ndarray]:
+    """{parameter name: bool array of its shape, True = kept} of a file of `MaskFiles`."""
+    with np.load(path) as saved:
+        names = [key.removesuffix(":bits") for key in saved if key.endswith(":bits")]
+        shapes = {name: saved[f"{name}:shape"] for name in names}
+        return {
+            name: np.unpackbits(saved[f"{name}:bits"], count=shape.prod())
+            .reshape(shape)
+            .astype(bool)
+            for name, shape in shapes.items()
+        }
 
 
 class TrainingProgress(lightning.Callback):

@@ -1,4 +1,6 @@
-"""Sparsity schedules of the paper, for any start and any length of training."""
+"""Sparsity schedules of the paper and of its ablations, for any start and length of training."""
+
+from collections.abc import Callable
 
 from omegaconf import DictConfig
 
@@ -35,13 +37,52 @@ def decaying_levels(
     return schedule
 
 
+def _constant(config: DictConfig, updates: int) -> SparsitySchedule:
+    return SparsitySchedule.constant(_fraction(config, "start"))
+
+
+def _decaying(config: DictConfig, updates: int) -> SparsitySchedule:
+    start = _fraction(config, "start")
+    return SparsitySchedule.steps(
+        decaying_levels(start, updates, config.lowest, config.first_switch)
+    )
+
+
+def _rising(config: DictConfig, updates: int) -> SparsitySchedule:
+    """The levels of `decaying` in reverse order at the same updates: dense first, `end` last."""
+    end = _fraction(config, "end")
+    decaying = decaying_levels(end, updates, config.lowest, config.first_switch)
+    return SparsitySchedule.steps(dict(zip(decaying, reversed(decaying.values()), strict=True)))
+
+
+def _gradual(config: DictConfig, updates: int) -> SparsitySchedule:
+    """Dense until `begin`, then along Zhu and Gupta's cubic (arXiv 1710.01878) to `end`."""
+    begin, finish = round(config.begin * updates), round(config.finish * updates)
+    if not 0 <= begin < finish <= updates:
+        raise RecipeError(
+            f"sparsity.begin ({config.begin}) and sparsity.finish ({config.finish}) are fractions "
+            "of the training, the first before the second"
+        )
+    return SparsitySchedule.cubic(0.0, _fraction(config, "end"), finish - begin, begin=begin)
+
+
+def _fraction(config: DictConfig, name: str) -> float:
+    if not 0.0 < config[name] < 1.0:
+        raise RecipeError(f"sparsity.{name} is a fraction between 0 and 1, not {config[name]}")
+    return config[name]
+
+
+KINDS: dict[str, Callable[[DictConfig, int], SparsitySchedule]] = {
+    "dense": lambda config, updates: SparsitySchedule.constant(0.0),
+    "constant": _constant,
+    "decaying": _decaying,
+    "rising": _rising,
+    "gradual": _gradual,
+}
+
+
 def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
     """The schedule of a conf/sparsity/ node over `updates` optimizer updates."""
-    if config.kind == "dense":
-        return SparsitySchedule.constant(0.0)
-    if not 0.0 < config.start < 1.0:
-        raise RecipeError(f"sparsity.start is a fraction between 0 and 1, not {config.start}")
-    if config.kind == "constant":
-        return SparsitySchedule.constant(config.start)
-    levels = decaying_levels(config.start, updates, config.lowest, config.first_switch)
-    return SparsitySchedule.steps(levels)
+    if config.kind not in KINDS:
+        raise RecipeError(f"sparsity.kind is one of {', '.join(KINDS)}, not {config.kind}")
+    return KINDS[config.kind](config, updates)

@@ -5,6 +5,7 @@ import math
 import os
 import resource
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
 from preprocessing.errors import RecipeError
 from preprocessing.precision import fast_bfloat16
+from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
@@ -26,9 +28,10 @@ from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batc
 from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
-from .monitoring import LOSSES, MetricsTable, TrainingProgress
+from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
 from .processes import Processes, join
+from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
 
@@ -53,7 +56,7 @@ def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
     settings = config.sparsity
     return SniperCallback(
         schedule,
-        score=settings.score,
+        score=scoring(settings.score, config.seed),
         scoring_batches=math.ceil(settings.scoring_batches / processes.size),
         cap=settings.cap,
         lr_scaling=settings.lr_scaling,
@@ -83,6 +86,24 @@ def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: Featur
         )
 
 
+def check_left_out(store: FeatureStore, allowed: Sequence[str]) -> None:
+    """Say how many faulty utterances the features leave out.
+
+    Raises:
+        RecipeError: some are of kinds that `check.leave_out` does not name.
+    """
+    if not store.left_out:
+        return
+    counts = ", ".join(f"{count} {kind}" for kind, count in store.left_out.items())
+    if store.left_out.keys() - set(allowed):
+        kinds = ",".join(sorted(store.left_out.keys() | set(allowed)))
+        raise RecipeError(
+            f"{store.folder} leaves out utterances with faults ({counts}). Say that you want this "
+            f"with check.leave_out=[{kinds}], or mend them and run `make stage3` again"
+        )
+    print(f"{sum(store.left_out.values())} faulty utterances are left out: {counts}")
+
+
 def train(config: DictConfig, run_folder: Path | str) -> None:
     """Train `config.model` under `config.sparsity` and write `<run folder>/train/`.
 
@@ -108,6 +129,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     torch.set_flush_denormal(True)
 
     store = FeatureStore(config.paths.features)
+    check_left_out(store, config.check.leave_out)
     training = UtteranceBatches(store, "train")
     validation = UtteranceBatches(store, "validation")
     torch.manual_seed(config.seed)
@@ -140,6 +162,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         callbacks=[
             sniper,
             table,
+            MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
             ModelCheckpoint(
                 checkpoints,
@@ -181,7 +204,9 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if not processes.first:
         return
     save_model(folder / "model.pt", model, config, store)
-    record = training_record(config, run_folder, model, sniper, table)
+    if sniper.sniper:
+        write_json(folder / "sparsity.json", sniper.sniper.record)
+    record = training_record(config, run_folder, model, sniper, table, store)
     write_json(folder / "record.json", record | {"precision": precision})
     stage.finish()
 
@@ -191,13 +216,16 @@ def achieved_sparsity(callback: SniperCallback) -> float:
     return callback.sniper.record[-1]["achieved"] if callback.sniper else 0.0
 
 
-def training_record(config, run_folder, model, sniper, table) -> dict:
+def training_record(config, run_folder, model, sniper, table, store) -> dict:
     """What tables say of a run, as in record.json."""
     last = table.rows[-1]
     return {
         "name": Path(run_folder).name,
         "model": config.model.name,
         "seed": config.seed,
+        "splits": {"name": store.splits_name}
+        | {split: len(store.split(split)) for split in SPLITS},
+        "left_out": store.left_out,
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from hifigan.checkpoint import load_generator, locate, verify
@@ -23,6 +24,9 @@ FEATURES = {
     "fmin": 0,
     "fmax": HIGHEST_FREQUENCY,
 }
+
+FEWER_LENGTHS = 64
+"""Of what the frames of clips are made a multiple by padding, where other lengths cost more."""
 
 Vocoder = Callable[[Sequence[Tensor]], list[Tensor]]
 
@@ -47,10 +51,13 @@ def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int =
             )
     first = next(generator.parameters())
     waveforms: list[Tensor] = [torch.empty(0)] * len(mels)
+    # oneDNN compiles its bfloat16 convolutions anew for each length, which takes a second.
+    multiple = FEWER_LENGTHS if first.dtype == torch.bfloat16 and not first.is_cuda else 1
     for batch in _batches([len(mel) for mel in mels], frames_per_batch):
         padded = pad_sequence([mels[index].to(first) for index in batch], True)
+        padded = pad(padded, (0, 0, 0, -padded.shape[1] % multiple))
         frames = torch.tensor([len(mels[index]) for index in batch])
-        unequal = bool((frames != frames[0]).any())
+        unequal = bool((frames != padded.shape[1]).any())
         with torch.inference_mode():
             audio = generator(padded.transpose(1, 2), frames if unequal else None)
         samples_per_frame = audio.shape[2] // padded.shape[1]

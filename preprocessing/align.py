@@ -18,7 +18,7 @@ from preprocessing.corpus import (
     write_reasons,
 )
 from preprocessing.disk import disk_space
-from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 from preprocessing.fingerprints import alignment_fingerprint
 from preprocessing.text import PAUSE, pronunciations, tokens
 from preprocessing.textgrid import Alignment, read_textgrid
@@ -128,25 +128,30 @@ def check_plausible(alignment: Alignment, waveform: np.ndarray, screening: DictC
         screening: limits, from the corpus's configuration.
 
     Raises:
-        RecipeError: phones are on average too short or too long for speech, too many are as short
-            as the aligner can make them, or there is speech before the first or after the last.
+        UtteranceError: phones are on average too short or too long for speech, too many are as
+            short as the aligner can make them, or there is speech before the first or after the
+            last.
     """
     spoken = [phone for phone in alignment.phones if phone.label != PAUSE]
     lengths = np.array([phone.end - phone.start for phone in spoken])
     short = np.mean(lengths < SHORT_PHONE)
     if len(lengths) >= 10 and short > screening.short_phones:
-        raise RecipeError(
+        raise UtteranceError(
+            "phone_lengths",
             f"was aligned with {100 * short:.0f} % of its phones as short as they can be: its text "
-            "may not be what is said"
+            "may not be what is said",
         )
     shortest, longest = screening.phone_seconds
     if not shortest <= lengths.mean() <= longest:
-        raise RecipeError(f"was aligned with phones of {1000 * lengths.mean():.0f} ms on average")
+        raise UtteranceError(
+            "phone_lengths", f"was aligned with phones of {1000 * lengths.mean():.0f} ms on average"
+        )
     outside = _sound_outside(waveform, spoken[0].start, spoken[-1].end)
     if outside > screening.sound_outside:
-        raise RecipeError(
+        raise UtteranceError(
+            "sound_outside",
             f"has {outside:.2f} s of sound outside its alignment: its text may not be all that is "
-            "said"
+            "said",
         )
 
 

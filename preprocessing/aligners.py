@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path
 from preprocessing.corpus import SAMPLE_RATE, read_wav
+from preprocessing.download import fetch
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
 
@@ -121,29 +122,54 @@ def align_by_mfa(
     lexicon: Lexicon,
     folder: Path,
 ) -> None:
-    """Run `mfa align` with a pretrained acoustic model and our dictionary.
+    """Run `mfa validate` and `mfa align` with a pretrained acoustic model and our dictionary.
+
+    After a kill, what was validated is not validated again, and `mfa align` finds its own earlier
+    steps in its temporary folder.
 
     Raises:
-        RecipeError: the command is not installed, or it failed.
+        RecipeError: the command is not installed, its model cannot be had, or it failed.
     """
     if not shutil.which("mfa"):
         raise RecipeError(
             "aligner=mfa needs the command `mfa`, which is not installed: "
-            "`conda install -c conda-forge montreal-forced-aligner`, then `mfa model download "
-            f"acoustic {aligner.acoustic_model}`; or use aligner=viter, which needs neither"
+            "`conda install -c conda-forge montreal-forced-aligner`; or use aligner=viter, which "
+            "needs no other program"
         )
     work = folder / "mfa"
+    corpus, dictionary, validated = work / "corpus", work / "dictionary.txt", work / "validated"
     work.mkdir(exist_ok=True)
-    _write_dictionary(work / "dictionary.txt", lexicon)
-    _write_transcripts(work / "corpus", transcripts)
-    _link_wavs(work / "corpus", wavs, transcripts)
-    command = ["mfa", "align", "--clean", "--single_speaker", "--output_format", "long_textgrid"]
-    command += ["--num_jobs", str(aligner.jobs), "--temporary_directory", str(work / "temporary")]
-    command += [str(work / "corpus"), str(work / "dictionary.txt"), aligner.acoustic_model]
-    done = subprocess.run([*command, str(work / "TextGrid")], stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise RecipeError(f"mfa failed with status {done.returncode}: {done.stderr[-2000:]}")
+    model = aligner.acoustic_model
+    if "://" in model:
+        fetch([model], work / PurePosixPath(model).name, aligner.sha256)
+        model = str(work / PurePosixPath(model).name)
+    common = ["--single_speaker", "--num_jobs", str(aligner.jobs), "--temporary_directory"]
+    if not validated.exists():
+        _write_dictionary(dictionary, lexicon)
+        _write_transcripts(corpus, transcripts)
+        _link_wavs(corpus, wavs, transcripts)
+        inputs = [str(corpus), str(dictionary), "--acoustic_model_path", model]
+        _mfa("validate", *inputs, "--ignore_acoustics", *common, str(work / "validation"))
+        validated.touch()
+    # Into a folder that is there, MFA would write nothing.
+    shutil.rmtree(work / "TextGrid", ignore_errors=True)
+    output = [str(work / "TextGrid"), "--output_format", "long_textgrid"]
+    _mfa("align", str(corpus), str(dictionary), model, *output, *common, str(work / "temporary"))
+    if not any((work / "TextGrid").rglob("*.TextGrid")):
+        raise RecipeError(f"mfa align wrote no TextGrid into {work / 'TextGrid'}")
     os.replace(work / "TextGrid", folder / "TextGrid")
+    for used in ("corpus", "validation", "temporary"):
+        shutil.rmtree(work / used, ignore_errors=True)
+
+
+def _mfa(*arguments: str) -> None:
+    done = subprocess.run(["mfa", *arguments], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RecipeError(
+            f"mfa {arguments[0]} failed with status {done.returncode}: "
+            f"{done.stderr[-2000:].strip()}\nThe same command goes on from there; to begin anew, "
+            f"delete {arguments[-1]}"
+        )
 
 
 def collect_textgrids(

@@ -38,7 +38,7 @@ def obtain(source: DictConfig, downloads: Path) -> tuple[dict[str, str], dict[st
     if failures:
         try:
             archive = downloads / Path(source.archive.url).name
-            fetch(source.archive.url, archive, source.archive.sha256)
+            fetch([source.archive.url], archive, source.archive.sha256)
             _unpack_archive(archive, unpacked)
         except RecipeError as error:
             raise RecipeError(

@@ -1,6 +1,7 @@
 """Stage 1: fetch a corpus and write it in LJSpeech's layout, without what is not usable speech."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from preprocessing.corpus import (
 )
 from preprocessing.disk import disk_space
 from preprocessing.download import fetch, read_archive
-from preprocessing.errors import RecipeError
+from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.fingerprints import corpus_fingerprint
 from preprocessing.progress import progress
 from preprocessing.text import normalise, tokens
@@ -90,10 +91,19 @@ def _build_asterisk(
 def _build_ljspeech(
     corpus: DictConfig, downloads: Path, folder: Path
 ) -> tuple[list[Utterance], Reasons]:
-    archive = downloads / Path(corpus.source.archive.url).name
-    fetch(corpus.source.archive.url, archive, corpus.source.archive.sha256)
-    published = {u.id: u for u in _unpack_ljspeech(archive, corpus.only, folder)}
+    source = corpus.source
+    if source.folder:
+        metadata = _link_ljspeech(Path(source.folder), corpus.only, folder)
+    else:
+        archive = downloads / Path(source.archive.url).name
+        fetch([source.archive.url, *source.archive.mirrors], archive, source.archive.sha256)
+        metadata = _unpack_ljspeech(archive, corpus.only, folder)
+    published = {u.id: u for u in read_metadata(metadata)}
+    if metadata.parent == folder:
+        metadata.unlink()
     chosen = _chosen(corpus.only, set(published))
+    if corpus.only is None:
+        _compare(folder / "wavs", published.keys(), source.clips)
     utterances = [
         Utterance(id, u.raw, normalise(corpus.corrections.get(id, u.text)))
         for id, u in published.items()
@@ -103,8 +113,24 @@ def _build_ljspeech(
     return utterances, []
 
 
-def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Iterator[Utterance]:
-    """Write an archive's recordings that are asked for; its metadata's utterances."""
+def _link_ljspeech(source: Path, only: list[str] | None, folder: Path) -> Path:
+    """Link the recordings of an unpacked corpus that are asked for; its metadata.csv."""
+    metadata = source / "metadata.csv"
+    if not metadata.exists():
+        raise RecipeError(
+            f"corpus.source.folder={source} has no metadata.csv: name the folder that holds it "
+            "and wavs/, such as LJSpeech-1.1"
+        )
+    shutil.rmtree(folder / "wavs", ignore_errors=True)  # links to what may be gone
+    (folder / "wavs").mkdir()
+    for path in (source / "wavs").glob("*.wav"):
+        if only is None or path.stem in only:
+            (folder / "wavs" / path.name).symlink_to(path.absolute())
+    return metadata
+
+
+def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Path:
+    """Write an archive's recordings that are asked for; its metadata.csv."""
     wanted = None if only is None else set(only)
     metadata = folder / "published.csv"
 
@@ -121,8 +147,30 @@ def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Ite
                     temporary.write_bytes(file.read())
     if not metadata.exists():
         raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
-    yield from read_metadata(metadata)
-    metadata.unlink()
+    return metadata
+
+
+def _compare(wavs: Path, rows: Set[str], clips: int | None) -> None:
+    """Whether there is a recording for each row of metadata.csv, a row for each, and all of them.
+
+    Raises:
+        FaultsError: lists the differences.
+    """
+    recordings = {path.stem for path in wavs.glob("*.wav")}
+    faults = [
+        (id, "has a row in metadata.csv but no recording") for id in sorted(rows - recordings)
+    ]
+    faults += [
+        (id, "has a recording but no row in metadata.csv") for id in sorted(recordings - rows)
+    ]
+    if clips is not None and len(rows) != clips:
+        faults.append(("metadata.csv", f"has {len(rows)} rows where {clips} are expected"))
+    if faults:
+        raise FaultsError(
+            "comparing the corpus with its published form",
+            faults,
+            "Get it whole, or say what it has with corpus.source.clips=<rows, or null for any>.",
+        )
 
 
 def _screen(

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing.artefacts import StageFolder, atomic_path, write_json
-from preprocessing.corpus import check_wavs, read_metadata, read_reasons, write_reasons
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
+from preprocessing.check import Fault, check_corpus, refuse
+from preprocessing.corpus import SAMPLE_RATE, write_reasons
 from preprocessing.disk import disk_space
-from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.errors import RecipeError
 from preprocessing.features import HOP, MELS, Settings, extract
 from preprocessing.fingerprints import features_fingerprint
 from preprocessing.progress import progress
@@ -24,53 +26,68 @@ BYTES_PER_SECOND = 70_000
 
 
 def build_features(config: DictConfig) -> None:
-    """Write the store and `dropped.csv` into `paths.features`.
+    """Write the store and `dropped.csv`, of utterances that were left out, into `paths.features`.
 
     Shards appear whole or not at all; after a kill, those that are there are not computed again.
 
     Raises:
-        RecipeError: the splits cannot be made, or the disk is full.
-        FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
-            has features.
+        RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
+            splits cannot be made, or the disk is full.
     """
-    corpus, alignments = Path(config.paths.corpus), Path(config.paths.alignments)
-    unaligned = {id for id, _ in read_reasons(alignments / "unaligned.csv")}
-    utterances = [u for u in read_metadata(corpus / "metadata.csv") if u.id not in unaligned]
-    check_wavs(corpus, utterances)
+    utterances, faults = check_corpus(config)
+    leave_out = config.check.leave_out
+    refuse(faults, leave_out)
     texts = {utterance.id: utterance.text for utterance in utterances}
-    splits = assign_splits(texts, config.corpus.splits)
+    faulty = {fault.id for fault in faults}
+    splits = assign_splits(texts, config.splits, faulty)
     settings = Settings(
         **config.features.f0,
         shortest_pause=config.features.shortest_pause,
         max_seconds=config.features.max_seconds,
     )
+    wavs = Path(config.paths.corpus) / "wavs"
     folder = StageFolder(config.paths.features, features_fingerprint(config))
     folder.begin()
-    ids = list(texts)
-    chunks = [ids[i : i + UTTERANCES_IN_SHARD] for i in range(0, len(ids), UTTERANCES_IN_SHARD)]
-    shards = [folder.folder / "shards" / f"{i:05d}.npz" for i in range(len(chunks))]
-    wanted = [(shard, chunk) for shard, chunk in zip(shards, chunks, strict=True)]
-    seconds = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in ids) / 44100
+    shards = _shards(folder.folder / "shards", list(texts), faulty)
+    seconds = sum((wavs / f"{id}.wav").stat().st_size for ids in shards.values() for id in ids) / (
+        2 * SAMPLE_RATE
+    )
     with disk_space(folder.folder, int(seconds * BYTES_PER_SECOND)):
-        _compute(
-            wanted, corpus / "wavs", alignments / "TextGrid", settings, config.features.workers
-        )
-        dropped = _pack(shards, texts, splits, corpus / "wavs", folder.folder)
-    write_reasons(folder.folder / "dropped.csv", dropped)
+        grids = Path(config.paths.alignments) / "TextGrid"
+        _compute(shards, wavs, grids, settings, config.features.workers)
+        faults += _dropped(list(shards))
+        left_out = refuse(faults, leave_out)
+        index = _pack(list(shards), texts, splits, folder.folder)
+        index |= {"splits_name": config.splits.name, "left_out": left_out, "wavs": str(wavs)}
+        write_json(folder.folder / "index.json", index)
+    write_reasons(folder.folder / "dropped.csv", [(fault.id, fault.reason) for fault in faults])
     shutil.rmtree(folder.folder / "shards")
     folder.finish()
     print(
-        f"stage 3: features of {len(ids) - len(dropped)} utterances in {folder.folder}, "
-        f"{len(dropped)} dropped" + (" (dropped.csv says why)" if dropped else "")
+        f"stage 3: features of {len(set(index['utterances']))} utterances in {folder.folder}, "
+        f"{left_out.total()} left out" + (" (dropped.csv says why)" if left_out else "")
     )
 
 
+def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[str]]:
+    """Files of features, and the utterances that each is to hold.
+
+    A file is named by its utterances, so that to leave out one more is to compute one file anew.
+    """
+    shards = {}
+    for first in range(0, len(ids), UTTERANCES_IN_SHARD):
+        chunk = [id for id in ids[first : first + UTTERANCES_IN_SHARD] if id not in faulty]
+        if chunk:
+            shards[folder / f"{first:06d}-{fingerprint(chunk)}.npz"] = chunk
+    return shards
+
+
 def _compute(
-    shards: list[tuple[Path, list[str]]], wavs: Path, grids: Path, settings: Settings, workers: int
+    shards: Mapping[Path, list[str]], wavs: Path, grids: Path, settings: Settings, workers: int
 ) -> None:
     from joblib import Parallel, delayed
 
-    missing = [(shard, ids) for shard, ids in shards if not shard.exists()]
+    missing = [(shard, ids) for shard, ids in shards.items() if not shard.exists()]
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
     tasks = (delayed(_write_shard)(path, ids, wavs, grids, settings) for path, ids in missing)
     with progress("extracting features", len(shards)) as show:
@@ -104,15 +121,18 @@ def _write_shard(path: Path, ids: list[str], wavs: Path, grids: Path, settings: 
 _ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
 
 
-def _pack(
-    shards: list[Path], texts: dict[str, str], splits: dict[str, str], wavs: Path, folder: Path
-) -> list[tuple[str, str]]:
-    """Write the store's arrays and index; utterances that were dropped, and why."""
+def _dropped(shards: list[Path]) -> list[Fault]:
+    """Utterances that have no features after all."""
     indices = [json.loads(str(np.load(shard)["index"])) for shard in shards]
-    dropped = [(id, reason) for index in indices for id, reason in index["dropped"]]
+    return [Fault(id, "features", reason) for index in indices for id, reason in index["dropped"]]
+
+
+def _pack(
+    shards: list[Path], texts: Mapping[str, str], splits: Mapping[str, str], folder: Path
+) -> dict:
+    """Write the store's arrays; what its index says of them."""
+    indices = [json.loads(str(np.load(shard)["index"])) for shard in shards]
     segments = [segment for index in indices for segment in index["segments"]]
-    if not segments:
-        raise FaultsError("extracting features", dropped, "No utterance is left to train on.")
     frames = [sum(segment["durations"]) for segment in segments]
     for name in _ARRAYS:
         _join(folder / f"{name}.npy", shards, name)
@@ -126,36 +146,31 @@ def _pack(
         split: [i for i, s in enumerate(segments) if splits[s["utterance"]] == split]
         for split in SPLITS
     }
+    if empty := [split for split in SPLITS if not rows[split]]:
+        raise RecipeError(f"no utterance is left in the splits {', '.join(empty)}")
     counts = [len(segment["phones"]) for segment in segments]
-    write_json(
-        folder / "index.json",
-        {
-            "ids": [s["id"] for s in segments],
-            "utterances": [s["utterance"] for s in segments],
-            "texts": [_text(s, texts[s["utterance"]]) for s in segments],
-            "start_samples": [s["start"] * HOP for s in segments],
-            "frames": frames,
-            "phone_counts": counts,
-            "symbols": symbols,
-            "splits": rows,
-            "statistics": _statistics(folder, rows["train"], frames, counts),
-            "wavs": str(wavs),
-        },
-    )
-    return dropped
+    return {
+        "ids": [s["id"] for s in segments],
+        "utterances": [s["utterance"] for s in segments],
+        "texts": [_text(s, texts[s["utterance"]]) for s in segments],
+        "start_samples": [s["start"] * HOP for s in segments],
+        "frames": frames,
+        "phone_counts": counts,
+        "symbols": symbols,
+        "splits": rows,
+        "statistics": _statistics(folder, rows["train"], frames, counts),
+    }
 
 
 def _join(path: Path, shards: list[Path], name: str) -> None:
     """One array of all shards, end to end, without ever holding more than one shard in memory."""
     sizes = [np.load(shard)[name].shape for shard in shards]
     shape = (sum(size[0] for size in sizes), *sizes[0][1:])
-    with atomic_path(path) as temporary:
-        joined = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        row = 0
-        for shard, size in zip(shards, sizes, strict=True):
-            joined[row : row + size[0]] = np.load(shard)[name]
-            row += size[0]
-        joined.flush()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for shard in shards:
+            file.write(np.load(shard)[name].astype("<f4", copy=False).tobytes())
 
 
 def _save(path: Path, values: list[int], kind: type) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.artefacts import atomic_path, read_csv, write_csv
-from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.errors import FaultsError, UtteranceError
 
 SAMPLE_RATE = 22050
 """Hz; HiFi-GAN's official vocoders know no other."""
@@ -28,22 +28,38 @@ def read_metadata(path: Path | str) -> list[Utterance]:
     Raises:
         FaultsError: lines of another shape, empty texts or repeated ids.
     """
+    utterances, faults = parse_metadata(path)
+    if faults:
+        raise FaultsError(
+            f"reading {path}",
+            [(name, str(fault)) for name, fault in faults],
+            "Mend these lines: id|text|normalised text.",
+        )
+    return utterances
+
+
+def parse_metadata(
+    path: Path | str,
+) -> tuple[list[Utterance], list[tuple[str, UtteranceError]]]:
+    """Utterances of a `metadata.csv`, one for each id, and what is wrong with it: (id, fault)."""
     utterances, faults, seen = [], [], set()
     for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
         fields = line.split("|")
         if len(fields) not in (2, 3):
-            faults.append((f"line {number}", f"has {len(fields)} fields where 3 are needed"))
+            reason = f"has {len(fields)} fields where 3 are needed"
+            faults.append((f"line {number}", UtteranceError("metadata_line", reason)))
             continue
         utterance = Utterance(fields[0], fields[1], fields[-1])
-        if not utterance.text.strip():
-            faults.append((utterance.id, f"has an empty text (line {number})"))
         if utterance.id in seen:
-            faults.append((utterance.id, f"is there twice (line {number})"))
+            reason = f"is there twice (line {number})"
+            faults.append((utterance.id, UtteranceError("id_repeated", reason)))
+            continue
         seen.add(utterance.id)
         utterances.append(utterance)
-    if faults:
-        raise FaultsError(f"reading {path}", faults, "Mend these lines: id|text|normalised text.")
-    return utterances
+        if not utterance.text.strip():
+            reason = f"has an empty text (line {number})"
+            faults.append((utterance.id, UtteranceError("text_missing", reason)))
+    return utterances, faults
 
 
 def write_metadata(path: Path | str, utterances: Iterable[Utterance]) -> None:
@@ -61,23 +77,32 @@ def read_reasons(path: Path | str) -> list[tuple[str, str]]:
     return [(row["id"], row["reason"]) for row in read_csv(path)]
 
 
-def wav_fault(path: Path | str) -> str | None:
-    """What is wrong with a recording's file, or None."""
+def wav_fault(path: Path | str) -> UtteranceError | None:
+    """What is wrong with a recording's file, by its header, or None."""
     import soundfile
 
     if not Path(path).exists():
-        return "there is no such file"
+        return UtteranceError("wav_missing", "there is no such file")
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        return f"cannot be read as audio ({error.error_string.strip()})"
+        return _unreadable(error)
     if info.frames == 0:
-        return "holds no samples"
+        return UtteranceError("wav_empty", "holds no samples")
     if info.samplerate != SAMPLE_RATE:
-        return f"has a sample rate of {info.samplerate} Hz where {SAMPLE_RATE} Hz are needed"
+        return UtteranceError(
+            "wav_rate",
+            f"has a sample rate of {info.samplerate} Hz where {SAMPLE_RATE} Hz are needed",
+        )
     if info.channels != 1:
-        return f"has {info.channels} channels where 1 is needed"
+        return UtteranceError("wav_channels", f"has {info.channels} channels where 1 is needed")
     return None
+
+
+def _unreadable(error) -> UtteranceError:
+    return UtteranceError(
+        "wav_unreadable", f"cannot be read as audio ({error.error_string.strip()})"
+    )
 
 
 def check_wavs(folder: Path | str, utterances: Iterable[Utterance]) -> None:
@@ -87,7 +112,7 @@ def check_wavs(folder: Path | str, utterances: Iterable[Utterance]) -> None:
         FaultsError: names every missing, empty or corrupt file and those of another format.
     """
     paths = [Path(folder) / "wavs" / f"{utterance.id}.wav" for utterance in utterances]
-    faults = [(str(path), fault) for path in paths if (fault := wav_fault(path))]
+    faults = [(str(path), str(fault)) for path in paths if (fault := wav_fault(path))]
     if faults:
         raise FaultsError(
             "checking the recordings",
@@ -101,7 +126,7 @@ def read_wav(path: Path | str, start: int = 0, samples: int = -1) -> np.ndarray:
     """Samples of a recording, float32 in [-1, 1], `[samples]`.
 
     Raises:
-        RecipeError: the file is missing, empty, corrupt or of another format.
+        UtteranceError: the file is missing, empty, corrupt or of another format; names it.
     """
     import soundfile
 
@@ -111,5 +136,5 @@ def read_wav(path: Path | str, start: int = 0, samples: int = -1) -> np.ndarray:
             waveform, _ = soundfile.read(path, frames=samples, start=start, dtype="float32")
             return waveform
         except soundfile.LibsndfileError as error:
-            fault = f"cannot be read as audio ({error.error_string.strip()})"
-    raise RecipeError(f"{path} {fault}")
+            fault = _unreadable(error)
+    raise UtteranceError(fault.kind, f"{path} {fault}")

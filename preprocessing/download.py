@@ -1,10 +1,12 @@
 """Fetch a large archive over HTTP, going on where an earlier attempt stopped, and unpack it."""
 
 import hashlib
+import http.client
 import tarfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -12,8 +14,20 @@ from preprocessing.disk import disk_space
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 _SECONDS_WITHOUT_DATA = 60
+_PAUSES = (1, 2, 4, 8, 16)
+"""seconds before another attempt, after failures in a row that brought no further byte"""
+_PASSING = {408, 429, 500, 502, 503, 504}
+"""HTTP statuses that another attempt may not meet"""
+
+
+class ServerError(RecipeError):
+    """A server does not have the file, sends another, or cannot be reached."""
+
+
+class _Interrupted(Exception):
+    """An attempt failed as the next may not."""
 
 
 def sha256(path: Path | str) -> str:
@@ -21,38 +35,80 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(url: str, path: Path | str, expected_sha256: str | None) -> None:
-    """Download `url` to `path`, unless a file with the right checksum is there already.
+def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) -> None:
+    """Download a file to `path`, unless one with the right checksum is there already.
 
-    What has arrived is kept as `<path>.partial`; the next call asks the server for the rest.
+    What has arrived is kept as `<path>.partial`, and any server is only asked for the rest. After
+    an interruption another attempt is made, later and later while nothing comes.
 
     Args:
-        url: HTTP or HTTPS.
+        urls: HTTP or HTTPS, of the same file; the next is asked when one fails for good.
         path: of the finished file, which only ever appears whole and verified.
         expected_sha256: None where it is unknown; then an existing file is taken as it is.
 
     Raises:
-        RecipeError: the server does not answer or breaks off, the disk is full, or what arrived
-            is not what was expected.
+        ServerError: no server sends what was expected; says what each of them did.
+        RecipeError: the disk is full.
     """
     path = Path(path)
     if path.exists() and (expected_sha256 is None or sha256(path) == expected_sha256):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    _fetch_rest(url, partial)
+    failures = []
+    for url in urls:
+        try:
+            _fetch_patiently(url, partial)
+            _verify(url, partial, expected_sha256)
+        except ServerError as error:
+            failures.append(str(error))
+        else:
+            partial.replace(path)
+            return
+    raise ServerError("\n".join(failures))
+
+
+def _verify(url: str, partial: Path, expected_sha256: str | None) -> None:
     if expected_sha256 and (found := sha256(partial)) != expected_sha256:
         partial.unlink()
-        raise RecipeError(
+        raise ServerError(
             f"{url} sent a file whose SHA-256 is {found} where {expected_sha256} was expected. It "
             "was deleted; run the same command again, and if that gives the same checksum, do not "
             "trust the server"
         )
-    partial.replace(path)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch_patiently(url: str, partial: Path) -> None:
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            return _fetch_rest(url, partial)
+        except _Interrupted as error:
+            if _size(partial) > before:
+                failures = 0
+            if failures == len(_PAUSES):
+                raise ServerError(
+                    f"downloading {url} failed after {_size(partial) / 1e6:.1f} MB: {error}. Run "
+                    "the same command again, which goes on from there"
+                ) from error
+            print(f"{url}: {error}; trying again in {_PAUSES[failures]} s", flush=True)
+            time.sleep(_PAUSES[failures])
+            failures += 1
 
 
 def _fetch_rest(url: str, partial: Path) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
+    """One attempt.
+
+    Raises:
+        _Interrupted: it failed as the next may not.
+        ServerError: it failed as the next would.
+    """
+    have = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA) as response:
@@ -62,25 +118,31 @@ def _fetch_rest(url: str, partial: Path) -> None:
             with disk_space(partial.parent, max(total - start, 0)):
                 _receive(response, partial, start, total)
     except urllib.error.HTTPError as error:
+        if error.code in _PASSING:
+            raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
         if error.code != 416:
-            raise RecipeError(f"{url} answered {error.code} {error.reason}") from error
+            raise ServerError(f"{url} answered {error.code} {error.reason}") from error
         # Nothing is left to ask for: the checksum decides whether the file is whole.
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        kept = partial.stat().st_size if partial.exists() else 0
-        raise RecipeError(
-            f"downloading {url} failed after {kept / 1e6:.1f} MB: {error}. Run the same command "
-            "again, which goes on from there"
-        ) from error
+    except TimeoutError as error:
+        raise _Interrupted(f"nothing came for {_SECONDS_WITHOUT_DATA} s") from error
+    except (ConnectionError, http.client.HTTPException) as error:
+        raise _Interrupted(str(error) or type(error).__name__) from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError | ConnectionResetError):
+            raise _Interrupted(str(error.reason)) from error
+        # Nobody listens, or no such host: minutes of waiting would not help.
+        raise ServerError(f"{url} cannot be reached: {error.reason}") from error
 
 
-def _receive(response: IO[bytes], partial: Path, start: int, total: int) -> None:
+def _receive(response: http.client.HTTPResponse, partial: Path, start: int, total: int) -> None:
     with (
         partial.open("r+b" if start else "wb") as file,
-        progress(f"downloading {partial.stem}", total or 1) as show,
+        progress(f"downloading {partial.stem}", total or 1, in_bytes=True) as show,
     ):
         file.seek(start)
         done = start
-        while block := response.read(_BLOCK):
+        # read1 gives what has arrived; read would wait, and lose it if the connection broke.
+        while block := response.read1(_BLOCK):
             file.write(block)
             done += len(block)
             show(done)

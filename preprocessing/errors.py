@@ -25,3 +25,16 @@ class FaultsError(RecipeError):
         if len(self.faults) > self.shown:
             lines.append(f"  ... and {len(self.faults) - self.shown} more")
         super().__init__("\n".join([*lines, advice]))
+
+
+class UtteranceError(RecipeError):
+    """One utterance is unusable.
+
+    Args:
+        kind: which of `preprocessing.check.KINDS` the fault is.
+        reason: what is wrong, a clause whose subject is the utterance or its file.
+    """
+
+    def __init__(self, kind: str, reason: str):
+        self.kind = kind
+        super().__init__(reason)

@@ -9,7 +9,7 @@ from preprocessing.artefacts import fingerprint
 
 def corpus_fingerprint(config: DictConfig) -> str:
     """Of stage 1: all of the corpus's section but what stage 3 applies."""
-    return fingerprint(_without(config.corpus, "splits", "max_seconds"))
+    return fingerprint(_without(config.corpus, "max_seconds"))
 
 
 def alignment_fingerprint(config: DictConfig) -> str:
@@ -23,10 +23,18 @@ def alignment_fingerprint(config: DictConfig) -> str:
 
 
 def features_fingerprint(config: DictConfig) -> str:
-    """Of stage 3."""
+    """Of stage 3; training compares what was left out itself."""
     return fingerprint(
-        alignment_fingerprint(config), _without(config.features, "workers"), config.corpus.splits
+        alignment_fingerprint(config),
+        _without(config.features, "workers"),
+        config.splits,
+        _list_file(config.splits.get("held_out")),
+        _without(config.check, "leave_out"),
     )
+
+
+def _list_file(path: str | None) -> str | None:
+    return Path(path).read_text("utf-8") if path and Path(path).exists() else None
 
 
 def _without(section: DictConfig, *keys: str) -> dict:

@@ -8,20 +8,28 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Show progress; the block calls what it is given with how much is done, out of `total`."""
+def progress(
+    description: str, total: float, in_bytes: bool = False
+) -> Iterator[Callable[[float], None]]:
+    """Show progress; the block calls what it is given with how much is done, out of `total`.
+
+    Of bytes, their number and rate are shown too.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         Progress,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     if Console().is_terminal:
         columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        columns += [DownloadColumn(), TransferSpeedColumn()] if in_bytes else []
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
             task = bar.add_task(description, total=total)
             yield lambda done: bar.update(task, completed=done)
@@ -37,7 +45,10 @@ def progress(description: str, total: float) -> Iterator[Callable[[float], None]
         first = first or (now, done)
         if now - printed >= SECONDS_BETWEEN_LINES and done > first[1]:
             printed = now
-            left = (now - first[0]) * (total - done) / (done - first[1])
-            print(f"{description}: {100 * done / total:.0f} %, {left:.0f} s left", flush=True)
+            rate = (done - first[1]) / (now - first[0])
+            amount = f"{100 * done / total:.0f} %"
+            if in_bytes:
+                amount += f" of {total / 1e6:.0f} MB at {rate / 1e6:.1f} MB/s"
+            print(f"{description}: {amount}, {(total - done) / rate:.0f} s left", flush=True)
 
     yield show_line

@@ -56,6 +56,9 @@ class FeatureStore:
         symbols: of the phones; index 0 is padding.
         statistics: mean and std of the training split: `pitch` and `energy` over phones, `mel`
             over frames, a list of each band's.
+        splits_name: of the choice of held-out utterances, as in conf/splits/.
+        left_out: how many utterances were left out for each kind of fault
+            (`preprocessing.check.KINDS`).
 
     Raises:
         RecipeError: the folder holds no finished store.
@@ -71,6 +74,8 @@ class FeatureStore:
         self.utterances: list[str] = index["utterances"]
         self.symbols: list[str] = index["symbols"]
         self.statistics: dict = index["statistics"]
+        self.splits_name: str = index["splits_name"]
+        self.left_out: dict[str, int] = index["left_out"]
         self._splits = {
             name: np.array(rows, dtype=np.int64) for name, rows in index["splits"].items()
         }
@@ -86,7 +91,8 @@ class FeatureStore:
         )
 
     def _array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        # Copy-on-write rather than read-only, since torch takes no arrays that it may not write to.
+        return np.load(self.folder / f"{name}.npy", mmap_mode="c")
 
     def __len__(self) -> int:
         return len(self.ids)

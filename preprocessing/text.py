@@ -289,7 +289,7 @@ class Pronouncer:
         lexicon: pronunciations that go before the dictionary's, such as those that the aligner
             heard the corpus's speaker use (`read_lexicon` of stage 2's `lexicon.txt`).
         symbols: the phones that a model knows. A vowel whose stress it never met takes the nearest
-            stress it did.
+            stress it did, or none if the model was trained on phones without.
     """
 
     def __init__(
@@ -320,5 +320,5 @@ class Pronouncer:
         if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS:
             return phone
         nearest = {"0": "021", "1": "120", "2": "210"}[phone[-1]]
-        candidates = (phone[:-1] + stress for stress in nearest)
+        candidates = (phone[:-1] + stress for stress in (*nearest, ""))
         return next((c for c in candidates if c in self._symbols), phone)

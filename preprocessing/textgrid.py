@@ -1,16 +1,22 @@
 """TextGrids of forced alignment: their phones, their silences, and durations in frames."""
 
+import codecs
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from preprocessing.errors import RecipeError
+from preprocessing.errors import UtteranceError
 from preprocessing.text import CONSONANTS, PAUSE, VOWELS
 
 UNKNOWN = "spn"
 """What an aligner writes for a word that its dictionary lacks: speech, but which phones?"""
 SILENCES = frozenset({"", "sil", "sp", "<eps>"})
 _STOPS = frozenset("B CH D G JH K P T".split())
+_KNOWN = (
+    CONSONANTS
+    | {PAUSE, UNKNOWN}
+    | {f"{vowel}{stress}" for vowel in VOWELS for stress in ("", "0", "1", "2")}
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,13 @@ class Segment:
 
 
 def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
-    """Read an alignment written by MFA, viter or ming024's recipe: tiers `words` and `phones`.
+    """Read an alignment written by MFA 1 to 3, viter or ming024's recipe.
 
-    Silence is `sil`, `sp`, `<eps>` or, in MFA 2, an empty label. It becomes `sp` inside the
+    Its tiers are `phones` and, if it is there, `words`; MFA puts a speaker's name and ` - ` before
+    these where it knows one. Other tiers are ignored. The file may be in Praat's long or short
+    format, in UTF-8 or, as Praat itself writes it, UTF-16.
+
+    Silence is `sil`, `sp`, `<eps>` or, in MFA 2 and 3, an empty label. It becomes `sp` inside the
     utterance and is left out at both ends, as is `spn` there (ming024/FastSpeech2).
 
     Args:
@@ -55,34 +65,53 @@ def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
             closure it then is, and otherwise to the phone before it.
 
     Raises:
-        RecipeError: no such file, not a TextGrid, a tier missing, no phones, or phones unknown to
-            ARPAbet.
+        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, phones unknown
+            to ARPAbet or with stress on some vowels only, gaps or overlaps.
     """
-    import tgt
-
-    try:
-        grid = tgt.io.read_textgrid(str(path), include_empty_intervals=True)
-        tiers = {tier.name: tier for tier in grid.tiers}
-        intervals, words = (
-            [Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier]
-            for tier in (tiers["phones"], tiers["words"])
+    tiers = _read_tiers(Path(path))
+    if "phones" not in tiers:
+        found = ", ".join(f"'{name}'" for name in tiers) or "none"
+        raise UtteranceError(
+            "textgrid_unreadable", f"has a TextGrid without the tier 'phones' (it has {found})"
         )
-    except FileNotFoundError as error:
-        raise RecipeError("has no TextGrid: the aligner did not find an alignment") from error
-    except KeyError as error:
-        raise RecipeError(f"has a TextGrid without the tier {error}") from error
-    except Exception as error:  # tgt raises bare Exceptions and whatever its parser stumbles on
-        raise RecipeError(f"has a TextGrid that cannot be read ({error})") from error
-    phones = _joined_silences([_as_symbol(interval) for interval in intervals])
+    phones = _joined_silences([_as_symbol(interval) for interval in tiers["phones"]])
     while phones and phones[0].label in {PAUSE, UNKNOWN}:
         phones = phones[1:]
     while phones and phones[-1].label in {PAUSE, UNKNOWN}:
         phones = phones[:-1]
     if not phones:
-        raise RecipeError("has a TextGrid without a phone")
+        raise UtteranceError("phones_missing", "has a TextGrid without a phone")
     _check(phones)
-    spoken = [word for word in words if word.label not in SILENCES]
+    spoken = [word for word in tiers.get("words", []) if word.label not in SILENCES]
     return Alignment(_without_short_pauses(phones, shortest_pause), spoken)
+
+
+def _read_tiers(path: Path) -> dict[str, list[Interval]]:
+    """Interval tiers by name, without a speaker's name before it; of two alike, the first."""
+    import tgt
+
+    try:
+        with path.open("rb") as file:
+            is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        grid = tgt.io.read_textgrid(
+            str(path), encoding="utf-16" if is_utf16 else "utf-8-sig", include_empty_intervals=True
+        )
+        tiers: dict[str, list[Interval]] = {}
+        for tier in grid.tiers:
+            if isinstance(tier, tgt.IntervalTier):
+                rows = [
+                    Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier
+                ]
+                tiers.setdefault(tier.name.rpartition(" - ")[2].strip(), rows)
+        return tiers
+    except FileNotFoundError as error:
+        raise UtteranceError(
+            "textgrid_missing", "has no TextGrid: the aligner did not find an alignment"
+        ) from error
+    except Exception as error:  # tgt raises bare Exceptions and whatever its parser stumbles on
+        raise UtteranceError(
+            "textgrid_unreadable", f"has a TextGrid that cannot be read ({error})"
+        ) from error
 
 
 def _as_symbol(interval: Interval) -> Interval:
@@ -100,13 +129,19 @@ def _joined_silences(phones: list[Interval]) -> list[Interval]:
 
 
 def _check(phones: list[Interval]) -> None:
-    known = (
-        CONSONANTS | {PAUSE, UNKNOWN} | {f"{vowel}{stress}" for vowel in VOWELS for stress in "012"}
-    )
-    if unknown := sorted({phone.label for phone in phones} - known):
-        raise RecipeError(f"has phones that are not ARPAbet with stress: {', '.join(unknown)}")
+    labels = {phone.label for phone in phones}
+    if unknown := sorted(labels - _KNOWN):
+        raise UtteranceError(
+            "phones_unknown", f"has phones that are not ARPAbet: {', '.join(unknown)}"
+        )
+    vowels = sorted(label for label in labels if label.rstrip("012") in VOWELS)
+    unstressed = [vowel for vowel in vowels if vowel in VOWELS]
+    if unstressed and unstressed != vowels:
+        raise UtteranceError(
+            "phones_unknown", f"has stress on some vowels but not on {', '.join(unstressed)}"
+        )
     if any(abs(after.start - before.end) > 1e-3 for before, after in pairwise(phones)):
-        raise RecipeError("has a TextGrid whose phones overlap or leave gaps")
+        raise UtteranceError("frames_differ", "has a TextGrid whose phones overlap or leave gaps")
 
 
 def _without_short_pauses(phones: list[Interval], shortest: float) -> list[Interval]:
@@ -131,7 +166,9 @@ def segments(
 
     A phone lasts round(end · rate) − round(start · rate) frames (ming024/FastSpeech2), so that
     rounding errors do not add up. The longest pauses are cut first; a stretch without a pause
-    stays whole however long it is. The pauses that are cut at belong to no segment.
+    stays whole however long it is, as does an utterance whose words the aligner did not write,
+    since nobody could say which of them a part holds. The pauses that are cut at belong to no
+    segment.
 
     Args:
         alignment: of the utterance.
@@ -140,17 +177,18 @@ def segments(
         max_seconds: None leaves every utterance whole.
 
     Raises:
-        RecipeError: the alignment passes the end of the recording.
+        UtteranceError: the alignment passes the end of the recording.
     """
     bounds = [round(phone.start * frame_rate) for phone in alignment.phones]
     bounds.append(round(alignment.phones[-1].end * frame_rate))
     if bounds[-1] > frames + 1:
-        raise RecipeError(
+        raise UtteranceError(
+            "frames_differ",
             f"has an alignment up to {alignment.phones[-1].end:.3f} s, but its recording ends at "
-            f"{frames / frame_rate:.3f} s"
+            f"{frames / frame_rate:.3f} s",
         )
     bounds = [min(bound, frames) for bound in bounds]
-    limit = None if max_seconds is None else int(max_seconds * frame_rate)
+    limit = int(max_seconds * frame_rate) if max_seconds and alignment.words else None
     cut = []
     for first, last in _pieces(alignment.phones, bounds, 0, len(alignment.phones), limit):
         begin, end = alignment.phones[first].start, alignment.phones[last - 1].end

@@ -10,6 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fastspeech2.cap import cap_for
 from preprocessing.errors import RecipeError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -17,10 +18,13 @@ LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "jobs", "nonfinite"),
+    *("recipe", "name", "sweep", "seeds", "jobs", "nonfinite"),
     *("output", "speed", "pitch", "energy", "backend"),
 )
-"""Overrides that do not change what a run computes, nor do those of `paths.*`."""
+"""Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
+NOT_SETTINGS_BELOW = ("paths.", "sweep.", "listening.")
+FIRST_SEED = "seed=0"
+"""The default: a run that names it is the same as one that does not, and has the same folder."""
 
 
 def run_name(overrides: Iterable[str]) -> str:
@@ -28,8 +32,9 @@ def run_name(overrides: Iterable[str]) -> str:
     settings = []
     for override in overrides:
         key = override.split("=")[0].lstrip("+~")
-        if key not in NOT_SETTINGS and not key.startswith("paths."):
-            settings.append(override)
+        if key in NOT_SETTINGS or key.startswith(NOT_SETTINGS_BELOW) or override == FIRST_SEED:
+            continue
+        settings.append(override)
     name = ",".join(sorted(settings)).replace("/", "_") or "default"
     if len(name.encode()) > LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
@@ -39,12 +44,14 @@ def run_name(overrides: Iterable[str]) -> str:
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:
     """Make `stage` a Hydra entry point whose `RecipeError`s are printed and exit with status 1."""
-    OmegaConf.register_new_resolver(
-        "run_name", lambda: run_name(HydraConfig.get().overrides.task), replace=True
-    )
 
     @functools.wraps(stage)
     def guarded(config: DictConfig) -> None:
+        # Here, since a launcher may call this in a process of its own.
+        OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
+        OmegaConf.register_new_resolver(
+            "run_name", lambda: run_name(HydraConfig.get().overrides.task), replace=True
+        )
         try:
             stage(config)
         except RecipeError as error:

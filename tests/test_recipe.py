@@ -57,15 +57,23 @@ def test_measures_order_the_systems_as_ears_would(recipe):
 
 def test_tables_hold_every_system_and_leave_unknown_cells_empty(recipe):
     _, folder = recipe
-    with open(folder / "results" / "tables" / "speech.csv", newline="") as file:
-        rows = {row["run"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["natural", "vocoded", "sniper"]
-    assert rows["natural"]["MCD, dB"] == ""
-    assert float(rows["sniper"]["WER held-out"]) == measures(folder, "sniper")["wer_heldout"]
-    latex = (folder / "results" / "tables" / "speech.tex").read_text()
-    assert r"\toprule" in latex and "40 $\\rightarrow$ 20" in latex and r"WER held-out, \%" in latex
-    markdown = (folder / "results" / "tables" / "cost.md").read_text().splitlines()
-    assert "Decaying 40 → 20 → 10 → 0 %" in markdown[-1]
+    tables = folder / "results" / "tables"
+
+    def values(name: str) -> dict[str, dict[str, str]]:
+        with open(tables / f"{name}.csv", newline="") as file:
+            return {row["run"]: row for row in csv.DictReader(file)}
+
+    assert list(values("naturalness")) == ["natural", "vocoded", "sniper"]
+    assert values("naturalness")["natural"]["MCD, dB"] == ""
+    error_rate = values("intelligibility")["sniper"]["WER held-out"]
+    assert float(error_rate) == measures(folder, "sniper")["wer_heldout"]
+    latex = (tables / "intelligibility.tex").read_text()
+    assert r"\toprule" in latex and r"40 $\rightarrow$ 20" in latex
+    assert r"WER held-out, \%" in latex
+    assert "\n| Decaying 40 → 20 → 10 → 0 % | 1 |" in (tables / "cost.md").read_text()
+    assert {path.stem for path in (folder / "results" / "figures").iterdir()} == {
+        *("losses", "sparsity", "masks", "layers", "wer_by_length", "sentence")
+    }
 
 
 def test_report_needs_no_other_file(recipe):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evaluation.collect import finished_runs
+from evaluation.collect import baselines, finished_runs, grouped, run_label
 from preprocessing.errors import RecipeError
 
 
@@ -36,17 +36,65 @@ def test_references_come_first_then_kinds_starts_and_seeds(tmp_path):
         "Constant 20 %",
         "Constant 40 %",
         "Decaying 40 → 20 → 10 → 0 %",
-        "Decaying 40 → 20 → 10 → 0 %, seed 1",
+        "Decaying 40 → 20 → 10 → 0 %",
     ]
 
 
-def test_no_two_runs_share_a_name(tmp_path):
+def test_runs_are_grouped_over_seeds_and_no_two_groups_share_a_name(tmp_path):
     add_run(tmp_path, "default")
+    add_run(tmp_path, "seed=1", seed=1)
+    add_run(tmp_path, "seed=1,trainer.updates=5600", seed=1)
     add_run(tmp_path, "trainer.updates=5600")
-    assert [run.label for run in finished_runs(tmp_path)] == [
-        "Dense (default)",
-        "Dense (trainer.updates=5600)",
-    ]
+    groups = grouped(finished_runs(tmp_path))
+    assert [group.label for group in groups] == ["Dense (default)", "Dense (trainer.updates=5600)"]
+    assert [[run.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
+
+
+def test_labels_tell_where_training_departs_from_the_paper():
+    def label(kind, levels, **settings):
+        switches = [{"nominal": level} for level in levels]
+        sparsity = {"kind": kind, "cap": 0.75, "score": "snip"} | settings
+        training = {"sparsity": sparsity, "sparsity_switches": switches}
+        return run_label({"system": "model", "training": training})
+
+    assert label("decaying", [0.4, 0.2, 0], cap=1.0) == "Decaying 40 → 20 → 0 %, no cap"
+    assert label("constant", [0.8], cap=0.95) == "Constant 80 %, cap 95 %"
+    assert label("constant", [0.4], score="synflow", lr_scaling="none") == (
+        "Constant 40 %, synflow scores, rate not scaled"
+    )
+    assert label("decaying", [0.4, 0], regrowth="zero") == "Decaying 40 → 0 %, regrowth from zero"
+    assert label("gradual", [0, 0.2, 0.4], score="magnitude") == (
+        "Gradual magnitude pruning to 40 %"
+    )
+    assert label("rising", [0, 0.1, 0.2], score="magnitude") == "Rising 0 → 10 → 20 %"
+
+
+def test_systems_are_compared_with_dense_and_with_constant_of_the_same_start(tmp_path):
+    long = "trainer.updates=9"
+    for start in (0.2, 0.4):
+        for kind in ("constant", "decaying"):
+            sparsity = {"kind": kind, "start": start, "cap": 0.75}
+            name = f"sparsity.start={start},sparsity={kind},{long}"
+            add_run(tmp_path, name, sparsity=sparsity, levels=[start])
+    add_run(tmp_path, f"sparsity=dense,{long}")
+    add_run(tmp_path, "default")
+    other = {"kind": "constant", "start": 0.4, "cap": 0.75, "score": "random"}
+    name = f"sparsity.score=random,sparsity.start=0.4,sparsity=constant,{long}"
+    add_run(tmp_path, name, sparsity=other, levels=[0.4])
+    add_run(tmp_path, "vocoded", system="vocoded")
+    groups = grouped(finished_runs(tmp_path))
+    against = {group.label: [each.label for each in baselines(group, groups)] for group in groups}
+    dense = f"Dense (sparsity=dense,{long})"
+    assert against == {
+        "Vocoded recordings": [],
+        "Dense (default)": [],
+        dense: [],
+        "Constant 20 %": [dense],
+        "Constant 40 %": [dense],
+        "Constant 40 %, random scores": [dense],
+        "Decaying 20 %": [dense, "Constant 20 %"],
+        "Decaying 40 %": [dense, "Constant 40 %"],
+    }
 
 
 def test_nothing_finished_is_told(tmp_path):

@@ -4,6 +4,12 @@ import shutil
 
 import pytest
 from conftest import run_script
+from omegaconf import OmegaConf
+
+from evaluation.collect import Group, Run
+from evaluation.report import write_report
+from evaluation.training_measures import LOSSES
+from preprocessing.artefacts import write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +85,66 @@ def test_text_has_contrast_in_both_schemes(page):
     for colour in (text, link):
         bright, dim = sorted((luminance(colour) + 0.05, luminance(paper) + 0.05), reverse=True)
         assert bright / dim > 4.5
+
+
+@pytest.fixture(scope="module")
+def curves_path(tmp_path_factory):
+    """A page with the curves of two systems of two seeds, one 0.1 above the other."""
+    folder = tmp_path_factory.mktemp("curves")
+    groups = []
+    for label, offset in (("Dense", 0.0), ("Decaying </script> 40 %", 0.1)):
+        runs = []
+        for seed in (0, 1):
+            run = folder / f"{offset}-{seed}"
+            losses = [{"update": u, "loss": 100 / u + offset + seed / 50} for u in (50, 100, 200)]
+            rows = [
+                {"update": row["update"]} | {f"validation_{name}": row["loss"] for name in LOSSES}
+                for row in losses
+            ]
+            write_csv(run / "train" / "metrics.csv", list(rows[0]), rows)
+            write_csv(run / "evaluation" / "utterances.csv", ["set", "id"], [])
+            training = {"seed": seed, "versions": {}, "sparsity": {"kind": "dense"}}
+            runs.append(Run(run, label, {"training": training, "definitions": {}}))
+        groups.append(Group(label, runs))
+    config = OmegaConf.create({"recipe": {"name": "test"}})
+    write_report(groups, [], {}, config, folder / "report.html")
+    return folder / "report.html"
+
+
+def test_curves_are_zoomed_and_read_with_mouse_and_keyboard(page, curves_path):
+    page.goto(f"file://{curves_path}")
+    page.wait_for_selector("#plot polyline")
+    assert page.locator("#plot polyline").count() == page.locator("#plot polygon").count() == 2
+    assert page.inner_text("#readout") == (
+        "Loss total: Dense 0.5100 (update 200); Decaying </script> 40 % 0.6100 (update 200)"
+    )
+
+    def ticks() -> list[str]:
+        texts = page.locator("#plot text[text-anchor=middle]").all_text_contents()
+        return [text for text in texts if text != "update"]
+
+    everything = ticks()
+    page.locator("#plot").focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowLeft")
+    assert "Dense 2.0100 (update 50)" in page.inner_text("#readout")
+    page.keyboard.press("+")
+    assert max(map(int, ticks())) < 150
+    page.keyboard.press("Home")
+    assert ticks() == everything
+    page.locator("#plot").scroll_into_view_if_needed()
+    box = page.locator("#plot").bounding_box()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 100)
+    page.mouse.up()
+    assert min(map(int, ticks())) >= 110
+    page.click("#all")
+    assert ticks() == everything
+    page.get_by_label("Dense").uncheck()
+    assert page.locator("#plot polyline").count() == 1
+    assert "Dense" not in page.inner_text("#readout")
+    page.select_option("#part", "mel")
+    assert page.inner_text("#readout").startswith("Loss mel: ")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.faults == []

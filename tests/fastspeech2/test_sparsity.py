@@ -3,8 +3,10 @@
 import pytest
 from omegaconf import OmegaConf
 
+from fastspeech2.cap import cap_for
 from fastspeech2.sparsity import decaying_levels, sparsity_schedule
 from preprocessing.errors import RecipeError
+from sniper.masks import check_reachable
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,29 @@ def test_what_cannot_be_is_an_error():
         sparsity_schedule(OmegaConf.create({"kind": "constant", "start": 40}), 100)
     with pytest.raises(RecipeError, match="no room .* raise trainer.updates"):
         decaying_levels(0.4, updates=30)
+
+
+def test_the_ablations_schedules():
+    def schedule(**settings):
+        return sparsity_schedule(OmegaConf.create(settings), updates=40_000)
+
+    rising = schedule(kind="rising", end=0.4, lowest=0.1, first_switch=0.0125)
+    levels = [rising(update) for update in (0, 499, 500, 999, 1000, 1999, 2000, 39_999)]
+    assert levels == [0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
+    gradual = schedule(kind="gradual", end=0.4, begin=0.1, finish=0.5)
+    assert gradual(3_999) == 0.0 and gradual(20_000) == gradual(39_999) == 0.4
+    # Zhu and Gupta's s_f + (s_i - s_f)(1 - (t - t_0) / n)^3 half-way.
+    assert gradual(12_000) == pytest.approx(0.4 - 0.4 * 0.5**3)
+    with pytest.raises(RecipeError, match="the first before the second"):
+        schedule(kind="gradual", end=0.4, begin=0.5, finish=0.5)
+    with pytest.raises(RecipeError, match="one of dense, .*, not sinking"):
+        schedule(kind="sinking")
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "cap"), [(0.2, 0.75), (0.6, 0.75), (0.75, 0.95), (0.8, 0.95), (0.97, 1.0)]
+)
+def test_the_cap_can_reach_the_start(sparsity, cap):
+    assert cap_for(sparsity) == cap
+    sizes = [7, 129, 1000]
+    check_reachable(sizes, sparsity, cap)

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+from fastspeech2.monitoring import read_masks
 from fastspeech2.synthesis import load_synthesiser
 from sniper import prunable_parameters
 
@@ -92,6 +94,14 @@ def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterr
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
 
 
+def test_record_says_what_was_held_out_and_left_out(uninterrupted):
+    record = json.loads((uninterrupted / "record.json").read_text())
+    splits = record["splits"]
+    assert splits.pop("train") > 490
+    assert splits == {"name": "distinct", "validation": 24, "test": 30}
+    assert record["left_out"] == {"sound_outside": 3}
+
+
 def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
     record = json.loads((uninterrupted / "record.json").read_text())
     switches = [(s["update"], s["nominal"]) for s in record["sparsity_switches"]]
@@ -102,6 +112,19 @@ def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
     assert [logged[update] for update in (5, 10, 20, 30, 35)] == pytest.approx(
         [0.4, 0.2, 0.1, 0.1, 0.0], abs=1e-3
     )
+
+
+def test_masks_of_every_switch_are_written_and_nested(uninterrupted):
+    files = sorted((uninterrupted / "masks").iterdir())
+    assert [file.name for file in files] == [f"{u:08d}.npz" for u in (0, 8, 16, 32)]
+    masks = [read_masks(file) for file in files]
+    record = json.loads((uninterrupted / "sparsity.json").read_text())
+    for present, switch in zip(masks, record, strict=True):
+        assert {name: 1 - mask.mean() for name, mask in present.items()} == pytest.approx(
+            switch["tensors"]
+        )
+    for before, after in pairwise(masks):
+        assert all((after[name] | ~before[name]).all() for name in before)
 
 
 def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):

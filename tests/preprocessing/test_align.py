@@ -1,8 +1,11 @@
 """TextGrids of one's own, aligners that fail, and alignments that cannot be right."""
 
+import json
 import os
 import shutil
+import signal
 import stat
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from conftest import PROJECT, TEXTGRIDS, run_script
 from omegaconf import OmegaConf
 
 from preprocessing.align import check_plausible
+from preprocessing.aligners import collect_textgrids
 from preprocessing.corpus import read_metadata, read_reasons, read_wav, write_metadata
 from preprocessing.errors import RecipeError
 from preprocessing.textgrid import read_textgrid
@@ -82,17 +86,78 @@ def test_wrong_sources_of_textgrids_are_told(few, tmp_path, contents, message):
     assert "Traceback" not in done.stderr
 
 
-def test_mfa_absent_or_failing_is_told(few, tmp_path):
+FAKE_MFA = """#!{python}
+import json, os, pathlib, shutil, signal, sys
+arguments = sys.argv[1:]
+with open("{log}", "a") as log:
+    log.write(json.dumps(arguments) + "\\n")
+if os.path.exists("{folder}/fail-" + arguments[0]):
+    sys.exit("no such acoustic model")
+if arguments[0] == "align":
+    if os.path.exists("{folder}/kill"):
+        os.kill(os.getppid(), signal.SIGKILL)
+    corpus, dictionary, model, output = map(pathlib.Path, arguments[1:5])
+    assert model.exists() and {{*dictionary.read_text().split()}} and not output.exists()
+    output.mkdir()
+    for text in corpus.glob("*.txt"):
+        assert (corpus / (text.stem + ".wav")).exists()
+        shutil.copy("{grids}/TextGrid/" + text.stem + ".TextGrid", output)
+"""
+"""Stands for MFA, which needs conda: it writes down what it is told, and its result is given."""
+
+
+@pytest.fixture
+def fake_mfa(tmp_path, few, monkeypatch):
+    """A folder with an `mfa` on PATH; files in it make it fail. Its calls, and overrides."""
+    with zipfile.ZipFile(TEXTGRIDS) as archive:
+        archive.extractall(tmp_path)
+    mfa, log = tmp_path / "mfa", tmp_path / "log.jsonl"
+    mfa.write_text(FAKE_MFA.format(python=sys.executable, log=log, folder=tmp_path, grids=tmp_path))
+    mfa.chmod(mfa.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "model.zip").write_bytes(b"acoustic model")
+    overrides = [*few, "aligner=mfa", f"aligner.acoustic_model={tmp_path}/model.zip"]
+    overrides += [f"paths.alignments={tmp_path}/alignments"]
+
+    def calls() -> list[list[str]]:
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    return tmp_path, calls, overrides
+
+
+def test_mfa_validates_and_aligns_with_the_given_model_and_our_dictionary(fake_mfa):
+    folder, calls, overrides = fake_mfa
+    done = run_script("stage2_align", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(PROMPTS)} utterances aligned" in done.stdout
+    validate, align = calls()
+    assert validate[0] == "validate" and "--ignore_acoustics" in validate
+    assert validate[validate.index("--acoustic_model_path") + 1] == f"{folder}/model.zip"
+    assert align[:2] == ["align", validate[1]] and align[2] == validate[2]
+    assert align[3] == f"{folder}/model.zip" and "--clean" not in align
+    assert "up to date" in run_script("stage2_align", *overrides).stdout
+
+
+def test_mfa_killed_or_failing_goes_on_without_validating_again(fake_mfa):
+    folder, calls, overrides = fake_mfa
+    (folder / "fail-validate").touch()
+    done = run_script("stage2_align", *overrides)
+    assert done.returncode == 1
+    assert "mfa validate failed with status 1: no such acoustic model" in done.stderr
+    (folder / "fail-validate").unlink()
+    (folder / "kill").touch()
+    assert run_script("stage2_align", *overrides).returncode == -signal.SIGKILL
+    (folder / "kill").unlink()
+    done = run_script("stage2_align", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert [call[0] for call in calls()] == ["validate", "validate", "align", "align"]
+    assert calls()[2] == calls()[3], "MFA finds what it did by the same folders"
+
+
+def test_mfa_absent_is_told(few):
     done = run_script("stage2_align", *few, "aligner=mfa")
     assert done.returncode == 1
     assert "conda install -c conda-forge montreal-forced-aligner" in done.stderr
-    mfa = tmp_path / "mfa"
-    mfa.write_text("#!/bin/sh\necho 'no such acoustic model' >&2\nexit 3\n")
-    mfa.chmod(mfa.stat().st_mode | stat.S_IXUSR)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = run_script("stage2_align", *few, "aligner=mfa", env=environment)
-    assert done.returncode == 1
-    assert "mfa failed with status 3: no such acoustic model" in done.stderr
 
 
 def test_stages_ask_for_what_comes_before_them(few, tmp_path):
@@ -121,9 +186,33 @@ def test_words_and_recordings_that_nothing_can_align_are_all_told(few, tmp_path)
     waveform = read_wav(wav)
     soundfile.write(wav, np.stack([waveform, waveform], 1), 22050)
     # Stage 2 by another aligner and stage 3 both look at the recordings again.
-    for stage, by in (("stage2_align", ["aligner=viter"]), ("stage3_features", overrides[-2:])):
-        done = run_script(stage, *overrides[:-2], *by)
-        assert done.returncode == 1 and f"{wav}: has 2 channels where 1 is needed" in done.stderr
+    done = run_script("stage2_align", *overrides[:-2], "aligner=viter")
+    assert done.returncode == 1 and f"{wav}: has 2 channels where 1 is needed" in done.stderr
+    done = run_script("stage3_features", *overrides)
+    assert done.returncode == 1 and f"{wav} has 2 channels where 1 is needed" in done.stderr
+
+
+@pytest.mark.parametrize("layout", ["ming024", "zip of ming024's", "flat"])
+def test_textgrids_in_every_layout(few, tmp_path, layout):
+    """ming024's is TextGrid/<speaker>/<id>.TextGrid, published as a zip file."""
+    with zipfile.ZipFile(TEXTGRIDS) as archive:
+        grids = {name: archive.read(f"TextGrid/{name}.TextGrid") for name in PROMPTS}
+    inner = "" if layout == "flat" else "TextGrid/LJSpeech/"
+    source = tmp_path / "source"
+    if layout.startswith("zip"):
+        with zipfile.ZipFile(source, "w") as archive:
+            for name, contents in grids.items():
+                archive.writestr(f"{inner}{name}.TextGrid", contents)
+    else:
+        (source / inner).mkdir(parents=True)
+        for name, contents in grids.items():
+            (source / inner / f"{name}.TextGrid").write_bytes(contents)
+    collected = tmp_path / "collected"
+    collected.mkdir()
+    aligner = OmegaConf.create({"source": str(source)})
+    collect_textgrids(aligner, tmp_path, dict.fromkeys(PROMPTS[:5], ["a"]), {}, collected)
+    names = {path.stem for path in (collected / "TextGrid").iterdir()}
+    assert names == set(PROMPTS[:5]), "those of the corpus's utterances"
 
 
 def test_text_that_was_not_spoken_is_recognised(data):

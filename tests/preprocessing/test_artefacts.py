@@ -65,7 +65,9 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     def fingerprints(**changes) -> list[str]:
         config = OmegaConf.create(
             {
-                "corpus": {"name": "a", "splits": {"seed": 0}, "max_seconds": 8},
+                "corpus": {"name": "a", "max_seconds": 8},
+                "splits": {"seed": 0},
+                "check": {"leave_out": [], "seconds": [1, 10]},
                 "aligner": {"name": "mfa", "jobs": 1, "acoustic_model": "x"},
                 "features": {"f0": {"floor": 71}, "workers": 2},
             }
@@ -83,7 +85,9 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     assert changed(corpus__name="b") == [True, True, True]
     assert changed(aligner__acoustic_model="y") == [False, True, True]
     assert changed(features__f0__floor=80) == [False, False, True]
-    assert changed(corpus__splits__seed=1) == [False, False, True]
+    assert changed(splits__seed=1) == [False, False, True]
+    assert changed(check__seconds=[1, 9]) == [False, False, True]
+    assert changed(check__leave_out=["wav_rate"]) == [False, False, False]
     assert changed(aligner__jobs=8, features__workers=1) == [False, False, False]
     grids = tmp_path / "grids"
     grids.mkdir()

@@ -145,13 +145,24 @@ def ljspeech_archive(path: Path, corpus: Path, extra: tarfile.TarInfo | None = N
     return path
 
 
-def test_ljspeech_by_the_same_command(corpus, tmp_path):
-    downloads = tmp_path / "downloads"
-    downloads.mkdir()
-    archive = ljspeech_archive(downloads / "LJSpeech-1.1.tar.bz2", corpus)
-    overrides = ["corpus=ljspeech", f"paths.data={tmp_path}"]
+def served(folder: Path) -> ThreadingHTTPServer:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_ljspeech_by_the_same_command_from_a_mirror(corpus, tmp_path):
+    archive = ljspeech_archive(tmp_path / "mirrored.tar.bz2", corpus)
+    server = served(tmp_path)
+    overrides = ["corpus=ljspeech", f"paths.data={tmp_path}", "corpus.source.clips=5"]
+    overrides += ["corpus.source.archive.url=http://127.0.0.1:9/LJSpeech-1.1.tar.bz2"]
+    mirror = f"http://127.0.0.1:{server.server_port}/mirrored.tar.bz2"
+    overrides += [f"corpus.source.archive.mirrors=[{mirror}]"]
     checksum = f"corpus.source.archive.sha256={sha256(archive)}"
     done = run_script("stage1_download", *overrides, checksum)
+    server.shutdown()
+    server.server_close()
     assert done.returncode == 0, done.stderr
     utterances = read_metadata(tmp_path / "corpus" / "metadata.csv")
     assert [u.id for u in utterances] == [f"LJ001-{n:04d}" for n in range(1, 5)]
@@ -164,22 +175,49 @@ def test_ljspeech_by_the_same_command(corpus, tmp_path):
     np.testing.assert_array_equal(original, copy)
 
 
+def test_a_copy_of_ljspeech_is_linked_to_and_what_differs_is_listed(corpus, tmp_path):
+    with tarfile.open(ljspeech_archive(tmp_path / "a.tar.bz2", corpus)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    mine = tmp_path / "LJSpeech-1.1"
+    overrides = ["corpus=ljspeech", f"paths.data={tmp_path}", f"corpus.source.folder={mine}"]
+    shutil.copy(mine / "wavs" / "LJ001-0001.wav", mine / "wavs" / "LJ099-0001.wav")
+    missing = (mine / "wavs" / "LJ001-0003.wav").rename(tmp_path / "elsewhere.wav")
+    done = run_script("stage1_download", *overrides)
+    assert done.returncode == 1
+    for expected in (
+        "LJ001-0003: has a row in metadata.csv but no recording",
+        "LJ099-0001: has a recording but no row in metadata.csv",
+        "metadata.csv: has 5 rows where 13100 are expected",
+    ):
+        assert expected in done.stderr
+    missing.rename(mine / "wavs" / "LJ001-0003.wav")
+    (mine / "wavs" / "LJ099-0001.wav").unlink()
+    done = run_script("stage1_download", *overrides, "corpus.source.clips=null")
+    assert done.returncode == 0, done.stderr
+    assert "4 utterances" in done.stdout
+    wavs = sorted((tmp_path / "corpus" / "wavs").iterdir())
+    assert len(wavs) == 4 and all(path.is_symlink() for path in wavs)
+    assert len(list((mine / "wavs").iterdir())) == 5, "a silent clip is dropped, not deleted"
+
+    (mine / "metadata.csv").unlink()
+    done = run_script("stage1_download", *overrides, "corpus.source.clips=5")
+    assert done.returncode == 1 and "has no metadata.csv: name the folder" in done.stderr
+
+
 def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path):
     """Over HTTP from a real server; a recording that is not the known one is told."""
     unpacked = PROJECT / "data" / "allison" / "downloads" / "unpacked"
     texts = gzip.decompress(next(unpacked.rglob("core-sounds-en.txt.gz")).read_bytes())
     root = next(unpacked.rglob("activated.g722")).parent
-    served = tmp_path / "served"
-    served.mkdir()
-    with tarfile.open(served / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with tarfile.open(folder / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
         entry = tarfile.TarInfo("./core-sounds-en.txt")
         entry.size = len(texts)
         tar.addfile(entry, io.BytesIO(texts))
         for path in sorted(root.rglob("*.g722")):
             tar.add(path, f"./{path.relative_to(root)}")
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=served)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = served(folder)
     overrides = [f"paths.data={tmp_path}", "corpus.only=[hello-world]"]
     overrides += [f"corpus.source.archive.url=http://127.0.0.1:{server.server_port}/sounds.tar.gz"]
     without_apt = os.environ | {"PATH": str(tmp_path)}
@@ -191,7 +229,7 @@ def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path
 
     altered = next((tmp_path / "downloads" / "unpacked").rglob("hello-world.g722"))
     altered.write_bytes(altered.read_bytes()[::-1])
-    with tarfile.open(served / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
+    with tarfile.open(folder / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(altered, "./hello-world.g722")
     (tmp_path / "downloads" / "sounds.tar.gz").unlink()
     shutil.rmtree(tmp_path / "corpus")

@@ -1,7 +1,8 @@
-"""Downloads from a real HTTP server: resumed, verified, broken off; and hostile archives."""
+"""Downloads from a real HTTP server that cuts, stalls and lies; and hostile archives."""
 
 import hashlib
 import io
+import shutil
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from preprocessing import download
 from preprocessing.download import fetch, read_archive, sha256
 from preprocessing.errors import RecipeError
 
@@ -17,80 +19,129 @@ DIGEST = hashlib.sha256(CONTENTS).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENTS at any address but /absent, with the server's faults, one a request."""
+
     def do_GET(self):
         server = self.server
         asked = self.headers.get("Range")
         server.ranges.append(asked)
-        if self.path != "/archive":
+        fault = server.faults.pop(0) if server.faults else None
+        if self.path == "/absent":
             return self.send_error(404, "Not Found")
-        start = int(asked[len("bytes=") : -1]) if asked and server.supports_ranges else 0
+        if isinstance(fault, int) and fault >= 400:
+            return self.send_error(fault)
+        start = int(asked[len("bytes=") : -1]) if asked and fault != "no ranges" else 0
         if start >= len(CONTENTS):
             return self.send_error(416, "Range Not Satisfiable")
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENTS) - start))
         self.end_headers()
-        self.wfile.write(CONTENTS[start : server.breaks_off_at or len(CONTENTS)])
+        contents = CONTENTS[::-1] if fault == "wrong bytes" else CONTENTS
+        if fault in ("break off", "stall"):
+            self.wfile.write(contents[start : start + 500_000])
+            self.wfile.flush()
+            if fault == "stall":
+                server.stalling.wait(10)
+            return None
+        return self.wfile.write(contents[start:])
 
     def log_message(self, *arguments):
         pass
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    monkeypatch.setattr(download, "_PAUSES", (0.01, 0.02, 0.04))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.ranges, server.supports_ranges, server.breaks_off_at = [], True, None
+    server.ranges, server.faults, server.stalling = [], [], threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/archive"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
+    server.stalling.set()
     server.shutdown()
     server.server_close()
 
 
-def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
+def test_cut_connections_are_gone_on_with(server, tmp_path, capsys):
+    """Five cuts with half a megabyte each: more than attempts in a row without a byte."""
     path = tmp_path / "archive"
-    server.breaks_off_at = 1_234_567
-    with pytest.raises(RecipeError, match="failed after 1.2 MB.*goes on from there"):
-        fetch(server.url, path, DIGEST)
-    assert not path.exists()
-    server.breaks_off_at = None
-    fetch(server.url, path, DIGEST)
+    server.faults = ["break off"] * 5
+    fetch([server.url], path, DIGEST)
     assert path.read_bytes() == CONTENTS
-    assert server.ranges == [None, "bytes=1234567-"]
-    fetch(server.url, path, DIGEST)
-    assert len(server.ranges) == 2, "a verified file is not fetched again"
+    assert server.ranges == [None, *(f"bytes={n}-" for n in range(500_000, 3_000_000, 500_000))]
+    assert "broke off after 500000 of 3000000 bytes; trying again in" in capsys.readouterr().out
+    fetch([server.url], path, DIGEST)
+    assert len(server.ranges) == 6, "a verified file is not fetched again"
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive"]
+
+
+def test_what_arrived_is_kept_for_the_next_call(server, tmp_path):
+    path = tmp_path / "archive"
+    server.faults = ["break off", 503, 503, 503, 503]
+    with pytest.raises(RecipeError, match="failed after 0.5 MB: the server answered 503.*goes on"):
+        fetch([server.url], path, DIGEST)
+    assert not path.exists()
+    fetch([server.url], path, DIGEST)
+    assert path.read_bytes() == CONTENTS and server.ranges[-1] == "bytes=500000-"
+
+
+def test_a_server_that_stalls_is_asked_again(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(download, "_SECONDS_WITHOUT_DATA", 0.3)
+    server.faults = ["stall", 503]
+    fetch([server.url], tmp_path / "archive", DIGEST)
+    assert (tmp_path / "archive").read_bytes() == CONTENTS
+    printed = capsys.readouterr().out
+    assert "nothing came for 0.3 s; trying again" in printed and "answered 503" in printed
+    assert server.ranges == [None, "bytes=500000-", "bytes=500000-"]
 
 
 def test_a_server_without_ranges_sends_everything_again(server, tmp_path):
     (tmp_path / "archive.partial").write_bytes(b"other bytes" * 1000)
-    server.supports_ranges = False
-    fetch(server.url, tmp_path / "archive", DIGEST)
+    server.faults = ["no ranges"]
+    fetch([server.url], tmp_path / "archive", DIGEST)
     assert (tmp_path / "archive").read_bytes() == CONTENTS
 
 
 def test_a_finished_partial_file_is_verified_and_taken(server, tmp_path):
     (tmp_path / "archive.partial").write_bytes(CONTENTS)
-    fetch(server.url, tmp_path / "archive", DIGEST)
+    fetch([server.url], tmp_path / "archive", DIGEST)
     assert sha256(tmp_path / "archive") == DIGEST
 
 
 def test_wrong_bytes_are_not_kept(server, tmp_path):
     with pytest.raises(RecipeError, match=f"SHA-256 is {DIGEST} where {'0' * 64} was expected"):
-        fetch(server.url, tmp_path / "archive", "0" * 64)
+        fetch([server.url], tmp_path / "archive", "0" * 64)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "archive.partial").write_bytes(b"x" * 1000)
     with pytest.raises(RecipeError, match="was deleted"):
-        fetch(server.url, tmp_path / "archive", DIGEST)
-    fetch(server.url, tmp_path / "archive", DIGEST)
+        fetch([server.url], tmp_path / "archive", DIGEST)
+    fetch([server.url], tmp_path / "archive", DIGEST)
 
 
-def test_servers_that_do_not_have_it_or_do_not_answer(server, tmp_path):
+def test_mirrors_are_asked_in_turn(server, tmp_path):
+    server.faults = [None, "wrong bytes"]
+    absent = server.url.replace("archive", "absent")
+    fetch([absent, server.url, server.url], tmp_path / "archive", DIGEST)
+    assert (tmp_path / "archive").read_bytes() == CONTENTS and len(server.ranges) == 3
+
+
+def test_servers_that_do_not_have_it_or_do_not_answer_are_all_told(server, tmp_path):
+    absent = server.url.replace("archive", "absent")
     with pytest.raises(RecipeError, match="answered 404 Not Found"):
-        fetch(server.url + "s", tmp_path / "archive", DIGEST)
+        fetch([absent], tmp_path / "archive", DIGEST)
+    assert len(server.ranges) == 1, "404 is for good"
     server.shutdown()
     server.server_close()
-    with pytest.raises(RecipeError, match="Connection refused"):
-        fetch(server.url, tmp_path / "archive", DIGEST)
+    with pytest.raises(RecipeError, match="cannot be reached: .*Connection refused.*\n.*/absent"):
+        fetch([server.url, absent], tmp_path / "archive", DIGEST)
+
+
+def test_a_full_disk_is_told_before_a_byte_is_written(server, tmp_path, monkeypatch):
+    full = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 2_999_999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(RecipeError, match="the disk is full: .* about 3 MB are needed there"):
+        fetch([server.url, server.url], tmp_path / "archive", DIGEST)
+    assert list(tmp_path.iterdir()) == [] and len(server.ranges) == 1, "no mirror would help"
 
 
 def hostile(path, name, kind=tarfile.REGTYPE):

@@ -49,7 +49,7 @@ def sliced(prepared, tmp_path_factory) -> tuple[Path, list[str]]:
     ids = [utterance.id for utterance in read_metadata(data / "corpus" / "metadata.csv")][:100]
     folder = tmp_path_factory.mktemp("sliced")
     overrides = [f"paths.data={folder}", *prepared[1:], f"corpus.only=[{','.join(ids)}]"]
-    overrides += ["corpus.splits.test=8", "corpus.splits.validation=4"]
+    overrides += ["splits.test=8", "splits.validation=4"]
     for stage in ("stage1_download", "stage2_align"):
         done = run_script(stage, *overrides)
         assert done.returncode == 0, done.stderr

@@ -35,7 +35,7 @@ TEXTS = {
 def test_espnets_split_of_ljspeech():
     """In order of id the last 250 are the test set and the 250 before them validation."""
     texts = {f"LJ{i // 262:03d}-{i % 262:04d}": "some words" for i in reversed(range(13100))}
-    splits = OmegaConf.load(PROJECT / "conf" / "corpus" / "ljspeech.yaml").splits
+    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "espnet.yaml")
     assigned = assign_splits(texts, splits)
     ids = sorted(texts)
     assert all(assigned[id] == "test" for id in ids[-250:])
@@ -43,15 +43,42 @@ def test_espnets_split_of_ljspeech():
     assert all(assigned[id] == "train" for id in ids[:12600])
 
 
-def test_splits_listed_by_the_beginnings_of_ids():
-    """FastSpeech 2's: chapters LJ001 and LJ002 are the test set, LJ003 validation."""
-    splits = OmegaConf.create(
-        {"kind": "listed", "test": ["LJ001", "LJ002"], "validation": ["LJ003"]}
-    )
+def test_fastspeech_2s_split_is_of_whole_chapters():
+    """LJ001 and LJ002 have 523 clips in all and are the test set; LJ003 has 348, validation."""
+    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "fastspeech2.yaml")
     texts = {f"LJ{chapter:03d}-{clip:04d}": "words" for chapter in range(1, 6) for clip in (1, 2)}
     assigned = assign_splits(texts, splits)
     assert [id for id in texts if assigned[id] == "test"] == [id for id in texts if id < "LJ003"]
     assert assigned["LJ003-0002"] == "validation" and assigned["LJ004-0001"] == "train"
+
+
+def test_ming024s_list_is_held_out_and_nothing_else(tmp_path):
+    texts = {f"LJ001-{clip:04d}": "words" for clip in range(1, 21)}
+    held_out = [f"LJ001-{clip:04d}" for clip in (17, 3, 9, 4)]
+    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "ming024.yaml")
+    path = tmp_path / "val.txt"
+    splits = OmegaConf.merge(splits, {"held_out": str(path), "test": 1})
+    with pytest.raises(RecipeError, match="splits=ming024 needs the list .*val.txt"):
+        assign_splits(texts, splits)
+    path.write_text("".join(f"{id}|LJSpeech|{{HH AY1}}|Hi.\n" for id in held_out))
+    assigned = assign_splits(texts, splits)
+    assert [id for id in texts if assigned[id] == "test"] == ["LJ001-0004"]
+    assert {id for id in texts if assigned[id] == "validation"} == set(held_out[:3])
+    path.write_text("LJ001-0001|x\nLJ099-0001|x\n")
+    with pytest.raises(RecipeError, match="LJ099-0001: is not in the corpus"):
+        assign_splits(texts, splits)
+
+
+def test_splits_by_seed_are_of_the_sizes_asked_for_and_of_that_seed():
+    texts = {f"{i:05d}": "words" for i in range(13100)}
+    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "seed.yaml")
+    one, same, other = (
+        assign_splits(texts, OmegaConf.merge(splits, {"seed": seed})) for seed in (0, 0, 1)
+    )
+    test = {id for id in texts if one[id] == "test"}
+    assert list(one.values()).count("validation") == 250 == len(test) and one == same
+    shared = len(test & {id for id in texts if other[id] == "test"})
+    assert shared < 25, "two draws of 250 of 13,100 share 5 on average"
 
 
 def test_distinct_utterances_have_no_near_copy_and_are_sentences():
@@ -71,8 +98,19 @@ def test_an_utterance_less_leaves_the_others_where_they_were():
     assert again == {id: split for id, split in assigned.items() if id != gone}
 
 
+def test_unusable_utterances_are_not_drawn_and_move_no_other_between_published_sets():
+    fewer = OmegaConf.merge(DISTINCT, {"test": 2, "validation": 2})
+    drawn = {id for id, split in assign_splits(TEXTS, fewer).items() if split != "train"}
+    unusable = sorted(drawn)[0]
+    again = assign_splits(TEXTS, fewer, {unusable})
+    assert len([id for id, split in again.items() if split != "train"]) == 4
+    assert again[unusable] == "train"
+    last = OmegaConf.create({"kind": "last", "test": 2, "validation": 2})
+    assert assign_splits(TEXTS, last, {"short"}) == assign_splits(TEXTS, last)
+
+
 def test_splits_that_cannot_be_made_are_told():
-    with pytest.raises(RecipeError, match="do not give the splits that corpus.splits asks for"):
+    with pytest.raises(RecipeError, match="do not give the splits that are asked for"):
         assign_splits(TEXTS, OmegaConf.merge(DISTINCT, {"test": 7}))
-    with pytest.raises(RecipeError, match="choose distinct, last or listed"):
-        assign_splits(TEXTS, OmegaConf.create({"kind": "random"}))
+    with pytest.raises(RecipeError, match="choose one of distinct, last, listed, file, random"):
+        assign_splits(TEXTS, OmegaConf.create({"kind": "alphabetical"}))

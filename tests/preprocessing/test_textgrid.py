@@ -6,6 +6,7 @@ import pytest
 import tgt
 
 from preprocessing.errors import RecipeError
+from preprocessing.text import Pronouncer
 from preprocessing.textgrid import read_textgrid, segments
 
 RATE = 22050 / 256
@@ -88,15 +89,109 @@ def test_long_utterances_are_cut_at_their_longest_pauses(tmp_path):
     "phones, tiers, message",
     [
         ([("sil", 1.0)], ("phones", "words"), "without a phone"),
-        ([("HH", 0.5), ("ə", 0.5)], ("phones", "words"), "not ARPAbet with stress: ə"),
-        ([("HH", 0.5), ("AH", 0.5)], ("phones", "words"), "not ARPAbet with stress: AH"),
-        ([("HH", 1.0)], ("phone", "words"), "without the tier 'phones'"),
+        ([("HH", 0.5), ("ə", 0.5)], ("phones", "words"), "not ARPAbet: ə"),
+        ([("AH", 0.5), ("EH1", 0.5)], ("phones", "words"), "some vowels but not on AH"),
+        ([("HH", 1.0)], ("phone", "words"), "without the tier 'phones' .it has 'phone', 'words'"),
     ],
 )
 def test_unusable_alignments_say_why(tmp_path, phones, tiers, message):
     path = write(tmp_path / "a.TextGrid", phones, tiers=tiers)
     with pytest.raises(RecipeError, match=message):
         read_textgrid(path, 0.03)
+
+
+LABELS = ["sil", "HH", "AY1", "sp", "JH", "OW1", "spn", "sil"]
+BOUNDS = [0.0, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0, 1.25]
+WORDS = [("", 0.0, 0.2), ("hi", 0.2, 0.5), ("", 0.5, 0.6), ("joe", 0.6, 0.9), ("<unk>", 0.9, 1.25)]
+
+
+def praat_file(kind: str, labels=LABELS, words=WORDS, prefix="") -> str:
+    """What Praat and MFA write, by Praat's manual: "long" with names of values, "short" without."""
+    phones = list(zip(labels, BOUNDS[:-1], BOUNDS[1:], strict=True))
+    points = [("said", 0.4), ("", 0.8)]
+    tiers = [("IntervalTier", f"{prefix}phones", phones), ("TextTier", "notes", points)]
+    tiers += [("IntervalTier", f"{prefix}words", words)] if words else []
+    tiers += [("IntervalTier", "remarks", [('he said ""hi""', 0.0, 1.25)])]
+    names = {"IntervalTier": ("text", "xmin", "xmax"), "TextTier": ("mark", "number")}
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    long = kind == "long"
+    lines += ["xmin = 0", "xmax = 1.25", "tiers? <exists>"] if long else ["0", "1.25", "<exists>"]
+    lines += [f"size = {len(tiers)}", "item []:"] if long else [str(len(tiers))]
+    for number, (type_, name, rows) in enumerate(tiers, 1):
+        head = [("class", f'"{type_}"'), ("name", f'"{name}"'), ("xmin", 0), ("xmax", 1.25)]
+        lines += [f"    item [{number}]:"] if long else []
+        lines += [f"        {key} = {value}" if long else str(value) for key, value in head]
+        lines += [f"        intervals: size = {len(rows)}" if long else str(len(rows))]
+        for i, (label, *times) in enumerate(rows, 1):
+            keys = names[type_]
+            values = [*zip(keys[1:], times, strict=True), (keys[0], f'"{label}"')]
+            lines += [f"        intervals [{i}]:"] if long else []
+            lines += [
+                f"            {key} = {value}" if long else str(value) for key, value in values
+            ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("prefix", ["", "LJSpeech - "])
+def test_praats_formats_and_encodings_with_other_tiers(tmp_path, kind, encoding, prefix):
+    path = tmp_path / "a.TextGrid"
+    text = praat_file(kind, prefix=prefix)
+    path.write_bytes(("\ufeff" + text if encoding == "utf-16-be" else text).encode(encoding))
+    alignment = read_textgrid(path, 0.03)
+    assert [(p.label, p.start, p.end) for p in alignment.phones] == [
+        ("HH", 0.2, 0.3),
+        ("AY1", 0.3, 0.5),
+        ("sp", 0.5, 0.6),
+        ("JH", 0.6, 0.7),
+        ("OW1", 0.7, 0.9),
+    ]
+    assert [word.label for word in alignment.words] == ["hi", "joe", "<unk>"]
+
+
+@pytest.mark.parametrize(
+    "version, silences",
+    [("MFA 1", ["sil", "sp", "spn", "sil"]), ("MFA 2", ["", "", "spn", ""]),
+     ("MFA 3", ["", "sil", "spn", "<eps>"])],
+)  # fmt: skip
+def test_every_version_of_mfa_gives_the_same_phones(tmp_path, version, silences):
+    first, middle, unknown, last = silences
+    labels = [first, "HH", "AY1", middle, "JH", "OW1", unknown, last]
+    path = tmp_path / "a.TextGrid"
+    path.write_text(praat_file("long", labels))
+    (segment,) = segments(read_textgrid(path, 0.03), round(1.25 * RATE), RATE, None)
+    assert segment.phones == ["HH", "AY1", "sp", "JH", "OW1"]
+    bounds = [round(t * RATE) for t in BOUNDS[1:7]]
+    assert segment.durations == [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def test_phones_without_stress_are_known(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    path.write_text(praat_file("short", [label.rstrip("1") for label in LABELS]))
+    phones = [phone.label for phone in read_textgrid(path, 0.03).phones]
+    assert phones == ["HH", "AY", "sp", "JH", "OW"]
+    assert Pronouncer(symbols=phones).phones("Hi, Joe.") == phones
+
+
+def test_without_a_tier_of_words_an_utterance_stays_whole(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    path.write_text(praat_file("long", words=None))
+    without = read_textgrid(path, 0.03)
+    assert without.words == [] and len(without.phones) == 5
+    assert len(segments(without, 1000, RATE, 0.4)) == 1
+    path.write_text(praat_file("long"))
+    assert len(segments(read_textgrid(path, 0.03), 1000, RATE, 0.4)) == 2
+
+
+def test_times_beyond_the_recording_by_up_to_a_frame_are_cut(tmp_path):
+    alignment = read_textgrid(write(tmp_path / "a.TextGrid", [("M", 1.0), ("IY1", 0.5)]), 0.03)
+    end = round(1.5 * RATE)
+    for frames in (end - 1, end, end + 5):
+        (segment,) = segments(alignment, frames, RATE, None)
+        assert sum(segment.durations) == min(end, frames)
+    with pytest.raises(RecipeError, match="its recording ends at"):
+        segments(alignment, end - 2, RATE, None)
 
 
 def test_missing_damaged_and_overlong_alignments_say_so(tmp_path):

@@ -1,0 +1,172 @@
+"""What a listening test shows: preferences, mean opinion scores and agreement."""
+
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import binomtest
+
+from evaluation.listening.agreement import krippendorff_alpha
+from evaluation.listening.answers import Key
+from evaluation.listening.design import PREFERENCE, RATING, Trial
+from evaluation.statistics import LEVEL, holm
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer that counts."""
+
+    listener: int
+    sentence: str
+    systems: tuple[str, ...]
+    """in the order of the key's labels, whatever the sides were"""
+    value: int | None
+    """a rating, or which of `systems` was preferred, 0 or 1, None for no difference"""
+
+
+def failed_checks(answers: dict, key: Key) -> int:
+    """How many checks of attention a listener failed."""
+    plan = key.plans[answers["plan"]]
+    pairs = zip(plan, answers["answers"], strict=True)
+    return sum(trial.is_check and not trial.passed(each["answer"]) for trial, each in pairs)
+
+
+def counted(accepted: list[dict], key: Key, kind: str) -> list[Answer]:
+    """Answers of one kind of all these listeners, checks left out."""
+    found = []
+    for listener, answers in enumerate(accepted):
+        for trial, each in zip(key.plans[answers["plan"]], answers["answers"], strict=True):
+            if trial.kind == kind and not trial.is_check:
+                found.append(_answer(listener, trial, each["answer"], list(key.labels)))
+    return found
+
+
+def _answer(listener: int, trial: Trial, value: str | int, systems: list[str]) -> Answer:
+    order = tuple(sorted(trial.systems, key=systems.index))
+    if trial.kind == PREFERENCE:
+        chosen = {"left": trial.systems[0], "right": trial.systems[-1], "same": None}[value]
+        value = None if chosen is None else order.index(chosen)
+    return Answer(listener, trial.sentence, order, value)
+
+
+def bootstrap(answers: list[Answer], values: np.ndarray) -> list[float] | None:
+    """95 % interval of the mean of `values` `[answers]`, by percentiles over resamples.
+
+    None where all values are the same, since resampling cannot say then how far they may be off.
+
+    Listeners and sentences are resampled, both (Owen 2007, "The pigeonhole bootstrap"), since
+    answers of one listener, or to one sentence, are alike.
+    """
+    if np.ptp(values) == 0:
+        return None
+    random = np.random.default_rng(0)
+    weights = np.ones((RESAMPLES, len(answers)))
+    for kind in ("listener", "sentence"):
+        names, index = np.unique([getattr(each, kind) for each in answers], return_inverse=True)
+        counts = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
+        weights *= counts[:, index]
+    weights = weights[weights.sum(1) > 0]
+    means = weights @ values / weights.sum(1)
+    tail = 100 * (1 - LEVEL) / 2
+    return np.percentile(means, [tail, 100 - tail]).tolist()
+
+
+def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
+    """For each pair of systems: who was preferred how often, intervals and a corrected p-value.
+
+    `share` is the first system's of the answers that preferred one; `exact` its interval by
+    Clopper and Pearson, which takes answers as independent, `bootstrap` one that does not.
+    """
+    results = []
+    for pair in combinations(systems, 2):
+        of_pair = [each for each in answers if each.systems == pair]
+        decided = [each for each in of_pair if each.value is not None]
+        won = sum(each.value == 0 for each in decided)
+        result = {
+            "systems": list(pair),
+            "answers": len(of_pair),
+            "preferred": [won, len(decided) - won],
+            "same": len(of_pair) - len(decided),
+            "share": None,
+        }
+        if decided:
+            test = binomtest(won, len(decided), 0.5)
+            exact = test.proportion_ci(LEVEL, method="exact")
+            won_each = np.array([each.value == 0 for each in decided], float)
+            result |= {
+                "share": won / len(decided),
+                "exact": [float(exact.low), float(exact.high)],
+                "bootstrap": bootstrap(decided, won_each),
+                "p": float(test.pvalue),
+            }
+        results.append(result)
+    tested = [result for result in results if result["share"] is not None]
+    for result, p in zip(tested, holm([each["p"] for each in tested]), strict=True):
+        result["p_adjusted"] = p
+    return results
+
+
+def ratings(answers: list[Answer], systems: list[str]) -> dict[str, dict]:
+    """For each system that was rated: mean opinion score, its bootstrap interval and how many."""
+    results = {}
+    for system in systems:
+        of_system = [each for each in answers if each.systems == (system,)]
+        if of_system:
+            values = np.array([each.value for each in of_system], float)
+            results[system] = {
+                "mos": float(values.mean()),
+                "bootstrap": bootstrap(of_system, values),
+                "answers": len(of_system),
+            }
+    return results
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that preferences.json holds."""
+
+    test: str
+    labels: dict[str, str]
+    listeners: int
+    """whose answers count"""
+    headphones: int
+    """of them, those who said that they wore some"""
+    failed_checks: int
+    """listeners who are left out, since they failed a check of attention"""
+    refused: int
+    """files and lines"""
+    preferences: list[dict]
+    ratings: dict[str, dict]
+    agreement: dict[str, float | None]
+    """Krippendorff's alpha of preferences (nominal) and ratings (ordinal)"""
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+def analyse(accepted: list[dict], refused: int, key: Key) -> Analysis:
+    """Everything that good answers of several listeners show."""
+    attentive = [answers for answers in accepted if not failed_checks(answers, key)]
+    preferred = counted(attentive, key, PREFERENCE)
+    rated = counted(attentive, key, RATING)
+    systems = list(key.labels)
+    return Analysis(
+        test=key.test,
+        labels=key.labels,
+        listeners=len(attentive),
+        headphones=sum(answers["headphones"] for answers in attentive),
+        failed_checks=len(accepted) - len(attentive),
+        refused=refused,
+        preferences=preferences(preferred, systems),
+        ratings=ratings(rated, systems),
+        agreement={
+            PREFERENCE: krippendorff_alpha(
+                # No difference is an answer of its own.
+                ((e.systems, e.sentence), -1 if e.value is None else e.value)
+                for e in preferred
+            ),
+            RATING: krippendorff_alpha((((e.systems, e.sentence), e.value) for e in rated), True),
+        },
+    )

@@ -1,0 +1,101 @@
+"""Figures of speech: errors by length of sentence, and one sentence in each system."""
+
+from collections import defaultdict
+
+import numpy as np
+import soundfile
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from evaluation.collect import Group
+from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.features import estimate_f0
+from preprocessing.mel import HOP, log_mel
+from preprocessing.store import FeatureStore
+
+F0_RANGE = (50, 450)
+"""Hz, the same for all systems so that they can be compared."""
+BINS = [1, 6, 8, 10, 13]
+"""Words at which a new bin of sentence lengths begins."""
+
+
+def errors_by_length(groups: list[Group]) -> Figure:
+    """WER against words of the ground truth: errors over words of each bin, all seeds."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    for axes, (of, title) in zip(
+        figure.subplots(1, 2),
+        {"heldout": "held-out prompts", "other": "other domains"}.items(),
+        strict=True,
+    ):
+        trained = [group for group in groups if group.training]
+        for group in groups:
+            totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+            for row in (row for run in group.runs for row in run.sentences if row["set"] == of):
+                total = totals[int(np.digitize(int(row["words"]), BINS)) - 1]
+                total[0] += int(row["word_errors"])
+                total[1] += int(row["words"])
+            bins = sorted(totals)
+            rates = [100 * totals[each][0] / totals[each][1] for each in bins]
+            # Trained systems have the colours that they have in the other figures.
+            style = {"color": "grey", "linestyle": ":"}
+            if group.training:
+                style = {"color": f"C{trained.index(group)}"}
+            axes.plot(bins, rates, marker="o", markersize=4, label=group.label, **style)
+        axes.set_xticks(range(len(BINS)), _bin_names())
+        axes.set_xlabel("words of the ground truth")
+        axes.set_ylabel("WER, %")
+        axes.set_title(title)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _bin_names() -> list[str]:
+    ends = [str(following - 1) for following in BINS[1:]]
+    return [f"{b}–{e}" for b, e in zip(BINS, ends, strict=False)] + [f"{BINS[-1]} and more"]
+
+
+def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure:
+    """Mel, phones and F0 of the first held-out sentence in each system, of its first seed."""
+    index = int(store.split("test")[0])
+    segment = store.segment(index)
+    phones = [store.symbols[phone] for phone in segment.phones]
+    firsts = [(group.label, group.runs[0]) for group in groups]
+    shown = [
+        (label, run)
+        for label, run in firsts
+        if any(row["id"] == segment.id for row in run.sentences)
+    ]
+    figure = Figure(figsize=(10, 2.1 * len(shown)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+    for axes, (label, run) in zip(panels, shown, strict=True):
+        wav = run.folder / "synthesis" / "heldout" / f"{segment.id}.wav"
+        waveform, _ = soundfile.read(wav, dtype="float32")
+        _mel_and_f0(axes, waveform, f0)
+        _phones(axes, phones, np.load(wav.with_suffix(".durations.npy")))
+        axes.set_title(label, fontsize=9, loc="left", pad=14)
+    panels[-1].set_xlabel("seconds")
+    figure.suptitle(f"“{segment.text}”", fontsize=10)
+    return figure
+
+
+def _mel_and_f0(axes: Axes, waveform: np.ndarray, f0: DictConfig) -> None:
+    mel = log_mel(torch.from_numpy(waveform)).numpy()
+    seconds = mel.shape[1] * HOP / SAMPLE_RATE
+    axes.imshow(mel, origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="gray_r")
+    axes.set_ylabel("mel band", fontsize=8)
+    hertz = estimate_f0(waveform, f0)[: mel.shape[1]]
+    times = (np.arange(len(hertz)) + 0.5) * HOP / SAMPLE_RATE
+    pitch = axes.twinx()
+    pitch.plot(times, np.where(hertz > 0, hertz, np.nan), color="#d55e00", linewidth=1.5)
+    pitch.set_ylabel("F0, Hz", fontsize=8, color="#d55e00")
+    pitch.set_ylim(*F0_RANGE)
+
+
+def _phones(axes: Axes, phones: list[str], durations: np.ndarray) -> None:
+    ends = np.cumsum(durations) * HOP / SAMPLE_RATE
+    for start, end, phone in zip([0.0, *ends], ends, phones, strict=False):
+        axes.axvline(end, color="#0072b2", linewidth=0.5)
+        axes.text((start + end) / 2, 81, phone.strip("012"), fontsize=6, ha="center")

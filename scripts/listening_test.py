@@ -1,0 +1,25 @@
+"""Write a listening test of some runs: `make listening-test RUNS="..." ITEMS=20 SEED=0`."""
+
+from pathlib import Path
+
+from common import stage_script
+
+
+def make_test(config) -> None:
+    """Write `paths.listening`."""
+    from evaluation.collect import finished_runs
+    from evaluation.listening.build import build_test, choose_runs
+
+    settings, folder = config.listening, Path(config.paths.listening)
+    found = finished_runs(Path(config.paths.experiment))
+    runs = choose_runs(found, str(settings.runs).split())
+    test = build_test(runs, settings.sentences, settings.seed, settings.address, folder)
+    for run in runs:
+        print(f"{run.label} ({run.folder.name})")
+    print(f"listening test {test}: serve {folder / 'test'} by any web server, or by `make serve`")
+
+
+main = stage_script(make_test)
+
+if __name__ == "__main__":
+    main()

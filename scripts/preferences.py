@@ -1,0 +1,34 @@
+"""What listeners' answers show: `make preferences RESULTS=<file or folder>`."""
+
+from pathlib import Path
+
+from common import stage_script
+from preprocessing.artefacts import write_json
+from preprocessing.errors import RecipeError
+
+
+def show_preferences(config) -> None:
+    """Print the analysis and write `paths.listening`/preferences.json, for stage 7."""
+    from evaluation.formats import markdown
+    from evaluation.listening.analysis import analyse
+    from evaluation.listening.answers import read_answers, read_key
+    from evaluation.listening.tables import listening_tables
+
+    folder = Path(config.paths.listening)
+    key = read_key(folder)
+    source = Path(config.listening.results or folder / "answers.jsonl")
+    accepted, refused = read_answers(source, key)
+    for where, reason in refused:
+        print(f"refused {where}: {reason}")
+    if not accepted:
+        raise RecipeError(f"no valid answers in {source}")
+    found = analyse(accepted, len(refused), key).as_json()
+    write_json(folder / "preferences.json", found)
+    for title, rows, note in listening_tables(found):
+        print(f"\n{title}\n\n{markdown(rows)}\n{note}")
+
+
+main = stage_script(show_preferences)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The listening test in a real browser; wants Debian's `chromium` and Python's `playwright`."""
+
+import json
+import re
+import shutil
+import threading
+
+import pytest
+from listening_cases import Listener, make_run
+
+from evaluation.listening.analysis import analyse
+from evaluation.listening.answers import read_answers, read_key
+from evaluation.listening.build import build_test
+from evaluation.listening.server import make_server
+
+pytestmark = pytest.mark.slow
+
+SYSTEMS = ["dense", "sniper"]
+ITEMS = 20
+# Sounds of a second would make each listener's test a minute long.
+FAST = "HTMLMediaElement.prototype.play = new Proxy(HTMLMediaElement.prototype.play, {" + (
+    "apply(play, player) { player.playbackRate = 12; return Reflect.apply(play, player, []); } });"
+)
+
+
+@pytest.fixture(scope="module")
+def test_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listening")
+    runs = [make_run(folder / name, name, seed) for seed, name in enumerate(SYSTEMS)]
+    build_test(runs, ITEMS, 0, "", folder / "listening")
+    return folder / "listening"
+
+
+@pytest.fixture(scope="module")
+def address(test_folder):
+    server = make_server(test_folder, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield "http://{}:{}/".format(*server.server_address[:2])
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "this test opens the page in Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        yield playwright.chromium.launch(executable_path=chromium, args=arguments)
+
+
+def new_page(browser, **options):
+    """A listener's own browser; `faults` are what the page says in the console."""
+    page = browser.new_context(viewport={"width": 390, "height": 844}, **options).new_page()
+    page.add_init_script(FAST)
+    page.faults = []
+    page.on("console", lambda message: page.faults.append(message.text))
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    return page
+
+
+def hear_all(page) -> None:
+    for button in page.query_selector_all("#clips button"):
+        button.click()
+        page.wait_for_function("button => button.classList.contains('heard')", arg=button)
+
+
+def answer(page, value) -> None:
+    hear_all(page)
+    page.check(f'input[value="{value}"]')
+    page.click("#next")
+
+
+def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, browser):
+    """Listeners who lean 70 : 30 towards one system; the server collects, the analysis finds it."""
+    key = read_key(test_folder)
+    for number in range(3):
+        listener = Listener(number, "sniper", 0.7)
+        page = new_page(browser)
+        page.goto(address)
+        plan = key.plans[int(re.search(r"plan=(\d+)", page.url)[1])]
+        assert page.is_visible("text=Please use headphones")
+        page.check("#headphones")
+        page.click("#start")
+        for position, trial in enumerate(plan):
+            assert page.inner_text("#question").startswith(f"{position + 1} of {len(plan)}:")
+            if position == len(plan) // 2:
+                hear_all(page)
+                page.reload()
+                assert page.inner_text("#question").startswith(f"{position + 1} of {len(plan)}:")
+                # What was heard before the reload need not be heard again.
+                assert page.is_enabled("#choices input >> nth=0")
+            answer(page, listener.answer(trial))
+        page.wait_for_function(
+            "() => document.getElementById('sent').textContent.includes('have been received')"
+        )
+        with page.expect_download() as download:
+            page.click("#download")
+        downloaded = json.loads(open(download.value.path()).read())
+        assert page.faults == []
+        page.reload()  # sends nothing twice
+        assert "have been received" in page.inner_text("#sent")
+        page.context.close()
+        collected, refused = read_answers(test_folder / "answers.jsonl", key)
+        assert collected[-1] == downloaded and len(collected) == number + 1 and not refused
+    assert [each["plan"] for each in collected] == [0, 1, 2]
+    analysis = analyse(collected, 0, key)
+    assert analysis.listeners == analysis.headphones == 3 and analysis.failed_checks == 0
+    (result,) = analysis.preferences
+    assert result["systems"] == SYSTEMS and result["answers"] == 3 * ITEMS
+    for kind in ("exact", "bootstrap"):
+        low, high = result[kind]
+        assert low <= 0.3 <= high
+
+
+def test_nothing_can_be_answered_before_every_clip_was_heard_to_its_end(address, browser):
+    page = new_page(browser)
+    page.goto(f"{address}?plan=0")
+    page.click("#start")
+    assert not page.is_enabled("#choices input >> nth=0")
+    page.click("#next", force=True)  # though it says that it is disabled
+    assert "hear every recording" in page.inner_text("#status")
+    for button in page.query_selector_all("#clips button"):
+        assert not page.is_enabled("#choices input >> nth=0")
+        button.click()
+        page.wait_for_function("button => button.classList.contains('heard')", arg=button)
+    assert page.is_enabled("#choices input >> nth=0")
+    page.click("#next", force=True)  # though it says that it is disabled
+    assert "choose an answer" in page.inner_text("#status")
+    assert page.inner_text("#question").startswith("1 of")
+
+
+def test_the_keyboard_and_a_screen_reader_suffice(address, browser):
+    page = new_page(browser)
+    page.goto(f"{address}?plan=1")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "start"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "question"
+    clips = page.locator("#clips button").count()
+    for _ in range(clips):
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.activeElement.classList.contains('heard')")
+        assert page.inner_text("#status")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#question").startswith("2 of")
+    unnamed = page.evaluate(
+        """[...document.querySelectorAll('button, input, progress')].filter((e) =>
+            !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).length"""
+    )
+    assert unnamed == 0
+    assert page.get_by_role("group", name="Recordings").count() == 1
+    assert page.get_by_role("status").count() >= 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_and_has_contrast(address, browser, scheme):
+    page = new_page(browser, color_scheme=scheme)
+    page.goto(f"{address}?plan=1")
+    page.click("#start")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('#trial button, #options label')].map(e => e.offsetHeight)"
+    )
+    assert heights and min(heights) >= 44  # a finger's
+    script = """() => {
+        const probe = document.createElement('div');
+        probe.style.cssText = 'color: CanvasText; background: Canvas'; document.body.append(probe);
+        const numbers = (c) => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const paper = getComputedStyle(probe).backgroundColor;
+        const pairs = [[getComputedStyle(document.body).color, paper],
+                       [getComputedStyle(document.querySelector('#clips button')).color, paper]];
+        const main = getComputedStyle(document.getElementById('next'));
+        return [...pairs, [main.color, main.backgroundColor]].map((p) => p.map(numbers));
+    }"""
+
+    def luminance(colour: list[float]) -> float:
+        linear = [(c / 255 + 0.055) / 1.055 for c in colour]
+        return sum(w * c**2.4 for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for text, paper in page.evaluate(script):
+        bright, dim = sorted((luminance(text) + 0.05, luminance(paper) + 0.05), reverse=True)
+        assert bright / dim > 4.5
+
+
+def test_a_static_copy_offers_the_download_alone(test_folder, browser):
+    page = new_page(browser)
+    page.goto(f"file://{test_folder}/test/index.html?plan=5")
+    page.click("#start")
+    plan, listener = read_key(test_folder).plans[5], Listener(9, "sniper", 0.7)
+    for trial in plan:
+        answer(page, listener.answer(trial))
+    assert "download your answers" in page.inner_text("#sent")
+    with page.expect_download() as download:
+        page.click("#download")
+    assert re.fullmatch(r"answers-[0-9a-f]{32}\.json", download.value.suggested_filename)
+    assert page.faults == []

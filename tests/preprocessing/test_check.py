@@ -1,0 +1,193 @@
+"""The pre-flight: a fault of each kind is planted in a real corpus, and found by its name."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tgt
+from conftest import PROJECT, run_script
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import read_csv
+from preprocessing.check import KINDS, Fault, check_corpus, refuse
+from preprocessing.corpus import Utterance, read_metadata, write_metadata
+from preprocessing.errors import RecipeError
+
+
+@pytest.fixture(scope="module")
+def prompts(prepared) -> tuple[Path, list[Utterance]]:
+    """The corpus's folder, and prompts of a few words that have no fault."""
+    data = Path(prepared[0].removeprefix("paths.data="))
+    faulty = {row["id"] for row in read_csv(data / "features" / "hifigan_22k" / "dropped.csv")}
+    utterances = [
+        utterance
+        for utterance in read_metadata(data / "corpus" / "metadata.csv")
+        if 5 <= len(utterance.text.split()) <= 12 and utterance.id not in faulty
+    ]
+    return data, sorted(utterances, key=lambda utterance: -len(utterance.text))[:40]
+
+
+@pytest.fixture
+def copy(prompts, tmp_path) -> DictConfig:
+    """The configuration of a copy of these prompts, in which faults can be planted."""
+    data, utterances = prompts
+    (tmp_path / "corpus" / "wavs").mkdir(parents=True)
+    (tmp_path / "alignments" / "textgrid" / "TextGrid").mkdir(parents=True)
+    for utterance in utterances:
+        for part in (
+            f"corpus/wavs/{utterance.id}.wav",
+            f"alignments/textgrid/TextGrid/{utterance.id}.TextGrid",
+        ):
+            shutil.copyfile(data / part, tmp_path / part)
+    write_metadata(tmp_path / "corpus" / "metadata.csv", utterances)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "features.workers=1"]
+        overrides += ["splits.test=4", "splits.validation=2"]
+        return compose("config", overrides=overrides)
+
+
+def edited_text(change: Callable[[str], str]):
+    """Plant a fault in an utterance's line of metadata.csv."""
+
+    def plant(corpus: Path, wav: Path, grid: Path) -> None:
+        path = corpus / "metadata.csv"
+        lines = path.read_text("utf-8").splitlines()
+        path.write_text(
+            "\n".join(change(each) if each.startswith(f"{wav.stem}|") else each for each in lines)
+        )
+
+    return plant
+
+
+def edited_wav(change: Callable[[np.ndarray], np.ndarray], rate: int = 22050):
+    def plant(corpus: Path, wav: Path, grid: Path) -> None:
+        soundfile.write(wav, change(soundfile.read(wav)[0]), rate)
+
+    return plant
+
+
+def edited_grid(change: Callable[[str, float, float], tuple[str, float, float]], tier="phones"):
+    """Plant a fault in the intervals (label, start, end) of a tier."""
+
+    def plant(corpus: Path, wav: Path, grid: Path) -> None:
+        whole = tgt.io.read_textgrid(str(grid), include_empty_intervals=True)
+        changed = tgt.TextGrid()
+        for each in whole.tiers:
+            intervals = [(i.text, float(i.start_time), float(i.end_time)) for i in each]
+            if each.name == tier:
+                intervals = [change(*interval) for interval in intervals]
+            copied = tgt.IntervalTier(name=each.name)
+            for label, start, end in intervals:
+                copied.add_interval(tgt.Interval(start, end, label))
+            changed.add_tier(copied)
+        tgt.write_to_file(changed, str(grid), format="long")
+
+    return plant
+
+
+PLANTED = {
+    "metadata_line": edited_text(lambda line: line.split("|")[0] + "\n" + line),
+    "id_repeated": edited_text(lambda line: line + "\n" + line),
+    "text_missing": edited_text(lambda line: line.split("|")[0] + "||"),
+    "text_characters": edited_text(lambda line: line + " 日"),
+    "words_differ": edited_text(lambda line: line.split("|")[0] + "|x|Quite another sentence."),
+    "wav_missing": lambda corpus, wav, grid: wav.unlink(),
+    "wav_unreadable": lambda corpus, wav, grid: wav.write_bytes(b"RIFF and no more"),
+    "wav_empty": edited_wav(lambda waveform: waveform[:0]),
+    "wav_rate": edited_wav(lambda waveform: waveform, rate=16000),
+    "wav_channels": edited_wav(lambda waveform: np.stack([waveform, waveform], 1)),
+    "wav_length": edited_wav(lambda waveform: np.pad(waveform, (0, 100 * 22050))),
+    "textgrid_missing": lambda corpus, wav, grid: grid.unlink(),
+    "textgrid_unreadable": lambda corpus, wav, grid: grid.write_text(grid.read_text()[:700]),
+    "phones_missing": edited_grid(lambda label, start, end: ("sil", start, end)),
+    "phones_unknown": edited_grid(lambda label, start, end: (label.lower(), start, end)),
+    "frames_differ": edited_wav(lambda waveform: waveform[: len(waveform) // 2]),
+    "silences": edited_grid(
+        lambda label, start, end: ("sp" if 0.5 < start < 2.8 else label, start, end)
+    ),
+    "phone_lengths": edited_grid(lambda label, start, end: (label, start / 8, end / 8)),
+    "sound_outside": edited_wav(lambda waveform: np.concatenate([waveform, waveform])),
+}
+
+
+def test_a_sound_corpus_has_no_fault(copy):
+    utterances, faults = check_corpus(copy)
+    assert len(utterances) == 40 and faults == []
+
+
+def test_a_fault_of_each_kind_is_found_and_named(copy, prompts):
+    corpus = Path(copy.paths.corpus)
+    ids = dict(zip(PLANTED, (utterance.id for utterance in prompts[1]), strict=False))
+    for kind, plant in PLANTED.items():
+        plant(
+            corpus,
+            corpus / "wavs" / f"{ids[kind]}.wav",
+            Path(copy.paths.alignments) / "TextGrid" / f"{ids[kind]}.TextGrid",
+        )
+    assert PLANTED.keys() == KINDS.keys() - {"unaligned", "features"}
+    utterances, faults = check_corpus(copy)
+    assert len(utterances) == 40
+    found = {(fault.kind, fault.id) for fault in faults}
+    line = next(fault.id for fault in faults if fault.kind == "metadata_line")
+    assert line.startswith("line ")
+    assert found == {(kind, line if kind == "metadata_line" else ids[kind]) for kind in PLANTED}
+
+
+def test_check_lists_all_faults_and_fails(copy, prompts):
+    ids = [utterance.id for utterance in prompts[1][:13]]
+    for id in ids[:12]:
+        (Path(copy.paths.corpus) / "wavs" / f"{id}.wav").unlink()
+    (Path(copy.paths.alignments) / "TextGrid" / f"{ids[12]}.TextGrid").unlink()
+    overrides = [f"paths.data={copy.paths.data}", "aligner=textgrid"]
+    done = run_script("check", *overrides)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "wav_missing: 12" in done.stdout and "textgrid_missing: 1" in done.stdout
+    assert ids[9] in done.stdout and ids[10] not in done.stdout, "the first ten of each"
+    assert "13 faults" in done.stderr
+    assert "check.leave_out=[sound_outside,textgrid_missing,wav_missing]" in done.stderr
+    table = [(row["id"], row["kind"]) for row in read_csv(Path(copy.paths.data) / "faults.csv")]
+    kinds = ["wav_missing"] * 12 + ["textgrid_missing"]
+    assert sorted(table) == sorted(zip(ids, kinds, strict=True))
+    left_out = "check.leave_out=[wav_missing,textgrid_missing]"
+    assert run_script("check", *overrides, left_out).returncode == 0
+
+
+def test_features_and_training_leave_out_only_what_they_are_told_to(copy, prompts, capsys):
+    from fastspeech2.training import check_left_out
+    from preprocessing.build_features import build_features
+    from preprocessing.store import FeatureStore
+
+    first, second, third = (utterance.id for utterance in prompts[1][:3])
+    for id in (first, second):
+        (Path(copy.paths.alignments) / "TextGrid" / f"{id}.TextGrid").unlink()
+    wav = Path(copy.paths.corpus) / "wavs" / f"{third}.wav"
+    constant = np.full(soundfile.info(wav).frames, 0.3)
+    soundfile.write(wav, constant, 22050)  # which has no F0
+    copy.corpus.screening.sound_outside = 10
+    with pytest.raises(RecipeError, match="2 textgrid_missing, such as"):
+        build_features(copy)
+    assert not Path(copy.paths.features).exists()
+    copy.check.leave_out = ["textgrid_missing"]
+    with pytest.raises(RecipeError, match="1 features, such as .*: has no voiced frame"):
+        build_features(copy)
+    copy.check.leave_out = ["textgrid_missing", "features"]
+    build_features(copy)
+    assert "37 utterances" in capsys.readouterr().out
+    store = FeatureStore(copy.paths.features)
+    assert store.left_out == {"textgrid_missing": 2, "features": 1}
+    assert not {first, second, third} & set(store.utterances)
+    with pytest.raises(RecipeError, match=r"check.leave_out=\[features,textgrid_missing\]"):
+        check_left_out(store, ["features"])
+    check_left_out(store, ["features", "textgrid_missing"])
+    assert "3 faulty utterances are left out: 1 features, 2 textgrid_missing" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_kind_that_is_none_is_told():
+    with pytest.raises(RecipeError, match="check.leave_out names wav_rates: choose among"):
+        refuse([Fault("a", "wav_rate", "is slow")], ["wav_rates"])

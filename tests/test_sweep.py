@@ -1,0 +1,160 @@
+"""Sweeps: what they run, what they tell, and that a killed or failed run stops no other."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, run_script
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from fastspeech2.cap import cap_for
+from fastspeech2.scores import scoring
+from fastspeech2.sparsity import sparsity_schedule
+from preprocessing.errors import RecipeError
+from status import sweeps
+from sweep import planned_runs, side_by_side
+from sweep_state import RunState, read_state, sweep_file, table, write_state
+
+
+def composed(*overrides: str):
+    OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "systems"), [("demo", 3), ("paper", 5), ("grid", 9), ("ablation", 11)]
+)
+def test_every_run_of_every_sweep_can_be_trained(sweep, systems):
+    config = composed(f"sweep={sweep}")
+    assert len({tuple(run) for run in config.sweep.runs}) == len(config.sweep.runs) == systems
+    settings = []
+    for overrides in config.sweep.runs:
+        run = composed(*overrides)
+        schedule = sparsity_schedule(run.sparsity, run.trainer.updates)
+        if run.sparsity.kind != "dense":
+            scoring(run.sparsity.score, seed=0)
+            assert max(schedule.ahead(0)) < run.sparsity.cap
+        settings.append(OmegaConf.to_container(run.sparsity, resolve=True))
+    assert all(settings.count(each) == 1 for each in settings)
+
+
+def test_starts_above_the_papers_cap_get_one_that_can_reach_them():
+    assert composed("sparsity=decaying", "sparsity.start=0.6").sparsity.cap == 0.75
+    assert composed("sparsity=decaying", "sparsity.start=0.8").sparsity.cap == 0.95
+    assert composed("sparsity=constant", "sparsity.start=0.8").sparsity.cap == 0.95
+    assert composed("sparsity=decaying", "sparsity.cap=1.0").sparsity.cap == 1.0
+
+
+def test_seeds_are_outermost_and_the_first_shares_its_folder_with_the_demo():
+    config = composed("sweep=paper", "seeds=2")
+    names = [run.name for run in planned_runs(config, ["recipe=allison", "trainer.updates=100"])]
+    assert len(names) == len(set(names)) == 2 * 5 + 2
+    assert names[0] == "sparsity=dense,trainer.updates=100"
+    assert names[5] == "seed=1,sparsity=dense,trainer.updates=100"
+    assert names[-2:] == ["vocoded", "natural"]
+    with pytest.raises(RecipeError, match="at least 1, not 0"):
+        planned_runs(composed("seeds=0"), [])
+
+
+def test_as_many_runs_as_cores():
+    cores = len(os.sched_getaffinity(0))
+    assert side_by_side(composed()) == cores
+    assert side_by_side(composed("jobs=5")) == 5
+    assert side_by_side(composed(f"trainer.threads={2 * cores}")) == 1
+    assert side_by_side(composed("trainer=gpu")) == 1
+
+
+def test_status_shows_each_run(tmp_path):
+    train = tmp_path / "a" / "train"
+    train.mkdir(parents=True)
+    (train / "stage.json").write_text("{}")
+    progress = {"update": 40, "updates": 100, "loss": 1.25, "seconds_left": 3671.2}
+    (train / "progress.json").write_text(json.dumps(progress))
+    runs = [RunState(str(tmp_path / "a"), "running"), RunState(str(tmp_path / "b"))]
+    write_state(sweep_file(tmp_path, "paper"), runs)
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))
+    console.print(table(sweeps(tmp_path)["paper"]))
+    lines = [line.replace("│", " ").split() for line in console.export_text().splitlines()]
+    assert ["a", "running", "train", "40/100", "1.250", "1:01:11"] in lines
+    assert ["b", "waiting"] in lines
+
+
+def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    states = ("running", "waiting", "done", "failed")
+    path = sweep_file(tmp_path, "demo")
+    write_state(path, [RunState(state, state) for state in states])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"process": gone.pid}))
+    assert [run.state for run in read_state(path)] == ["stopped", "stopped", "done", "failed"]
+    with pytest.raises(RecipeError, match="no sweep in .*: start one with `make sweep`"):
+        sweeps(tmp_path / "elsewhere")
+
+
+def test_every_failed_run_is_told_at_the_end(tmp_path):
+    paths = [f"paths.experiment={tmp_path}/exp", f"paths.data={tmp_path}/nothing"]
+    result = run_script("sweep", "sweep=demo", *paths, "jobs=5")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    told = result.stderr.splitlines()
+    assert told[0] == "error: 5 of 5 runs failed:"
+    assert all("run `make stage3`" in line and "run.log" in line for line in told[1:6])
+    shown = run_script("status", *paths)
+    assert shown.returncode == 0 and shown.stdout.count("failed") == 5
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_path):
+    fails = "[sparsity=decaying, sparsity.first_switch=0.5]"
+    runs = f"[[sparsity=dense], [sparsity=constant], {fails}]"
+    overrides = [
+        *prepared,
+        *(f"paths.experiment={tmp_path}/exp", "sweep=demo", f"sweep.runs={runs}", "jobs=3"),
+        *("trainer.updates=200", "trainer.epoch=20", "recipe.scoring_batches=5"),
+        "evaluation.clips_per_set=1",
+    ]
+    command = [sys.executable, "scripts/sweep.py", *overrides]
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    constant = next_folder(tmp_path / "exp", "constant", process)
+    while not list(constant.glob("train/checkpoints/*.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process_of(constant), signal.SIGKILL)
+    _, told = process.communicate()
+    assert process.returncode == 1 and "error: 2 of 5 runs failed:" in told
+    assert "has no room for the sparsity levels" in told and constant.name in told
+    dense = next_folder(tmp_path / "exp", "dense", process)
+    finished = (dense / "train" / "model.pt").stat().st_mtime_ns
+
+    again = run_script("sweep", *overrides)
+    assert again.returncode == 1 and "error: 1 of 5 runs failed:" in again.stderr
+    assert "going on with an unfinished training" in (constant / "run.log").read_text()
+    assert (constant / "evaluation" / "metrics.json").exists()
+    assert (dense / "train" / "model.pt").stat().st_mtime_ns == finished
+
+
+def next_folder(experiment: Path, kind: str, sweep: subprocess.Popen) -> Path:
+    while not (found := list(experiment.glob(f"*sparsity={kind}*"))):
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    return found[0]
+
+
+def process_of(run: Path) -> int:
+    """The process whose arguments name this run."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        named = f'name="{run.name}"' in words and any(str(run.parent) in each for each in words)
+        if named and any(each.endswith("scripts/run.py") for each in words):
+            return int(path.parent.name)
+    raise AssertionError(f"no process trains {run.name}")
