@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from preprocessing.errors import RecipeError
 from preprocessing.store import FeatureStore
 
+from .processes import Processes
+
 
 @dataclass
 class Batch:
@@ -141,11 +143,26 @@ class BatchStream(Sampler[list[int]]):
     """Batches from any one to any other, the same whether or not training was interrupted.
 
     Each pass over the data is shuffled by a generator of (seed, pass).
+
+    Args:
+        frames: of the utterances.
+        budget: frames of a batch.
+        seed: of the shuffling.
+        start, stop: numbers of this process's batches.
+        processes: takes turns with the other processes.
     """
 
-    def __init__(self, frames: np.ndarray, budget: int, seed: int, start: int, stop: int):
+    def __init__(
+        self,
+        frames: np.ndarray,
+        budget: int,
+        seed: int,
+        start: int,
+        stop: int,
+        processes: Processes = Processes(),  # noqa: B008 (frozen)
+    ):
         self.frames, self.budget, self.seed = frames, budget, seed
-        self.start, self.stop = start, stop
+        self.start, self.stop, self.processes = start, stop, processes
 
     def __len__(self) -> int:
         # Lightning counts a resumed epoch's batches from the epoch's beginning.
@@ -159,7 +176,9 @@ class BatchStream(Sampler[list[int]]):
             for number in count()
         )
         batches = (batch for each in passes for batch in each)
-        return islice(batches, self.start, self.stop)
+        size = self.processes.size
+        first = self.start * size + self.processes.rank
+        return islice(batches, first, self.stop * size, size)
 
 
 def batch_loader(batches: UtteranceBatches, sampler: Sampler | list[list[int]]) -> DataLoader:

@@ -69,12 +69,17 @@ class FastSpeech2Module(lightning.LightningModule):
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # As the batches are numbered that all processes take turns with.
+        number = batch_idx * self.trainer.world_size + self.global_rank
         # Two primes keep the streams of neighbouring seeds and updates apart.
-        torch.manual_seed(self.seed * 1_000_003 + batch_idx * 7_919 + 1)
+        torch.manual_seed(self.seed * 1_000_003 + number * 7_919 + 1)
+        self._batch = batch
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        self.watch.add(self._batch, loss)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         losses = self.compute_loss(batch)
-        self.watch.add(batch, losses.total)
         parts = {name: value.detach() for name, value in losses.items()}
         return {"loss": losses.total, "parts": parts}
 

@@ -68,6 +68,11 @@ class MetricsTable(lightning.Callback):
     def on_validation_end(self, trainer, module) -> None:
         if self.rows and self.rows[-1]["update"] == trainer.global_step:
             return  # validated again after a resume
+        names = sorted(self._sums)
+        batches = torch.full_like(self._sums[names[0]], self._batches)
+        sums = torch.stack([*(self._sums[name] for name in names), batches])
+        sums = trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        means = {name: value / sums[-1] for name, value in zip(names, sums, strict=False)}
         row = {
             "update": trainer.global_step,
             "seconds": round(self.seconds + self._since_start(), 3),
@@ -75,10 +80,12 @@ class MetricsTable(lightning.Callback):
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
         }
         for name in LOSSES:
-            row[f"train_{name}"] = float(self._sums[name]) / self._batches
+            row[f"train_{name}"] = means[name]
             row[f"validation_{name}"] = float(trainer.callback_metrics[f"validation_{name}"])
         self._sums, self._batches = {}, 0
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         write_csv(self.path, COLUMNS, self.rows)
         for logger in trainer.loggers:
             values = {key.replace("_", "/", 1): value for key, value in row.items()}
@@ -154,7 +161,7 @@ class TrainingProgress(lightning.Callback):
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(),
-            disable=not sys.stdout.isatty(),
+            disable=not sys.stdout.isatty() or not trainer.is_global_zero,
         )
         self._task = self._bar.add_task(
             "train", total=trainer.max_steps, completed=trainer.global_step, loss=""
@@ -164,7 +171,7 @@ class TrainingProgress(lightning.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         update = trainer.global_step
         self._bar.update(self._task, completed=update)
-        if update % self.every and update != trainer.max_steps:
+        if update % self.every and update != trainer.max_steps or not trainer.is_global_zero:
             return
         loss = float(outputs["loss"])
         pace = (time.perf_counter() - self._started) / max(1, update - self._first)

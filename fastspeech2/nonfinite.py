@@ -48,14 +48,16 @@ class FiniteWatch:
         losses = torch.stack([loss for _, loss in batches])
         # Summed over processes, so that all of them make the same decision.
         total = losses.sum() + gradient_norm
+        process = ""
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(total)
+            process = f"_process{torch.distributed.get_rank()}"
         if bool(total.isfinite()):
             return True
         bad = [batch for batch, loss in batches if not loss.isfinite()]
         what = "gradient" if not bad else "loss"
         bad = bad or [batch for batch, _ in batches]
-        path = self.folder / f"nonfinite_{update:08d}.pt"
+        path = self.folder / f"nonfinite_{update:08d}{process}.pt"
         with atomic_path(path) as temporary:
             torch.save([asdict(batch) for batch in bad], temporary)
         ids = [name for batch in bad for name in batch.ids]

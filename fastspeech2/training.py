@@ -1,6 +1,8 @@
 """One training run, from a feature store to a model that can speak; it resumes where it stopped."""
 
 import logging
+import math
+import os
 import resource
 import warnings
 from collections.abc import Sequence
@@ -28,6 +30,7 @@ from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
+from .processes import Processes, join
 from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
@@ -45,7 +48,7 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
     return None, 0
 
 
-def sniper_callback(config: DictConfig) -> SniperCallback:
+def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
     """The callback that prunes, regrows and scales learning rates as conf/sparsity/ says."""
     schedule = sparsity_schedule(config.sparsity, config.trainer.updates)
     if config.sparsity.kind == "dense":
@@ -54,7 +57,7 @@ def sniper_callback(config: DictConfig) -> SniperCallback:
     return SniperCallback(
         schedule,
         score=scoring(settings.score, config.seed),
-        scoring_batches=settings.scoring_batches,
+        scoring_batches=math.ceil(settings.scoring_batches / processes.size),
         cap=settings.cap,
         lr_scaling=settings.lr_scaling,
         max_lr_scale=settings.max_lr_scale,
@@ -107,10 +110,13 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     Raises:
         RecipeError: the features are not there or the configuration cannot be met.
     """
+    settings = config.trainer
+    processes = join(settings.accelerator, settings.devices)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
-    if stage.begin():
+    if processes.first and stage.begin():
         print(f"{run_folder}: going on with an unfinished training")
-    folder, settings = stage.folder, config.trainer
+    processes.wait()
+    folder = stage.folder
     # Of Lightning's own messages, those about devices and tips help nobody here.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
@@ -136,12 +142,14 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if precision == "auto":
         device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
-    sniper = sniper_callback(config)
+    sniper = sniper_callback(config, processes)
     table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
     checkpoints = folder / "checkpoints"
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        num_nodes=processes.size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        strategy="ddp" if processes.size > 1 else "auto",
         precision=precision,
         max_steps=settings.updates,
         max_epochs=-1,
@@ -180,19 +188,21 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         config.seed,
         start=done * settings.accumulate,
         stop=settings.updates * settings.accumulate,
+        processes=processes,
     )
+    validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
     trainer.fit(
         module,
         batch_loader(training, stream),
-        batch_loader(
-            validation, frame_budget_batches(validation.frames, settings.frames_per_batch)
-        ),
+        batch_loader(validation, validation_batches[processes.rank :: processes.size]),
         ckpt_path=checkpoint,
         weights_only=False,
     )
     if trainer.global_step < settings.updates:
         raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")
 
+    if not processes.first:
+        return
     save_model(folder / "model.pt", model, config, store)
     if sniper.sniper:
         write_json(folder / "sparsity.json", sniper.sniper.record)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastspeech2.data import BatchStream, frame_budget_batches
+from fastspeech2.processes import Processes
 
 
 def ljspeech_like_frames(count: int = 12_600) -> np.ndarray:
@@ -36,3 +37,15 @@ def test_stream_goes_on_where_it_stopped_and_passes_differ():
     one_pass = len(frame_budget_batches(frames, 2000, np.random.default_rng([3, 0])))
     assert whole[:10] != whole[one_pass : one_pass + 10]
     assert whole != list(BatchStream(frames, 2000, seed=4, start=0, stop=100))
+
+
+def test_processes_take_turns_with_one_stream():
+    frames = ljspeech_like_frames(60)
+    alone = list(BatchStream(frames, 2000, seed=3, start=0, stop=80))
+    first, second = (
+        list(BatchStream(frames, 2000, 3, start=10, stop=40, processes=Processes(rank, 2)))
+        for rank in range(2)
+    )
+    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone[20:]
+    loads = [sum(frames[batch].sum() for batch in part) for part in (first, second)]
+    assert max(loads) < 1.05 * min(loads)

@@ -143,10 +143,33 @@ def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(pre
     assert model.stat().st_mtime_ns > written
 
 
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path):
+    """By gloo, with sparse training; the one takes two batches for each update."""
+    exact = ["trainer.precision=32-true", "trainer.updates=10", "sparsity.first_switch=0.1"]
+    alone = run(prepared, tmp_path / "one", *exact, "trainer.accumulate=2")
+    assert alone.returncode == 0, alone.stderr
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    python, *script = command(prepared, tmp_path / "two", *exact, "trainer.devices=2")
+    both = subprocess.run([python, *launcher, *script], capture_output=True, text=True)
+    assert both.returncode == 0, both.stderr
+
+    one, two = tmp_path / "one" / "run" / "train", tmp_path / "two" / "run" / "train"
+    for single, double in zip(rows(one), rows(two), strict=True):
+        for name in single:
+            assert float(double[name]) == pytest.approx(float(single[name]), rel=2e-3), name
+    expected, actual = (
+        torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (one, two)
+    )
+    for name, weight in expected.items():
+        torch.testing.assert_close(actual[name], weight, atol=2e-3, rtol=0, msg=name)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("sparsity.start=40", "sparsity.start is a fraction between 0 and 1, not 40"),
+        ("trainer.devices=2", "but 1 process started: run `torchrun --nproc_per_node=2"),
         ("trainer.updates=2", "has no room for the sparsity levels"),
         ("paths.features=nowhere", "nowhere is not there or outdated: run `make stage3`"),
         ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
