@@ -1,6 +1,7 @@
 """Building blocks over `[batch, time, channels]`: convolution, attention, FFT block, positions."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -148,6 +149,8 @@ class FFTBlock(nn.Module):
     """Feed-forward transformer block: self-attention, then two convolutions (Ren et al. 2019).
 
     Args:
+        dropout: shares of `attention` weights, of the convolutions' `hidden` values and of what is
+            added to the `residual`. ESPnet has all three, ming024 the last.
         norm: "pre" normalises what enters a sublayer (ESPnet), "post" what leaves it (ming024).
         attention: without it the block is its convolutions alone.
     """
@@ -158,21 +161,22 @@ class FFTBlock(nn.Module):
         heads: int,
         ffn_channels: int,
         kernels: tuple[int, int],
-        dropout: float,
+        dropout: Mapping[str, float],
         norm: str,
         attention: bool,
     ):
         super().__init__()
         self.pre = norm == "pre"
-        self.attention = SelfAttention(channels, heads, dropout) if attention else None
+        self.attention = SelfAttention(channels, heads, dropout["attention"]) if attention else None
         self.attention_norm = nn.LayerNorm(channels) if attention else None
         self.expand = TimeConv1d(channels, ffn_channels, kernels[0])
         self.contract = TimeConv1d(ffn_channels, channels, kernels[1])
         self.ffn_norm = nn.LayerNorm(channels)
-        self.dropout = Dropout(dropout)
+        self.hidden_dropout = Dropout(dropout["hidden"])
+        self.residual_dropout = Dropout(dropout["residual"])
 
     def _feed_forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        hidden = F.relu(self.expand(x))
+        hidden = self.hidden_dropout(F.relu(self.expand(x)))
         if self.contract.kernel_size[0] > 1 and mask is not None:
             hidden = hidden * mask
         return self.contract(hidden)
@@ -185,11 +189,12 @@ class FFTBlock(nn.Module):
         inside = mask[:, :, None].to(x.dtype)
         if self.attention is not None:
             entering = self.attention_norm(x) if self.pre else x
-            x = x + self.dropout(self.attention(entering, mask))
+            x = x + self.residual_dropout(self.attention(entering, mask))
             if not self.pre:
                 x = self.attention_norm(x) * inside
         entering = self.ffn_norm(x) * inside if self.pre else x
-        x = x + self.dropout(self._feed_forward(entering, inside if mask_padding else None))
+        change = self._feed_forward(entering, inside if mask_padding else None)
+        x = x + self.residual_dropout(change)
         if not self.pre:
             x = self.ffn_norm(x)
         return x * inside

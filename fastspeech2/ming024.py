@@ -134,8 +134,8 @@ def _our_config(model_config: Mapping, preprocess_config: Mapping):
                 "channels": transformer("conv_filter_size"),
                 "kernels": list(transformer("conv_kernel_size")),
             },
-            "dropout": transformer("encoder_dropout"),
-            "decoder_dropout": transformer("decoder_dropout"),
+            "dropout": _dropout(transformer("encoder_dropout")),
+            "decoder_dropout": _dropout(transformer("decoder_dropout")),
             "positions": "sinusoid",
             "reduction_factor": 1,
             "phone_position": False,
@@ -152,6 +152,10 @@ def _our_config(model_config: Mapping, preprocess_config: Mapping):
             "variance_compensation": False,
         }
     )
+
+
+def _dropout(residual: float) -> dict[str, float]:
+    return {"input": 0.0, "attention": 0.0, "hidden": 0.0, "residual": residual}
 
 
 def _their_name(name: str) -> str:

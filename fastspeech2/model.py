@@ -102,7 +102,7 @@ class FastSpeech2(nn.Module):
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
         self.encoder_positions = Positions(hidden, scaled)
         self.decoder_positions = Positions(hidden, scaled)
-        self.input_dropout = Dropout(config.dropout)
+        self.input_dropout = Dropout(config.dropout.input)
         self.encoder = _blocks(config, config.encoder_layers, config.heads, config.dropout, True)
         self.decoder = _blocks(
             config,
@@ -261,7 +261,7 @@ class FastSpeech2(nn.Module):
         return self.decode(encoding, durations, pitch, energy, frames, self.mask_padding)
 
 
-def _blocks(config, layers: int, heads: int, dropout: float, attention: bool) -> nn.ModuleList:
+def _blocks(config, layers: int, heads: int, dropout, attention: bool) -> nn.ModuleList:
     return nn.ModuleList(
         FFTBlock(
             config.hidden,
