@@ -89,6 +89,7 @@ class MetricsTable(lightning.Callback):
         write_csv(self.path, COLUMNS, self.rows)
         for logger in trainer.loggers:
             values = {key.replace("_", "/", 1): value for key, value in row.items()}
+            values["gradient/norm"] = float(module.gradient_norm)
             logger.log_metrics(values, step=trainer.global_step)
 
     def on_train_end(self, trainer, module) -> None:

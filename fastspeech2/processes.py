@@ -1,7 +1,8 @@
 """Training by several processes at once, started by `torchrun --nproc_per_node=N`.
 
 N processes take N successive batches of the one stream for each update, and their gradients are
-averaged: what one process does that accumulates N batches.
+averaged: what one process does that accumulates N batches, but for the dropout of sparse training's
+scoring, which each process draws for itself.
 """
 
 import os

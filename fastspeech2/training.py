@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
+from hifigan import load_vocoder
 from preprocessing.artefacts import StageFolder, atomic_path, write_json
 from preprocessing.errors import RecipeError
 from preprocessing.precision import fast_bfloat16
@@ -31,6 +32,7 @@ from .module import FastSpeech2Module
 from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
 from .processes import Processes, join
+from .samples import Samples
 from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
@@ -144,6 +146,9 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
     sniper = sniper_callback(config, processes)
     table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
+    samples = []
+    if config.samples:
+        samples.append(Samples(store, load_vocoder(config.vocoder), config.samples, table))
     checkpoints = folder / "checkpoints"
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
@@ -162,6 +167,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         callbacks=[
             sniper,
             table,
+            *samples,
             MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
             ModelCheckpoint(

@@ -18,7 +18,7 @@ LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "seeds", "jobs", "nonfinite"),
+    *("recipe", "name", "sweep", "seeds", "jobs", "nonfinite", "samples"),
     *("output", "speed", "pitch", "energy", "backend"),
 )
 """Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
