@@ -112,7 +112,7 @@ def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_
                 os.kill(int(process.name), signal.SIGKILL)
 
     arguments = command(
-        prepared, folder, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1"
+        prepared, folder, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1"
     )
     killed, printed = run_with_a_kill(arguments, folder, kill, os.environ)
     assert re.search("going on with an unfinished training", printed)
