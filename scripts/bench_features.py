@@ -85,24 +85,31 @@ def pairs(config) -> None:
         parts = (some[i::processes] for i in range(processes))
         parallel(delayed(ours)(part, grids, settings) for part in parts)
 
+    def one_process(some: list[Path]) -> None:
+        ours(some, grids, settings)
+
     with Parallel(n_jobs=processes) as parallel:
         baseline(wavs[:2])
+        one_process(wavs[:2])
         both_processes(wavs[:4])
         times = []
         for pair in range(PAIRS):
             some = wavs[pair * CLIPS_IN_PAIR : (pair + 1) * CLIPS_IN_PAIR]
-            tasks = [baseline, both_processes]
+            tasks = [baseline, one_process, both_processes]
             measured = {}
             for task in tasks if pair % 2 else tasks[::-1]:
                 begun = time.perf_counter()
                 task(some)
                 measured[task] = time.perf_counter() - begun
             times.append([measured[task] for task in tasks])
-    slow, fast = np.array(times).T
+    slow, one, both = np.array(times).T
     print(f"one process, convolution: {CLIPS_IN_PAIR / np.median(slow):.1f} clips/s")
-    print(f"stage 3, {processes} processes:   {CLIPS_IN_PAIR / np.median(fast):.1f} clips/s")
-    low, middle, high = np.percentile(slow / fast, [25, 50, 75])
-    print(f"ratio: {middle:.2f} in the median pair ({low:.2f} to {high:.2f} in the middle half)")
+    for name, fast in (("1 process", one), (f"{processes} processes", both)):
+        low, middle, high = np.percentile(slow / fast, [25, 50, 75])
+        print(
+            f"stage 3, {name}: {CLIPS_IN_PAIR / np.median(fast):.1f} clips/s, {middle:.2f} times "
+            f"as many in the median pair ({low:.2f} to {high:.2f} in the middle half)"
+        )
 
 
 def private_megabytes(pid: int) -> float:

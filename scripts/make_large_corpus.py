@@ -1,6 +1,7 @@
 """A corpus of LJSpeech's size and format, to measure with: made of stage 1 and 2's recordings.
 
-    python scripts/make_large_corpus.py data/allison /tmp/large [clips]
+    python scripts/make_large_corpus.py data/allison/corpus data/allison/alignments/viter \\
+        /tmp/large [clips]
 
 Words are cut out of the recordings at their TextGrids' boundaries and joined into clips, whose
 lengths are spread like LJSpeech's: 1.1 to 10.1 s, 6.6 s on average. Nobody would want to listen to
@@ -46,15 +47,14 @@ class Word(NamedTuple):
         return len(self.waveform) / SAMPLE_RATE
 
 
-def spoken_words(data: Path) -> list[Word]:
-    """All words of a corpus, from its prepared folder (`data/<corpus>`, aligned by viter)."""
-    alignments = data / "alignments" / "viter"
+def spoken_words(corpus: Path, alignments: Path) -> list[Word]:
+    """All words of a corpus, from what stages 1 and 2 wrote."""
     unaligned = {row["id"] for row in read_csv(alignments / "unaligned.csv")}
     words = []
-    for utterance in read_metadata(data / "corpus" / "metadata.csv"):
+    for utterance in read_metadata(corpus / "metadata.csv"):
         if utterance.id in unaligned:
             continue
-        waveform = read_wav(data / "corpus" / "wavs" / f"{utterance.id}.wav")
+        waveform = read_wav(corpus / "wavs" / f"{utterance.id}.wav")
         alignment = read_textgrid(alignments / "TextGrid" / f"{utterance.id}.TextGrid", 0)
         for word in alignment.words:
             start = round(word.start * SAMPLE_RATE)
@@ -119,13 +119,13 @@ def write_clip(
 
 
 def main() -> None:
-    data, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    clips = int(sys.argv[3]) if len(sys.argv) > 3 else CLIPS
+    corpus, alignments, folder = map(Path, sys.argv[1:4])
+    clips = int(sys.argv[4]) if len(sys.argv) > 4 else CLIPS
     for each in ("LJSpeech-1.1/wavs", "TextGrid/LJSpeech"):
         (folder / each).mkdir(parents=True, exist_ok=True)
     words = [
         word
-        for word in spoken_words(data)
+        for word in spoken_words(corpus, alignments)
         if word.phones and word.seconds > 0.1 and not word.text.startswith("{")
     ]
     targets = lengths(clips, np.random.default_rng(0))

@@ -54,18 +54,6 @@ def one_after_another(prepared, tmp_path_factory) -> Path:
     return folder
 
 
-def process_of(run: str) -> int:
-    """The process that has files of a run's training open, such as TensorBoard's."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            files = [os.readlink(each) for each in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(f"/{run}/train/" in file for file in files):
-            return int(process.name)
-    raise AssertionError(f"no process trains {run}")
-
-
 def run_with_a_kill(arguments: list[str], folder: Path, kill: Callable[[str], None], environment):
     """Run a sweep; `kill` one by its name once it has a checkpoint."""
     log = folder.with_suffix(".log")
@@ -74,13 +62,16 @@ def run_with_a_kill(arguments: list[str], folder: Path, kill: Callable[[str], No
             arguments, cwd=PROJECT, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
     deadline, killed = time.monotonic() + SECONDS, None
-    while sweep.poll() is None and time.monotonic() < deadline:
-        begun = sorted(folder.glob("*/train/checkpoints/*.ckpt"))
-        if killed is None and begun:
-            killed = begun[0].parents[2]
-            assert not (killed / "train" / "record.json").exists(), "it ended too early"
-            kill(killed.name)
-        time.sleep(0.2)
+    try:
+        while sweep.poll() is None and time.monotonic() < deadline:
+            begun = sorted(folder.glob("*/train/checkpoints/*.ckpt"))
+            if killed is None and begun:
+                killed = begun[0].parents[2]
+                assert not (killed / "train" / "record.json").exists(), "it ended too early"
+                kill(killed.name)
+            time.sleep(0.2)
+    finally:
+        sweep.terminate()
     printed = log.read_text()
     assert sweep.poll() == 0, printed
     assert killed, "no run was killed"
@@ -97,10 +88,8 @@ def test_slurm_requeues_a_killed_run_that_resumes(prepared, one_after_another, t
     with one_machine_slurm(tmp_path / "slurm") as environment:
 
         def requeue(run: str) -> None:
-            variables = Path(f"/proc/{process_of(run)}/environ").read_text().split("\0")
-            values = dict(each.split("=", 1) for each in variables if "=" in each)
-            job = f"{values['SLURM_ARRAY_JOB_ID']}_{values['SLURM_ARRAY_TASK_ID']}"
-            subprocess.run(["scontrol", "requeue", job], env=environment, check=True)
+            task = 2 * ("sparsity=decaying" in run) + ("seed=1" in run)
+            subprocess.run(["scontrol", "requeue", f"1_{task}"], env=environment, check=True)
 
         killed, _ = run_with_a_kill(
             command(prepared, folder, *launcher), folder, requeue, environment
@@ -116,10 +105,15 @@ def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     folder = tmp_path / "exp"
 
-    def kill(run: str) -> None:
-        os.kill(process_of(run), signal.SIGKILL)
+    def kill(_: str) -> None:
+        """Ray names its processes by what they do; with one processor, one of them does it."""
+        for process in Path("/proc").glob("[0-9]*"):
+            if (process / "cmdline").read_bytes().startswith(b"ray::_run_job"):
+                os.kill(int(process.name), signal.SIGKILL)
 
-    arguments = command(prepared, folder, "hydra/launcher=ray")
+    arguments = command(
+        prepared, folder, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1"
+    )
     killed, printed = run_with_a_kill(arguments, folder, kill, os.environ)
     assert re.search("going on with an unfinished training", printed)
     assert_same(folder, one_after_another)

@@ -1,6 +1,8 @@
 """The pre-flight: a fault of each kind is planted in a real corpus, and found by its name."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +188,28 @@ def test_features_and_training_leave_out_only_what_they_are_told_to(copy, prompt
     assert "3 faulty utterances are left out: 1 features, 2 textgrid_missing" in (
         capsys.readouterr().out
     )
+
+
+def test_a_corpus_of_ljspeechs_form_goes_through_and_is_the_same_each_time(prompts, tmp_path):
+    """The one that full-size measurements are made with, in small."""
+    corpus, alignments = prompts[0] / "corpus", prompts[0] / "alignments" / "textgrid"
+    for folder in ("one", "other"):
+        arguments = [str(corpus), str(alignments), str(tmp_path / folder), "12"]
+        script = [sys.executable, "scripts/make_large_corpus.py", *arguments]
+        subprocess.run(script, cwd=PROJECT, check=True)
+    made = sorted(path for path in (tmp_path / "one").rglob("*.*") if path.is_file())
+    assert len(made) == 12 + 12 + 1
+    for path in made:
+        other = tmp_path / "other" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes(), path
+
+    overrides = ["recipe=ljspeech", f"paths.data={tmp_path}/data", "corpus.source.clips=12"]
+    overrides += [f"corpus.source.folder={tmp_path}/one/LJSpeech-1.1"]
+    overrides += [f"aligner.source={tmp_path}/one/TextGrid"]
+    for stage in ("stage1_download", "stage2_align", "check"):
+        done = run_script(stage, *overrides)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 utterances, 0 of them with 0 faults" in done.stdout
 
 
 def test_a_kind_that_is_none_is_told():
