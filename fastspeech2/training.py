@@ -11,8 +11,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.artefacts import StageFolder, atomic_path, write_json
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
 from preprocessing.errors import RecipeError
+from preprocessing.fingerprints import features_fingerprint
 from preprocessing.precision import fast_bfloat16
 from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
@@ -188,6 +189,8 @@ def training_record(config, run_folder, model, sniper, table) -> dict:
         "name": Path(run_folder).name,
         "model": config.model.name,
         "seed": config.seed,
+        # Of all but seed and sparsity: systems that share it can be compared.
+        "context": fingerprint(features_fingerprint(config), config.model, config.trainer),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),
