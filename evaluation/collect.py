@@ -77,8 +77,16 @@ class Group:
 
     @property
     def context(self) -> list[str]:
-        """Settings that have nothing to do with sparsity: systems that share them compare."""
+        """Settings in the name that have nothing to do with sparsity."""
         return [each for each in self.runs[0].settings if not each.startswith("sparsity")]
+
+    def compares_with(self, other: "Group") -> bool:
+        """Whether training was the same but for seed and sparsity.
+
+        Records say so, since long names are cut; those of older runs leave it to the names.
+        """
+        contexts = [group.training.get("context") for group in (self, other)]
+        return self.context == other.context if None in contexts else contexts[0] == contexts[1]
 
 
 def percent(fraction: float, digits: int = 0) -> str:
@@ -166,7 +174,7 @@ def baselines(group: Group, groups: list[Group]) -> list[Group]:
     """
     if group.kind in (None, "dense"):
         return []
-    found = [other for other in groups if other.context == group.context and other is not group]
+    found = [other for other in groups if other.training and other.compares_with(group)]
     dense = [other for other in found if other.kind == "dense"]
     if group.kind == "constant":
         return dense

@@ -46,16 +46,20 @@ def reaching_dense(groups: list[Group], column: str) -> Callable[[Run], float | 
 
     None where it never is, and where no dense run of this seed and these settings is there.
     """
-    lowest = {
-        (tuple(group.context), run.seed): best(run)["validation_total"]
-        for group in groups
-        if group.kind == "dense"
-        for run in group.runs
-    }
-    contexts = {run.folder: tuple(group.context) for group in groups for run in group.runs}
+    dense = [group for group in groups if group.kind == "dense"]
+    homes = {run.folder: group for group in groups for run in group.runs}
 
     def value(run: Run) -> float | None:
-        goal = lowest.get((contexts[run.folder], run.seed))
+        if run.training is None:
+            return None
+        goals = [
+            best(other)["validation_total"]
+            for group in dense
+            if group.compares_with(homes[run.folder])
+            for other in group.runs
+            if other.seed == run.seed
+        ]
+        goal = min(goals, default=None)
         if goal is None:
             return None
         rows = [row[column] for row in run.curve if row["validation_total"] <= goal]

@@ -15,8 +15,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from hifigan import load_vocoder
-from preprocessing.artefacts import StageFolder, atomic_path, write_json
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
 from preprocessing.errors import RecipeError
+from preprocessing.fingerprints import features_fingerprint
 from preprocessing.precision import fast_bfloat16
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
@@ -232,6 +233,8 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "splits": {"name": store.splits_name}
         | {split: len(store.split(split)) for split in SPLITS},
         "left_out": store.left_out,
+        # Of all but seed and sparsity: systems that share it can be compared.
+        "context": fingerprint(features_fingerprint(config), config.model, config.trainer),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),

@@ -14,7 +14,7 @@ from fastspeech2.cap import cap_for
 from preprocessing.errors import RecipeError
 
 PROJECT = Path(__file__).resolve().parents[1]
-LONGEST_NAME = 200  # bytes; file systems take 255
+LONGEST_NAME = 200  # bytes without the seed; file systems take 255
 
 
 NOT_SETTINGS = (
@@ -35,11 +35,15 @@ def run_name(overrides: Iterable[str]) -> str:
         if key in NOT_SETTINGS or key.startswith(NOT_SETTINGS_BELOW) or override == FIRST_SEED:
             continue
         settings.append(override)
-    name = ",".join(sorted(settings)).replace("/", "_") or "default"
-    if len(name.encode()) > LONGEST_NAME:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        name = f"{name.encode()[: LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
-    return name
+    name = ",".join(sorted(settings)).replace("/", "_")
+    # Cut alike for every seed, so that runs can be grouped over seeds by their names.
+    seeds = [each for each in settings if each.startswith("seed=")]
+    rest = ",".join(sorted(each for each in settings if each not in seeds)).replace("/", "_")
+    if len(rest.encode()) > LONGEST_NAME:
+        digest = hashlib.sha256(rest.encode()).hexdigest()[:16]
+        cut = rest.encode()[: LONGEST_NAME - 17].decode(errors="ignore")
+        name = ",".join([f"{cut}-{digest}", *seeds])
+    return name or "default"
 
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:

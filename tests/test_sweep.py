@@ -112,8 +112,9 @@ def test_every_failed_run_is_told_at_the_end(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_path):
-    fails = "[sparsity=decaying, sparsity.first_switch=0.5]"
-    runs = f"[[sparsity=dense], [sparsity=constant], {fails}]"
+    # JSON's quotes are Hydra's too; the last run has no room for its schedule, and has to fail.
+    fails = ["sparsity=decaying", "sparsity.first_switch=0.5"]
+    runs = json.dumps([["sparsity=dense"], ["sparsity=constant"], fails])
     overrides = [
         *prepared,
         *(f"paths.experiment={tmp_path}/exp", "sweep=demo", f"sweep.runs={runs}", "jobs=3"),

@@ -97,6 +97,16 @@ def test_systems_are_compared_with_dense_and_with_constant_of_the_same_start(tmp
     }
 
 
+def test_records_say_which_systems_compare_where_names_are_cut(tmp_path):
+    add_run(tmp_path, "settings-0123", context="a")
+    add_run(tmp_path, "others-4567", context="b")
+    sparsity = {"kind": "constant", "start": 0.4, "cap": 0.75}
+    add_run(tmp_path, "settings-89ab", sparsity=sparsity, levels=[0.4], context="a")
+    groups = grouped(finished_runs(tmp_path))
+    (dense,) = baselines(groups[-1], groups)
+    assert dense.runs[0].folder.name == "settings-0123"
+
+
 def test_nothing_finished_is_told(tmp_path):
     add_run(tmp_path, "unfinished", complete=False)
     with pytest.raises(RecipeError, match="no finished run in .*: run `make demo`"):
