@@ -96,7 +96,8 @@ test-all: $(VENV)/installed-dev ## all tests, some of them minutes long
 	$(PYTHON) -m pytest -m "slow or not slow"
 lint: $(VENV)/installed-dev ## style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-bench: $(VENV)/installed-dev ## what sparse training costs on this machine
+bench: $(VENV)/installed-dev ## what sparse training, training and vocoding cost on this machine
 	$(PYTHON) scripts/bench_sniper.py
+	$(PYTHON) scripts/bench_training.py
 clean: ## remove what the recipe made, but not downloads
 	rm -rf exp results $(filter-out %/downloads,$(wildcard data/*/*))

@@ -1,0 +1,154 @@
+"""What training and vocoding cost: frames a second, padding, waiting for data, real-time factor.
+
+`make bench` prints it. Frames are those of speech, without padding. Ratios are medians over rounds
+in which the things compared take turns, so that a machine which is slowed down slows both.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from bench_sniper import loss_fn
+from common import PROJECT
+from fastspeech2.data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
+from fastspeech2.model import FastSpeech2
+from hifigan import load_generator
+from hifigan.vocoder import vocode
+from make_large_corpus import lengths
+from preprocessing.mel import HOP, SAMPLE_RATE
+from preprocessing.precision import fast_bfloat16
+from preprocessing.store import FeatureStore
+
+UTTERANCES, VOCABULARY, MELS = 16, 361, 80
+ROUNDS = 5
+FEATURES = PROJECT / "data" / "allison" / "features" / "hifigan_22k"
+
+
+def ljspeech_batch(generator: torch.Generator) -> dict[str, Tensor]:
+    """16 random utterances of 20 to 135 phones, 70 on average, of 3 to 8 frames: LJSpeech's."""
+    phone_lengths = (20 + 115 * torch.rand(UTTERANCES, generator=generator) ** 1.3).long()
+    phones = int(phone_lengths.max())
+    inside = torch.arange(phones) < phone_lengths[:, None]
+    shape = (UTTERANCES, phones)
+    durations = torch.randint(3, 9, shape, generator=generator) * inside
+    frames = int(durations.sum(1).max())
+    return {
+        "phones": torch.randint(1, VOCABULARY, shape, generator=generator) * inside,
+        "phone_lengths": phone_lengths,
+        "durations": durations,
+        "pitch": torch.randn(shape, generator=generator) * inside,
+        "energy": torch.randn(shape, generator=generator) * inside,
+        "mel": torch.randn(UTTERANCES, frames, MELS, generator=generator),
+    }
+
+
+def updates(model_name: str, bfloat16: bool) -> Callable[[dict[str, Tensor]], None]:
+    """A function that makes a whole update: forward, loss, backward, clipping, optimizer."""
+    torch.manual_seed(0)
+    model = FastSpeech2(
+        OmegaConf.load(PROJECT / "conf" / "model" / f"{model_name}.yaml"), VOCABULARY
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+
+    def update(batch: dict[str, Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = loss_fn(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return update
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def training() -> None:
+    """Frames of speech a second of each model in both precisions, the batches taking turns."""
+    for model_name in ("tiny", "espnet", "ming024"):
+        kinds = {"float32": updates(model_name, False), "bfloat16": updates(model_name, True)}
+        generator = torch.Generator().manual_seed(1)
+        speeds: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for number in range(1 + ROUNDS):
+            batch = ljspeech_batch(generator)
+            for kind, update in kinds.items():
+                took = seconds(lambda update=update, batch=batch: update(batch))
+                if number:  # the first is for compiling and allocating
+                    speeds[kind].append(int(batch["durations"].sum()) / took)
+        medians = {kind: statistics.median(values) for kind, values in speeds.items()}
+        text = ", ".join(f"{value:.0f} in {kind}" for kind, value in medians.items())
+        print(f"  {model_name}: frames a second: {text}", flush=True)
+
+
+def padding_share(frames: np.ndarray, budget: int) -> float:
+    """Share of padding in one pass of shuffled batches over utterances of these lengths."""
+    batches = frame_budget_batches(frames, budget, np.random.default_rng(0))
+    held = sum(frames[batch].max() * len(batch) for batch in batches)
+    return 1 - frames.sum() / held
+
+
+def data() -> None:
+    """Padding in batches, and the share of a training that waits for them."""
+    seconds_of_clips = lengths(12_600, np.random.default_rng(0))
+    ljspeech = np.round(seconds_of_clips * SAMPLE_RATE / HOP).astype(np.int64)
+    print(f"  padding: LJSpeech's lengths, 9000 frames: {padding_share(ljspeech, 9000):.1%}")
+    if not FEATURES.exists():
+        print(f"  {FEATURES} is not there: run `make stage3` to measure padding and waiting on it")
+        return
+    batches = UtteranceBatches(FeatureStore(FEATURES), "train")
+    print(f"  padding: allison, 1500 frames: {padding_share(batches.frames, 1500):.1%}")
+    update = updates("tiny", fast_bfloat16())
+    waited = worked = 0.0
+    loader = iter(batch_loader(batches, BatchStream(batches.frames, 1500, 0, 0, 60)))
+    for _ in range(60):
+        start = time.perf_counter()
+        batch = next(loader)
+        waited += time.perf_counter() - start
+        worked += seconds(lambda batch=batch: update(vars(batch)))
+    print(f"  waiting for batches, tiny on allison: {waited / (waited + worked):.1%} of the time")
+
+
+def vocoding() -> None:
+    """Real-time factor on clips of many lengths: as published, and as this recipe vocodes."""
+    config = OmegaConf.load(PROJECT / "conf" / "vocoder" / "hifigan_universal.yaml")
+    generator = load_generator(config.checkpoint, config.config)
+    fast = load_generator(config.checkpoint, config.config)
+    fast = fast.to(dtype=torch.bfloat16) if fast_bfloat16() else fast
+    frames = np.random.default_rng(0).integers(100, 600, 12)
+    mels = [torch.randn(int(length), MELS) - 4 for length in frames]
+    ways = {
+        "float32": lambda: vocode(generator, mels),
+        "the recipe's precision": lambda: vocode(fast, mels, config.frames_per_batch),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(1 + ROUNDS):
+        for name, way in ways.items():
+            spent = seconds(way)
+            if number:
+                took[name].append(spent)
+    speech = frames.sum() * HOP / SAMPLE_RATE
+    for name, values in took.items():
+        print(f"  vocoder, real-time factor in {name}: {statistics.median(values) / speech:.3f}")
+
+
+def main() -> None:
+    torch.set_flush_denormal(True)
+    threads = torch.get_num_threads()
+    fast = "has" if fast_bfloat16() else "lacks"
+    print(f"training and vocoding ({threads} threads; the processor {fast} bfloat16)", flush=True)
+    training()
+    data()
+    vocoding()
+
+
+if __name__ == "__main__":
+    main()
