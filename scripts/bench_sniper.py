@@ -23,9 +23,9 @@ from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 PROJECT = Path(__file__).resolve().parents[1]
 
 VOCABULARY, MELS = 80, 80
-# One minibatch an update, of LJSpeech's mean length. The paper's updates are of 8 minibatches, some
-# 40 utterances: masks cost less there, as two of their three passes are made once an update.
-UTTERANCES, PHONES, FRAMES_PER_PHONE = 8, 70, 8
+# A minibatch of the recipe `ljspeech`, 9,000 frames, and an update of one: the recipe's updates are
+# of 8, where masks cost less, as two of their three passes are made once an update.
+UTTERANCES, PHONES, FRAMES_PER_PHONE = 16, 70, 8
 FALLING = {0: 0.4, 2: 0.2, 3: 0.1, 4: 0.0}
 
 Batch = dict[str, Tensor]

@@ -4,11 +4,24 @@ import torch
 from torch import Tensor, nn
 
 _INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_PART = 2**18
+
+
+def as_bits(mask: Tensor, like: Tensor) -> Tensor:
+    """A bool mask, True = kept, laid out in memory as `like` is: passes over both are fast then."""
+    return torch.empty_like(like, dtype=torch.int8).copy_(mask).neg_()
 
 
 def clear_pruned(values: Tensor, keep: Tensor) -> None:
     """Zero what is pruned, in place: faster than a product, and rid of NaNs as well."""
-    values.view(_INTEGER_OF_SIZE[values.element_size()]).bitwise_and_(keep)
+    integers = values.view(_INTEGER_OF_SIZE[values.element_size()])
+    if values.device.type != "cpu" or values.stride() != keep.stride():
+        integers.bitwise_and_(keep)
+        return
+    # On CPUs torch is slow at operations on two types: cast by parts that stay in the cache.
+    flat, bits = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (integers, keep))
+    for some, kept in zip(flat.split(_PART), bits.split(_PART), strict=True):
+        some.bitwise_and_(kept.to(some.dtype))
 
 
 def packed(keep: Tensor) -> Tensor:
@@ -18,6 +31,6 @@ def packed(keep: Tensor) -> Tensor:
 
 
 def unpacked(packed: Tensor, like: Tensor) -> Tensor:
-    """The mask that was packed, of the shape and on the device of `like`."""
+    """The mask that was packed, of the shape, on the device and in the layout of `like`."""
     bits = (packed.to(like.device)[:, None] >> torch.arange(8, device=like.device)) & 1
-    return -bits.flatten()[: like.numel()].view(like.shape).to(torch.int8)
+    return as_bits(bits.flatten()[: like.numel()].view(like.shape), like)

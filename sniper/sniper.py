@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sniper.bits import clear_pruned, packed, unpacked
+from sniper.bits import as_bits, clear_pruned, packed, unpacked
 from sniper.masks import Masks, check_reachable, global_masks, layerwise_masks
 from sniper.prunable import scored_parameters
 from sniper.rates import ScaledRates
@@ -140,7 +140,7 @@ class Sniper:
         falls = self.schedule.falls(self.update)
         parameters = self._parameters
         pruned = {n: ~mask for n, mask in self._masks_at(ranking, falls[0]).items()}
-        self._keep = {n: ~gone.to(torch.int8).neg_() for n, gone in pruned.items()}
+        self._keep = {n: as_bits(~gone, parameters[n]) for n, gone in pruned.items()}
         if len(falls) > 1:
             count = torch.uint8 if len(falls) < 256 else torch.int32
             for name, gone in pruned.items():
