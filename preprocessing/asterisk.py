@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from preprocessing.download import fetch, read_archive, sha256
@@ -26,6 +27,17 @@ def obtain(source: DictConfig, downloads: Path) -> tuple[dict[str, str], dict[st
         RecipeError: neither can be had, or their contents are not the known ones.
     """
     unpacked = downloads / "unpacked"
+    downloads.mkdir(parents=True, exist_ok=True)
+    # Processes may share downloads: what one of them reads, no other unpacks again meanwhile.
+    with FileLock(downloads / ".lock"):
+        try:
+            return _contents(unpacked, source.contents_sha256)
+        except (RecipeError, OSError, EOFError):  # not there, not whole, or not the known ones
+            _download(source, downloads, unpacked)
+            return _contents(unpacked, source.contents_sha256)
+
+
+def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
     failures = []
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         failures.append("apt-get and dpkg are not on this machine")
@@ -47,7 +59,6 @@ def obtain(source: DictConfig, downloads: Path) -> tuple[dict[str, str], dict[st
                 + f"\nPut {' and '.join(_deb_name(p) for p in source.packages)} from a Debian "
                 f"mirror into {downloads} and run again"
             ) from error
-    return _contents(unpacked, source.contents_sha256)
 
 
 def _deb_name(package: DictConfig) -> str:

@@ -32,7 +32,7 @@ def data(prepared) -> Path:
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory) -> list[str]:
+def few(prepared, tmp_path_factory) -> list[str]:
     """Overrides of a corpus of a few prompts, through stage 1."""
     folder = tmp_path_factory.mktemp("few")
     overrides = [f"paths.data={folder}", "paths.downloads=data/allison/downloads"]
