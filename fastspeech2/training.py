@@ -151,10 +151,11 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if config.samples:
         samples.append(Samples(store, load_vocoder(config.vocoder), config.samples, table))
     checkpoints = folder / "checkpoints"
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        num_nodes=processes.size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        devices=devices,
+        num_nodes=processes.size // devices,
         strategy="ddp" if processes.size > 1 else "auto",
         precision=precision,
         max_steps=settings.updates,

@@ -1,6 +1,5 @@
 """Export of a run to ONNX: `acoustic.onnx`, `vocoder.onnx`, and `speech.json` beside them."""
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from fastspeech2.synthesis import load_synthesiser
 from hifigan import Generator
 from hifigan.vocoder import checked_generator
 from preprocessing.artefacts import atomic_path, write_json
+from preprocessing.download import sha256
 from preprocessing.errors import RecipeError
 from preprocessing.mel import HOP, SAMPLE_RATE
 
@@ -114,11 +114,6 @@ def _checked(what: str, differences: Iterator[float]) -> float:
             f"the exported {what} differs from torch's by {largest:.1e}, more than {TOLERANCE:.0e}"
         )
     return largest
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:

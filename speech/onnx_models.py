@@ -10,6 +10,7 @@ from torch import Tensor
 from fastspeech2.acoustic import Spoken
 from fastspeech2.synthesis import Synthesiser
 from preprocessing.artefacts import read_json
+from preprocessing.download import sha256
 from preprocessing.errors import RecipeError
 
 INPUTS = ("phones", "phone_lengths", "speed", "pitch", "energy")
@@ -55,8 +56,6 @@ def load_onnx(run_folder: Path | str) -> tuple[Synthesiser, OnnxVocoder]:
     Raises:
         RecipeError: the run is not exported, or was trained again since.
     """
-    from .export import sha256
-
     folder = Path(run_folder) / "onnx"
     if not (folder / "speech.json").exists():
         raise RecipeError(f"{folder} holds no exported run: run `make export` first")
