@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from preprocessing.errors import RecipeError
 
 from .compensation import compensate
-from .layers import padding_mask
 from .model import Encoding, FastSpeech2
+from .packing import padding_mask
 
 
 class Spoken(NamedTuple):

@@ -1,4 +1,5 @@
-"""Building blocks over `[batch, time, channels]`: convolution, attention, FFT block, positions."""
+"""Building blocks: convolution over `[batch, time, channels]`, and over packed rows attention, FFT
+block and positions."""
 
 import math
 from collections.abc import Mapping
@@ -6,14 +7,12 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import Function
+
+from .packing import Packing
 
 ROWS = 128
 """Of what the rows of a bfloat16 product on a CPU are made a multiple."""
-
-
-def padding_mask(lengths: Tensor, size: int) -> Tensor:
-    """`[batch]` lengths to a `[batch, size]` bool mask, True inside each sequence."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -43,7 +42,9 @@ class Linear(nn.Linear):
 
 def dropout(x: Tensor, share: float) -> Tensor:
     """`F.dropout` in training; on a CPU its mask costs a third, drawn sixteen bits to a value."""
-    if x.device.type != "cpu" or share == 0.0:
+    if share == 0.0:
+        return x
+    if x.device.type != "cpu":
         return F.dropout(x, share)
     bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= round(share * 2**16) - 2**15
@@ -57,13 +58,42 @@ class Dropout(nn.Dropout):
         return dropout(x, self.p) if self.training else x
 
 
+class _Neighbours(Function):
+    """Its gradient is summed in one place; torch's own would make one for each neighbour."""
+
+    @staticmethod
+    def forward(context, x: Tensor, kernel: int) -> Tensor:
+        context.kernel = kernel
+        return _neighbours(x, kernel)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+        batch, time, _ = gradient.shape
+        parts = gradient.unflatten(2, (context.kernel, -1))
+        total = gradient.new_zeros(batch, time + context.kernel - 1, parts.shape[3])
+        for i in range(context.kernel):
+            total[:, i : i + time] += parts[:, :, i]
+        return total[:, context.kernel // 2 :][:, :time], None
+
+
+def _neighbours(x: Tensor, kernel: int) -> Tensor:
+    time = x.shape[1]
+    x = F.pad(x, (0, 0, kernel // 2, kernel // 2))
+    return torch.cat([x[:, i : i + time] for i in range(kernel)], 2)
+
+
+def neighbours(x: Tensor, kernel: int) -> Tensor:
+    """`[batch, time, channels]` to `[batch, time, kernel · channels]`, zeros beyond the ends."""
+    return _Neighbours.apply(x, kernel) if torch.is_grad_enabled() else _neighbours(x, kernel)
+
+
 class TimeConv1d(nn.Conv1d):
     """`nn.Conv1d` with "same" padding over `[batch, time, channels]`, without transposing anything.
 
-    The input is viewed as a one-row channels-last image, the layout in which oneDNN and cuDNN are
-    fastest. On a CPU one product with the neighbouring frames side by side is faster in bfloat16,
-    and in float32 where there are more outputs than inputs. Weights lie in memory as both want
-    them, `[outputs, kernel, inputs]`.
+    On a CPU it is one product with the neighbouring frames side by side, since oneDNN's gradient of
+    a kernel is slow for one long sequence. Elsewhere the input is viewed as a one-row channels-last
+    image, the layout in which cuDNN is fastest. Weights lie in memory as both want them,
+    `[outputs, kernel, inputs]`.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True):
@@ -71,17 +101,14 @@ class TimeConv1d(nn.Conv1d):
         self.weight.data = self.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel, padding = self.kernel_size[0], self.padding[0]
+        kernel = self.kernel_size[0]
         if kernel == 1:
             return linear(x, self.weight.squeeze(2), self.bias)
-        in_bfloat16 = bfloat16_on_cpu(x)
-        if in_bfloat16 or (x.device.type == "cpu" and self.out_channels > self.in_channels):
-            frames = x.shape[1]
-            x = F.pad(x.to(torch.bfloat16) if in_bfloat16 else x, (0, 0, padding, padding))
-            neighbours = torch.cat([x[:, i : i + frames] for i in range(kernel)], 2)
-            return linear(neighbours, self.weight.transpose(1, 2).flatten(1), self.bias)
+        if x.device.type == "cpu":
+            x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
+            return linear(neighbours(x, kernel), self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
-        y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, padding))
+        y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, kernel // 2))
         return y.permute(0, 2, 3, 1).squeeze(1)
 
 
@@ -105,13 +132,14 @@ class Positions(nn.Module):
         self.channels = channels
         self.scale = nn.Parameter(torch.ones(())) if scaled else 1.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        table = sinusoids(x.shape[1], self.channels, x.device)
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
+        """`x` `[1, rows, channels]`, and which step of its sequence each row is, `[rows]`."""
+        table = sinusoids(step.max() + 1, self.channels, x.device)[step]
         return x + (self.scale * table).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; padded keys get no weight."""
+    """Multi-head self-attention within each sequence of packed rows."""
 
     def __init__(self, channels: int, heads: int, dropout: float):
         super().__init__()
@@ -121,28 +149,38 @@ class SelfAttention(nn.Module):
         self.value = Linear(channels, channels)
         self.output = Linear(channels, channels)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        batch, time, channels = x.shape
-        query, key, value = (
-            layer(x).view(batch, time, self.heads, -1).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
-        )
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """`[1, rows, channels]` to the same; meaningless in the rows of no sequence."""
+        layers = (self.query, self.key, self.value)
+        weight = torch.cat([layer.weight for layer in layers])
+        rows = linear(x, weight, torch.cat([layer.bias for layer in layers]))
+        products = packing.products
+        contexts = [
+            self._attend(batch, mask)
+            for batch, mask in zip(products.split(rows), products.masks, strict=True)
+        ]
+        return self.output(products.join(contexts))
+
+    def _attend(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """`[sequences, steps, 3 channels]` of queries, keys and values to `[…, channels]`."""
         share = self.dropout if self.training else 0.0
-        if x.is_cuda or torch.onnx.is_in_onnx_export():
+        # Made contiguous at once, where each product would copy its own.
+        heads = rows.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
+        if rows.is_cuda or torch.jit.is_tracing():
+            query, key, value = heads.unbind()
             context = F.scaled_dot_product_attention(
                 query, key, value, mask[:, None, None, :], share
             )
         else:
             # On CPUs the masked kernel of torch is slower than two plain matrix products.
             # Small ones are made in float32, which compiles no kernel for each size (see `linear`).
-            large = time >= 256
-            if not large:
-                query, key, value = query.float(), key.float(), value.float()
-            with torch.autocast("cpu", enabled=large and bfloat16_on_cpu(x)):
+            large = rows.shape[1] >= 256
+            query, key, value = heads if large else heads.float()
+            with torch.autocast("cpu", enabled=large and bfloat16_on_cpu(rows)):
                 scores = query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)
-                scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
+                scores = scores.masked_fill_(~mask[:, None, None, :], -torch.inf)
                 context = dropout(scores.softmax(-1), share) @ value
-        return self.output(context.transpose(1, 2).reshape(batch, time, channels))
+        return context.transpose(1, 2).flatten(2)
 
 
 class FFTBlock(nn.Module):
@@ -175,26 +213,21 @@ class FFTBlock(nn.Module):
         self.hidden_dropout = Dropout(dropout["hidden"])
         self.residual_dropout = Dropout(dropout["residual"])
 
-    def _feed_forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        hidden = self.hidden_dropout(F.relu(self.expand(x)))
-        if self.contract.kernel_size[0] > 1 and mask is not None:
-            hidden = hidden * mask
+    def _feed_forward(self, x: Tensor, packing: Packing) -> Tensor:
+        hidden = self.hidden_dropout(F.relu(self.expand(x), inplace=True))
+        if self.contract.kernel_size[0] > 1:
+            hidden = hidden * packing.present
         return self.contract(hidden)
 
-    def forward(self, x: Tensor, mask: Tensor, mask_padding: bool = True) -> Tensor:
-        """`x` `[batch, time, channels]`, `mask` `[batch, time]`; padding leaves as zeros.
-
-        `mask_padding` is whether the second convolution sees zeros there as well.
-        """
-        inside = mask[:, :, None].to(x.dtype)
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Packed `[1, rows, channels]` to the same, zero outside the sequences."""
         if self.attention is not None:
             entering = self.attention_norm(x) if self.pre else x
-            x = x + self.residual_dropout(self.attention(entering, mask))
+            x = x + self.residual_dropout(self.attention(entering, packing))
             if not self.pre:
-                x = self.attention_norm(x) * inside
-        entering = self.ffn_norm(x) * inside if self.pre else x
-        change = self._feed_forward(entering, inside if mask_padding else None)
-        x = x + self.residual_dropout(change)
+                x = self.attention_norm(x) * packing.inside
+        entering = self.ffn_norm(x) * packing.inside if self.pre else x
+        x = x + self.residual_dropout(self._feed_forward(entering, packing))
         if not self.pre:
             x = self.ffn_norm(x)
-        return x * inside
+        return x * packing.inside

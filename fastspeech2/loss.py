@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .layers import padding_mask
 from .model import FastSpeech2Output
+from .packing import padding_mask
 
 
 @dataclass

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .layers import Dropout, FFTBlock, Linear, Positions, TimeConv1d, padding_mask
+from .layers import Dropout, FFTBlock, Linear, Positions, TimeConv1d
+from .packing import Packing, pack_lengths, padding_mask, rearrange
 from .variance import (
     BinnedEmbedding,
     ContinuousEmbedding,
@@ -25,7 +26,9 @@ class Encoding:
     """Hidden states of phones, and how long they last."""
 
     hidden: Tensor
-    """`[batch, phones, channels]`"""
+    """packed, `[1, rows, channels]`"""
+    packing: Packing
+    """where the phones are among the rows"""
     mask: Tensor
     """`[batch, phones]`, True inside the utterance"""
     log_duration: Tensor
@@ -70,16 +73,19 @@ class Postnet(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`[batch, frames, mels]`; with a mask `[batch, frames]`, as if each mel were alone."""
-        inside = None if mask is None else mask[:, :, None].to(x.dtype)
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Packed `[1, rows, mels]` to the same."""
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            x = x if inside is None else x * inside
-            x = convolution(x)
-            # As rows of channels: over `[batch, channels, frames]` the norm is ten times as slow.
-            x = norm(x.flatten(0, 1)).view(x.shape)
+            x = self._normalised(convolution(x * packing.present), norm, packing)
             x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
         return x
+
+    def _normalised(self, x: Tensor, norm: nn.BatchNorm1d, packing: Packing) -> Tensor:
+        # As rows of channels: over `[batch, channels, frames]` the norm is ten times as slow.
+        if not self.training:
+            return norm(x[0])[None]
+        rows, place = packing.present_rows  # without the gaps, which are in no recording
+        return rearrange(norm(rearrange(x[0], rows, place)), place, rows)[None]
 
 
 class FastSpeech2(nn.Module):
@@ -87,8 +93,9 @@ class FastSpeech2(nn.Module):
 
     Args:
         config: a node of conf/model/. Without `bins` pitch and energy are embedded as continuous
-            values, without `in_sequence` both are predicted from the encoder alone, and without
-            `mask_padding: false` no utterance depends on what it is batched with. `frame_level`
+            values, and without `in_sequence` both are predicted from the encoder alone. With
+            `mask_padding: false` evaluation, teacher-forced, computes the padding as well and sees
+            it; else no utterance depends on what it is batched with. `frame_level`
             lists which of pitch and energy are predicted per frame rather than per phone, and
             `decoder_heads` and `decoder_dropout` are the decoder's where they differ.
         vocabulary: number of phone symbols; index 0 is padding.
@@ -128,6 +135,8 @@ class FastSpeech2(nn.Module):
         self.merge = Linear(self.group * hidden, hidden) if self.group > 1 else None
         self.mel_output = Linear(hidden, self.group * mels)
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
+        kernels = [each.kernel_size[0] for each in self.modules() if isinstance(each, nn.Conv1d)]
+        self.gap = max(kernels) // 2
         if config.initialisation == "xavier_uniform":
             self._xavier_uniform()
 
@@ -150,18 +159,21 @@ class FastSpeech2(nn.Module):
             if isinstance(embedding, BinnedEmbedding):
                 embedding.cover(float(values.min()), float(values.max()))
 
-    def encode(self, phones: Tensor, phone_lengths: Tensor, mask_padding: bool = True) -> Encoding:
+    def encode(self, phones: Tensor, phone_lengths: Tensor, padded: bool = False) -> Encoding:
         """Encode `[batch, phones]` indices of `[batch]` lengths and predict durations.
 
         Args:
-            mask_padding: see `decode`.
+            padded: see `decode`.
         """
-        mask = padding_mask(phone_lengths, phones.shape[1])
-        x = self.input_dropout(self.encoder_positions(self.embedding(phones)))
+        size = phones.shape[1]
+        packing = pack_lengths(phone_lengths, self.gap, size if padded else None)
+        x = self.encoder_positions(self.embedding(packing.pack(phones)), packing.step)
+        x = self.input_dropout(x)
         for block in self.encoder:
-            x = block(x, mask, mask_padding)
+            x = block(x, packing)
         x = self.encoder_norm(x)
-        return Encoding(x, mask, self.duration_predictor(x, mask, mask_padding))
+        log_duration = packing.unpack(self.duration_predictor(x, packing), size).squeeze(2)
+        return Encoding(x, packing, padding_mask(phone_lengths, size), log_duration)
 
     def decode(
         self,
@@ -170,7 +182,7 @@ class FastSpeech2(nn.Module):
         pitch: Given = None,
         energy: Given = None,
         frames: int | None = None,
-        mask_padding: bool = True,
+        padded: bool = False,
     ) -> FastSpeech2Output:
         """Frames from phones with the given durations, pitch and energy.
 
@@ -179,62 +191,69 @@ class FastSpeech2(nn.Module):
             pitch, energy: normalised, `[batch, phones]`, or `[batch, frames]` where the model
                 predicts them per frame; or a function that gives it from the prediction.
             frames: the longest utterance's, where known, which saves waiting for the device.
-            mask_padding: makes each utterance independent of the others, as synthesis wants it;
-                without it convolutions beyond the first see what those before them made of padding.
+            padded: compute the padding as well, where convolutions see what those before them made
+                of it; without it each utterance is as if it were alone, and its padding zero.
         """
         given = {"pitch": pitch, "energy": energy}
         lengths = durations.sum(1)
         frames = int(lengths.max()) if frames is None else frames
         groups = (frames + self.group - 1) // self.group
-        mask = padding_mask((lengths + self.group - 1) // self.group, groups)
-        frame_mask = padding_mask(lengths, groups * self.group)
+        packing = pack_lengths(
+            (lengths + self.group - 1) // self.group, self.gap, groups if padded else None
+        )
+        frame_packing = packing.repeated(self.group, lengths)
 
         of_phones = {name: given[name] for name in given if name not in self.frame_level}
-        x, predicted = self._add(encoding.hidden, encoding.mask, of_phones, mask_padding)
+        size = durations.shape[1]
+        x, predicted = self._add(encoding.hidden, encoding.packing, size, of_phones)
         index, ends = phone_of_frame(durations, groups * self.group)
-        x = regulate_length(x, index)
+        x = regulate_length(x, index, encoding.packing, frame_packing)
         if self.frame_level:
-            x = x * frame_mask[:, :, None]
             of_frames = {name: given[name] for name in given if name in self.frame_level}
-            x, more = self._add(x, frame_mask, of_frames, mask_padding)
+            x, more = self._add(x, frame_packing, frames, of_frames)
             predicted |= more
         if self.phone_position is not None:
-            x = x + self.phone_position(position_in_phone(durations, index, ends))
+            position = frame_packing.pack(position_in_phone(durations, index, ends))
+            x = (x + self.phone_position(position)) * frame_packing.inside
         if self.merge is not None:
-            x = x * frame_mask[:, :, None]
-            x = self.merge(x.reshape(x.shape[0], groups, -1))
-        x = self.input_dropout(self.decoder_positions(x)) * mask[:, :, None]
+            x = self.merge(x.unflatten(1, (-1, self.group)).flatten(2))
+        x = self.input_dropout(self.decoder_positions(x, packing.step)) * packing.inside
         for block in self.decoder:
-            x = block(x, mask, mask_padding)
+            x = block(x, packing)
         mel = self.mel_output(self.decoder_norm(x))
-        mel = mel.reshape(mel.shape[0], groups * self.group, -1)[:, :frames]
-        refined = mel
+        mel = mel.unflatten(2, (self.group, -1)).flatten(1, 2)
         if self.postnet is not None:
-            refined = mel + self.postnet(mel, frame_mask[:, :frames] if mask_padding else None)
+            refined = frame_packing.unpack(mel + self.postnet(mel, frame_packing), frames)
+        mel = frame_packing.unpack(mel, frames)
         return FastSpeech2Output(
-            mel, refined, predicted["pitch"], predicted["energy"], encoding.log_duration, lengths
+            mel,
+            mel if self.postnet is None else refined,
+            predicted["pitch"],
+            predicted["energy"],
+            encoding.log_duration,
+            lengths,
         )
 
     def _add(
-        self, x: Tensor, mask: Tensor, given: dict[str, Given], mask_padding: bool
+        self, x: Tensor, packing: Packing, size: int, given: dict[str, Given]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict and embed some of pitch and energy, over phones or frames.
 
         Returns:
-            `x` `[batch, time, channels]` with the embeddings added, and predictions
-            `[batch, time]` by name.
+            `x` `[1, rows, channels]` with the embeddings added, and predictions `[batch, size]` by
+            name.
         """
         entering, predicted = x, {}
         for name, value in given.items():
             predictor = {"pitch": self.pitch_predictor, "energy": self.energy_predictor}[name]
             embedding = {"pitch": self.pitch_embedding, "energy": self.energy_embedding}[name]
-            prediction = predictor(x if self.in_sequence else entering, mask, mask_padding)
-            predicted[name] = prediction
+            rows = predictor(x if self.in_sequence else entering, packing)
+            predicted[name] = packing.unpack(rows, size).squeeze(2)
             if value is None:
-                value = prediction
+                value = predicted[name]
             elif not isinstance(value, Tensor):
-                value = value(prediction)
-            x = x + embedding(value)
+                value = value(predicted[name])
+            x = x + embedding(packing.pack(value))
         return x, predicted
 
     def forward(
@@ -255,10 +274,11 @@ class FastSpeech2(nn.Module):
                 `[batch, frames]` where the model predicts them per frame.
             frames: longest utterance's frames, where known.
         """
-        encoding = self.encode(phones, phone_lengths, self.mask_padding)
+        padded = not (self.training or self.mask_padding)
+        encoding = self.encode(phones, phone_lengths, padded)
         if durations is None:
             durations = encoding.durations()
-        return self.decode(encoding, durations, pitch, energy, frames, self.mask_padding)
+        return self.decode(encoding, durations, pitch, energy, frames, padded)
 
 
 def _blocks(config, layers: int, heads: int, dropout, attention: bool) -> nn.ModuleList:

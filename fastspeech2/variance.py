@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import Dropout, Linear, TimeConv1d
+from .packing import Packing
 
 
 class VariancePredictor(nn.Module):
-    """Convolution, ReLU, LayerNorm and dropout, `layers` times, then one value per phone."""
+    """Convolution, ReLU, LayerNorm and dropout, `layers` times, then one value per row."""
 
     def __init__(
         self,
@@ -30,20 +31,14 @@ class VariancePredictor(nn.Module):
         self.dropout = Dropout(dropout)
         self.output = Linear(channels, 1)
 
-    def forward(self, x: Tensor, mask: Tensor, mask_padding: bool = True) -> Tensor:
-        """`[batch, time, channels]` to `[batch, time]`, zero in the padding.
-
-        Args:
-            mask: `[batch, time]`, True inside the utterance.
-            mask_padding: whether convolutions see zeros in the padding, as if the utterance were
-                alone, or what the layers before them happened to leave there.
-        """
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Packed `[1, rows, channels]` to `[1, rows, 1]`, zero outside the sequences."""
         if self.stop_gradient:
             x = x.detach()
-        inside = mask[:, :, None].to(x.dtype)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = self.dropout(norm(F.relu(convolution(x * inside if mask_padding else x))))
-        return self.output(x).squeeze(2) * mask
+            hidden = F.relu(convolution(x * packing.present), inplace=True)
+            x = self.dropout(norm(hidden))
+        return self.output(x) * packing.inside
 
 
 class ContinuousEmbedding(nn.Module):
@@ -98,9 +93,16 @@ def phone_of_frame(durations: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     return ended.clamp(max=durations.shape[1] - 1), ends
 
 
-def regulate_length(x: Tensor, index: Tensor) -> Tensor:
-    """Repeat phones to frames: `[batch, phones, channels]` to `[batch, frames, channels]`."""
-    return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
+def regulate_length(x: Tensor, index: Tensor, phones: Packing, frames: Packing) -> Tensor:
+    """Repeat packed phones `[1, rows of phones, channels]` to frames `[1, rows, channels]`.
+
+    Args:
+        index: which phone each frame belongs to, `[batch, frames]`.
+        phones, frames: how both are packed.
+    """
+    phone = index[frames.sequence, frames.step.clamp(max=index.shape[1] - 1)]
+    row = (phones.starts[frames.sequence] + phone).clamp(max=x.shape[1] - 1)
+    return x[0].index_select(0, row)[None] * frames.inside
 
 
 def position_in_phone(durations: Tensor, index: Tensor, ends: Tensor) -> Tensor:

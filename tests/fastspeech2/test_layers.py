@@ -11,9 +11,9 @@ from fastspeech2.layers import (
     FFTBlock,
     SelfAttention,
     TimeConv1d,
-    padding_mask,
     sinusoids,
 )
+from fastspeech2.packing import pack_lengths, padding_mask
 from fastspeech2.variance import phone_of_frame, position_in_phone, regulate_length
 
 NO_DROPOUT = {"attention": 0.0, "hidden": 0.0, "residual": 0.0}
@@ -45,28 +45,35 @@ def test_time_convolution_in_bfloat16(kernel):
         assert (ours - exact).norm() < 0.01 * exact.norm()
 
 
-def test_attention_is_torchs_masked_attention():
+@pytest.mark.parametrize("lengths", [[7, 4, 1], [5, 5], [1], [40, 3, 38, 9, 4, 300]])
+def test_attention_is_torchs_masked_attention(lengths):
     attention = SelfAttention(16, heads=2, dropout=0.0).eval()
-    x, mask = torch.randn(3, 7, 16), padding_mask(torch.tensor([7, 4, 1]), 7)
+    batch, size, lengths = len(lengths), max(lengths), torch.tensor(lengths)
+    x, mask = torch.randn(batch, size, 16), padding_mask(lengths, size)
     heads = [
-        layer(x).view(3, 7, 2, 8).transpose(1, 2)
+        layer(x).view(batch, size, 2, 8).transpose(1, 2)
         for layer in (attention.query, attention.key, attention.value)
     ]
     context = F.scaled_dot_product_attention(*heads, attn_mask=mask[:, None, None, :])
-    expected = attention.output(context.transpose(1, 2).reshape(3, 7, 16))
-    torch.testing.assert_close(attention(x, mask), expected, atol=1e-5, rtol=1e-5)
+    expected = attention.output(context.transpose(1, 2).reshape(batch, size, 16))
+    packing = pack_lengths(lengths, gap=2)
+    found = packing.unpack(attention(packing.pack(x), packing), size)
+    torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("kernels", [(9, 1), (3, 3)])
-def test_block_does_not_see_padding(norm, kernels):
+def test_block_does_not_see_other_sequences(norm, kernels):
     block = FFTBlock(16, 2, 32, kernels, NO_DROPOUT, norm, attention=True).eval()
     x = torch.randn(1, 9, 16)
-    alone = block(x, torch.ones(1, 9, dtype=torch.bool))
-    padded = F.pad(x, (0, 0, 0, 5)) * padding_mask(torch.tensor([9]), 14)[:, :, None]
-    beside = block(padded, padding_mask(torch.tensor([9]), 14))
-    torch.testing.assert_close(beside[:, :9], alone, atol=1e-5, rtol=1e-5)
-    assert not beside[:, 9:].any()
+    alone = pack_lengths(torch.tensor([9]), gap=4)
+    beside = pack_lengths(torch.tensor([3, 9, 14]), gap=4)
+    others = torch.randn(3, 14, 16)
+    others[1, :9] = x[0]
+    expected = alone.unpack(block(alone.pack(x), alone), 9)
+    found = block(beside.pack(others), beside)
+    torch.testing.assert_close(beside.unpack(found, 14)[1:2, :9], expected, atol=1e-5, rtol=1e-5)
+    assert not (found * ~beside.inside).any()
 
 
 def test_sinusoids_are_the_published_formula():
@@ -82,10 +89,12 @@ def test_length_regulation_is_repetition():
     durations = torch.tensor([[2, 0, 3, 1], [1, 4, 0, 0]])
     x = torch.randn(2, 4, 5)
     index, _ = phone_of_frame(durations, 6)
-    regulated = regulate_length(x, index)
+    phones, frames = pack_lengths(torch.tensor([4, 2]), 1), pack_lengths(durations.sum(1), 3)
+    regulated = frames.unpack(regulate_length(phones.pack(x), index, phones, frames), 6)
     for row in range(2):
         expected = torch.repeat_interleave(x[row], durations[row], dim=0)
         torch.testing.assert_close(regulated[row, : len(expected)], expected)
+        assert not regulated[row, len(expected) :].any()
 
 
 def test_position_in_phone():

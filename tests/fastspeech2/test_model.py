@@ -5,9 +5,9 @@ import torch
 from omegaconf import OmegaConf
 
 from fastspeech2.acoustic import AcousticModel
-from fastspeech2.layers import padding_mask
 from fastspeech2.loss import fastspeech2_loss
 from fastspeech2.model import FastSpeech2, FastSpeech2Output
+from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis import Synthesiser
 from preprocessing.errors import RecipeError
 
