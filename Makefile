@@ -19,7 +19,8 @@ SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
-UV_INSTALL = $(VENV)/bin/uv pip install --quiet --python $(PYTHON) -c constraints.txt
+# Compiled once here, where Python is told to write no bytecode, rather than in every process.
+UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
 .PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
         report say export listening-test serve preferences test test-all lint bench clean
