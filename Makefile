@@ -105,5 +105,6 @@ lint: $(VENV)/installed-dev ## style
 bench: $(VENV)/installed-dev ## what sparse training, training and vocoding cost on this machine
 	$(PYTHON) scripts/bench_sniper.py
 	$(PYTHON) scripts/bench_training.py
+	$(PYTHON) scripts/bench_vocoder.py
 clean: ## remove what the recipe made, but not downloads
 	rm -rf exp results vocoders $(filter-out %/downloads,$(wildcard data/*/*))
