@@ -14,6 +14,7 @@ ITEMS ?= 20
 SEED ?= 0
 RESULTS ?=
 BACKEND ?= torch
+MELS ?=
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -23,7 +24,8 @@ SETTINGS = recipe=$(RECIPE) $(ARGS)
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
 .PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
-        report say export listening-test serve preferences test test-all lint bench clean
+        report say export aligned-mels finetune listening-test serve preferences test \
+        test-all lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +82,10 @@ say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= EN
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
 export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
+aligned-mels: setup ## mels of RUN=<folder in exp/> with the recordings' timing, to fine-tune HiFi-GAN
+	$(PYTHON) scripts/aligned_mels.py $(SETTINGS) 'name="$(RUN)"'
+finetune: setup ## fine-tune HiFi-GAN on the recordings, or on MELS=<folder of make aligned-mels>
+	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) $(if $(MELS),'finetuning.mels="$(MELS)"')
 
 # By the environment, since names of runs hold commas and equals signs.
 listening-test: export LISTENING_RUNS = $(RUNS)
@@ -100,5 +106,6 @@ lint: $(VENV)/installed-dev ## style
 bench: $(VENV)/installed-dev ## what sparse training, training and vocoding cost on this machine
 	$(PYTHON) scripts/bench_sniper.py
 	$(PYTHON) scripts/bench_training.py
+	$(PYTHON) scripts/bench_vocoder.py
 clean: ## remove what the recipe made, but not downloads
-	rm -rf exp results $(filter-out %/downloads,$(wildcard data/*/*))
+	rm -rf exp results vocoders $(filter-out %/downloads,$(wildcard data/*/*))

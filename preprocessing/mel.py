@@ -12,6 +12,8 @@ WINDOW = 1024
 HOP = 256
 """samples from one frame to the next"""
 MELS = 80
+FLOOR = 1e-5
+"""of a band's magnitude, before the logarithm"""
 HIGHEST_FREQUENCY = 8000
 """Hz"""
 PADDING = (WINDOW - HOP) // 2
@@ -34,20 +36,25 @@ def _filters() -> Tensor:
 
 
 def magnitude(waveform: Tensor) -> Tensor:
-    """Magnitude spectrogram, `[samples]` at 22,050 Hz to `[bins, frames]`; 385 samples or more."""
-    padded = torch.nn.functional.pad(waveform[None, None], (PADDING, PADDING), mode="reflect")[0, 0]
-    spectrum = torch.stft(padded, WINDOW, HOP, window=_window(), center=False, return_complex=True)
+    """Magnitude spectrogram, `[samples]` at 22,050 Hz to `[bins, frames]`; 385 samples or more.
+
+    A batch `[batch, samples]` gives `[batch, bins, frames]`, here and below; all of it has
+    gradients.
+    """
+    padded = torch.nn.functional.pad(waveform[None], (PADDING, PADDING), mode="reflect")[0]
+    window = _window().to(waveform.device)
+    spectrum = torch.stft(padded, WINDOW, HOP, window=window, center=False, return_complex=True)
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
 
 
 def mel_of_magnitude(magnitudes: Tensor) -> Tensor:
     """Log-mel spectrogram of a magnitude spectrogram, `[bins, frames]` to `[mels, frames]`."""
-    return torch.log(torch.clamp(_filters() @ magnitudes, min=1e-5))
+    return torch.log(torch.clamp(_filters().to(magnitudes.device) @ magnitudes, min=FLOOR))
 
 
 def log_mel(waveform: Tensor) -> Tensor:
     """Log-mel spectrogram, `[samples]` at 22,050 Hz in [-1, 1] to `[mels, frames]`.
 
-    Natural logarithm, floored at 1e-5; frame i is centred at sample 256 i + 128.
+    Natural logarithm, floored at that of 1e-5; frame i is centred at sample 256 i + 128.
     """
     return mel_of_magnitude(magnitude(waveform))

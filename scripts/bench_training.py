@@ -1,4 +1,4 @@
-"""What training and vocoding cost: frames a second, padding, waiting for data, real-time factor.
+"""What training costs: frames a second, padding, waiting for data.
 
 `make bench` prints it. Frames are those of speech, without padding. Ratios are medians over rounds
 in which the things compared take turns, so that a machine which is slowed down slows both.
@@ -17,8 +17,6 @@ from bench_sniper import loss_fn
 from common import PROJECT
 from fastspeech2.data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from fastspeech2.model import FastSpeech2
-from hifigan import load_generator
-from hifigan.vocoder import vocode
 from make_large_corpus import lengths
 from preprocessing.mel import HOP, SAMPLE_RATE
 from preprocessing.precision import fast_bfloat16
@@ -129,38 +127,14 @@ def data() -> None:
     print(f"  waiting for batches, tiny on allison: {waited / (waited + worked):.1%} of the time")
 
 
-def vocoding() -> None:
-    """Real-time factor on clips of many lengths: as published, and as this recipe vocodes."""
-    config = OmegaConf.load(PROJECT / "conf" / "vocoder" / "hifigan_universal.yaml")
-    generator = load_generator(config.checkpoint, config.config)
-    fast = load_generator(config.checkpoint, config.config)
-    fast = fast.to(dtype=torch.bfloat16) if fast_bfloat16() else fast
-    frames = np.random.default_rng(0).integers(100, 600, 12)
-    mels = [torch.randn(int(length), MELS) - 4 for length in frames]
-    ways = {
-        "float32": lambda: vocode(generator, mels),
-        "the recipe's precision": lambda: vocode(fast, mels, config.frames_per_batch),
-    }
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(1 + ROUNDS):
-        for name, way in ways.items():
-            spent = seconds(way)
-            if number:
-                took[name].append(spent)
-    speech = frames.sum() * HOP / SAMPLE_RATE
-    for name, values in took.items():
-        print(f"  vocoder, real-time factor in {name}: {statistics.median(values) / speech:.3f}")
-
-
 def main() -> None:
     torch.set_flush_denormal(True)
     threads = torch.get_num_threads()
     fast = "has" if fast_bfloat16() else "lacks"
-    print(f"training and vocoding ({threads} threads; the processor {fast} bfloat16)", flush=True)
+    print(f"training ({threads} threads; the processor {fast} bfloat16)", flush=True)
     training()
     profile()
     data()
-    vocoding()
 
 
 if __name__ == "__main__":

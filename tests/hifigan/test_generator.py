@@ -1,6 +1,7 @@
 """The generator against the architecture written out functionally, and real weights on speech."""
 
 import json
+import threading
 
 import pytest
 import torch
@@ -133,6 +134,26 @@ def test_batching_leaves_every_clip_as_it_is_alone(official):
         torch.testing.assert_close(batched, one, atol=5e-5, rtol=0)
     # The test can fail: without the masks, padding is heard at a clip's end.
     assert (naive[4, 0, : 256 * 11] - alone[4]).abs().max() > 1e-3
+
+
+def test_clips_side_by_side_are_as_alone_and_threads_are_as_before():
+    generator = Generator(V3).eval().requires_grad_(False)
+    numbers = torch.Generator().manual_seed(3)
+    mels = [torch.randn(n, 80, generator=numbers) for n in (5, 16, 7, 16, 11)]
+    alone = [vocode(generator, [mel])[0] for mel in mels]
+    before, used = torch.get_num_threads(), set()
+    hook = lambda *_: used.add((threading.get_ident(), torch.get_num_threads()))  # noqa: E731
+    generator.register_forward_pre_hook(hook)
+    try:
+        torch.set_num_threads(2)
+        together = vocode(generator, mels)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert {threads for _, threads in used} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in used}
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")

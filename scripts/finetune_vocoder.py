@@ -1,0 +1,26 @@
+"""Fine-tune HiFi-GAN on a corpus or on a run's mels: `make finetune`."""
+
+from common import stage_script
+from preprocessing.artefacts import StageFolder
+from preprocessing.fingerprints import features_fingerprint
+
+
+def finetune_vocoder(config) -> None:
+    from hifigan.fingerprint import finetuning_fingerprint
+
+    stage = StageFolder(config.paths.finetuned, finetuning_fingerprint(config))
+    if stage.is_complete():
+        print(f"finetune: {stage.folder} is up to date")
+        return
+    if not config.finetuning.mels:
+        StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
+
+    from hifigan.finetuning import finetune
+
+    finetune(config)
+
+
+main = stage_script(finetune_vocoder)
+
+if __name__ == "__main__":
+    main()
