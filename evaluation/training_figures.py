@@ -97,7 +97,7 @@ def masks(groups: list[Group]) -> tuple[Figure, str] | None:
     None where no run has kept both masks.
     """
     for group in groups:
-        if files := _mask_files(group.runs[0]):
+        if files := next(filter(None, map(_mask_files, group.runs)), None):
             break
     else:
         return None
