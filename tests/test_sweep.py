@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT, run_script
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -21,6 +22,7 @@ from fastspeech2.cap import cap_for
 from fastspeech2.scores import scoring
 from fastspeech2.sparsity import sparsity_schedule
 from preprocessing.errors import RecipeError
+from run import run_stages
 from status import sweeps
 from sweep import leave_to_records, planned_runs, side_by_side
 from sweep_state import RunState, read_state, sweep_file, table, write_state
@@ -123,6 +125,13 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
     assert [run.state for run in read_state(path)] == ["stopped", "stopped", "done", "failed"]
     with pytest.raises(RecipeError, match="no sweep in .*: start one with `make sweep`"):
         sweeps(tmp_path / "elsewhere")
+
+
+def test_no_two_processes_work_on_one_run(tmp_path):
+    # A sweep that is killed leaves its runs at work, and the next would start them again.
+    config = OmegaConf.create({"system": "model", "paths": {"run": str(tmp_path)}})
+    with FileLock(tmp_path / "run.lock"), pytest.raises(RecipeError, match="another process is at"):
+        run_stages(config)
 
 
 def test_every_failed_run_is_told_at_the_end(tmp_path):
