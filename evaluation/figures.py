@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
@@ -29,8 +28,6 @@ def write_figures(
         f0: how F0 is found.
         folder: of the files.
     """
-    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666"]
-    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=colours)
     trained = [group for group in groups if group.training]
     figures: dict[str, tuple[str, Figure]] = {}
     if trained:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from evaluation.collect import Group
+from evaluation.line_styles import line_style
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.features import estimate_f0
 from preprocessing.mel import HOP, log_mel
@@ -41,7 +42,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
             # Trained systems have the colours that they have in the other figures.
             style = {"color": "grey", "linestyle": ":"}
             if group.training:
-                style = {"color": f"C{trained.index(group)}"}
+                style = line_style(trained.index(group))
             axes.plot(bins, rates, marker="o", markersize=4, label=group.label, **style)
         axes.set_xticks(range(len(BINS)), _bin_names())
         axes.set_xlabel("words of the ground truth")
