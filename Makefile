@@ -13,6 +13,7 @@ RUNS ?=
 ITEMS ?= 20
 SEED ?= 0
 RESULTS ?=
+RECORDS ?=
 BACKEND ?= torch
 MELS ?=
 
@@ -20,12 +21,13 @@ SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
+RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
 # Compiled once here, where Python is told to write no bytecode, rather than in every process.
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep status tables \
-        report say export aligned-mels finetune listening-test serve preferences test \
-        test-all lint bench clean
+.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
+        status tables report say export aligned-mels finetune listening-test serve preferences \
+        test test-all lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,10 +67,12 @@ stage5: setup ## synthesise and vocode with the system of the same ARGS
 stage6: setup ## evaluate the system of the same ARGS
 	$(PYTHON) scripts/stage6_evaluate.py $(SETTINGS)
 stage7: setup ## tables, figures and report.html over all finished runs
-	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
+	$(PYTHON) scripts/stage7_tables.py $(SETTINGS) $(RECORDED)
 
 sweep: setup ## stages 4-6 for each run of conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
-	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS)
+	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)
+records: setup ## keep records of a sweep's finished runs: RECORDS=<folder> and what sweep was given
+	@$(PYTHON) scripts/records.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)
 status: setup ## a live table of the sweeps: state, update, loss, time left
 	@$(PYTHON) scripts/status.py $(SETTINGS)
 tables report: stage7

@@ -1,10 +1,12 @@
 """The finished runs of an experiment folder, grouped over seeds, for tables and figures."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from evaluation.records import evaluated_as
 from preprocessing.artefacts import read_csv, read_json
 from preprocessing.errors import RecipeError
 
@@ -16,11 +18,13 @@ PAPER = {"cap": 0.75, "score": "snip", "lr_scaling": "per_tensor", "regrowth": "
 
 @dataclass
 class Run:
-    """An evaluated run; `metrics` is its metrics.json."""
+    """An evaluated run, or the record of one; `metrics` is its metrics.json."""
 
     folder: Path
     label: str
     metrics: dict
+    recorded: bool = False
+    """whether the folder is a record, which has neither audio nor masks"""
 
     @property
     def training(self) -> dict | None:
@@ -36,6 +40,16 @@ class Run:
         """The overrides that name the run, without the seed's."""
         given = [] if self.folder.name == "default" else self.folder.name.split(",")
         return [each for each in given if not each.startswith("seed=")]
+
+    @property
+    def precision(self) -> tuple[str | None, str | None]:
+        """Of training and of vocoding; None for what a run did not do or, if old, does not say."""
+        training, synthesis = self.training or {}, self.metrics.get("synthesis", {})
+        return training.get("precision"), synthesis.get("precision")
+
+    @property
+    def has_audio(self) -> bool:
+        return (self.folder / "synthesis" / "manifest.csv").exists()
 
     @cached_property
     def curve(self) -> list[dict[str, float]]:
@@ -56,7 +70,7 @@ class Run:
 
 @dataclass
 class Group:
-    """Runs of the same settings and different seeds, in the order of their seeds."""
+    """Runs of the same settings and precision and different seeds, in the order of their seeds."""
 
     label: str
     runs: list[Run]
@@ -76,15 +90,27 @@ class Group:
         return self.training["sparsity"].get("start", 0.0) if self.training else 0.0
 
     @property
+    def precision(self) -> tuple[str | None, str | None]:
+        """As `Run.precision`, the same for all."""
+        return self.runs[0].precision
+
+    @property
+    def heard(self) -> Run | None:
+        """The first run whose audio is here; None where all are records."""
+        return next((run for run in self.runs if run.has_audio), None)
+
+    @property
     def context(self) -> list[str]:
         """Settings in the name that have nothing to do with sparsity."""
         return [each for each in self.runs[0].settings if not each.startswith("sparsity")]
 
     def compares_with(self, other: "Group") -> bool:
-        """Whether training was the same but for seed and sparsity.
+        """Whether training and precision were the same but for seed and sparsity.
 
-        Records say so, since long names are cut; those of older runs leave it to the names.
+        record.json says so, since long names are cut; those of older runs leave it to the names.
         """
+        if self.precision != other.precision:
+            return False
         contexts = [group.training.get("context") for group in (self, other)]
         return self.context == other.context if None in contexts else contexts[0] == contexts[1]
 
@@ -126,17 +152,27 @@ def _departures(sparsity: dict) -> list[str]:
     return [words[name] for name, usual in PAPER.items() if given[name] != usual]
 
 
-def finished_runs(experiment: Path) -> list[Run]:
+def finished_runs(experiment: Path, records: Iterable[Path] = ()) -> list[Run]:
     """Natural, vocoded, then trained runs by kind, start and seed.
+
+    Args:
+        experiment: the folder of runs.
+        records: folders of records of other runs. One of the same evaluation as the run of its
+            name gives way to it, and takes the place of one of another evaluation.
 
     Raises:
         RecipeError: no run is finished.
     """
+    folders = {path.name: path for path in experiment.glob("*") if evaluated_as(path)}
+    recorded = {
+        path.name: path
+        for path in records
+        if path.name not in folders or evaluated_as(folders[path.name]) != evaluated_as(path)
+    }
     runs = []
-    for path in experiment.glob("*/evaluation/metrics.json"):
-        if read_json(path.parent / "stage.json")["complete"]:
-            metrics = read_json(path)
-            runs.append(Run(path.parents[1], run_label(metrics), metrics))
+    for name, folder in (folders | recorded).items():
+        metrics = read_json(folder / "evaluation" / "metrics.json")
+        runs.append(Run(folder, run_label(metrics), metrics, recorded=name in recorded))
     if not runs:
         raise RecipeError(f"no finished run in {experiment}: run `make demo`, or stages 4 to 6")
 
@@ -152,19 +188,30 @@ def finished_runs(experiment: Path) -> list[Run]:
 
 
 def grouped(runs: list[Run]) -> list[Group]:
-    """Runs of the same settings together, in the order in which each group's first run comes."""
+    """Runs of the same settings and precision together, in the order of each group's first run."""
     groups: dict[tuple, Group] = {}
     for run in runs:
-        group = groups.setdefault((run.label, *run.settings), Group(run.label, []))
+        group = groups.setdefault((run.label, run.precision, *run.settings), Group(run.label, []))
         group.runs.append(run)
     for label, count in Counter(group.label for group in groups.values()).items():
         if count > 1:  # they differ in what a label leaves out, such as their length
             alike = [group for group in groups.values() if group.label == label]
             shared = set.intersection(*(set(group.runs[0].settings) for group in alike))
+            settings_differ = len({tuple(group.runs[0].settings) for group in alike}) > 1
+            precisions_differ = len({group.precision for group in alike}) > 1
             for group in alike:
                 own = [each for each in group.runs[0].settings if each not in shared]
-                group.label += f" ({','.join(own) or 'default'})"
+                names = [",".join(own) or "default"] if settings_differ else []
+                if precisions_differ:
+                    names += [_precision_name(group.precision)]
+                group.label += f" ({'; '.join(names)})"
     return list(groups.values())
+
+
+def _precision_name(precision: tuple[str | None, str | None]) -> str:
+    parts = zip(("training", "vocoding"), precision, strict=True)
+    said = [f"{part} in {each}" for part, each in parts if each]
+    return ", ".join(said) or "precision not recorded"
 
 
 def baselines(group: Group, groups: list[Group]) -> list[Group]:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
@@ -19,11 +18,16 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def write_figures(
-    groups: list[Group], store: FeatureStore, f0: DictConfig, folder: Path
+    groups: list[Group], store: FeatureStore | None, f0: DictConfig, folder: Path
 ) -> dict[str, Path]:
-    """Write the figures as PNG; their paths by caption. F0 is found as `f0` says."""
-    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666"]
-    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=colours)
+    """Write the figures as PNG; their paths by caption.
+
+    Args:
+        groups: the systems.
+        store: of the recordings, for the figure of a sentence; None leaves that out.
+        f0: how F0 is found.
+        folder: of the files.
+    """
     trained = [group for group in groups if group.training]
     figures: dict[str, tuple[str, Figure]] = {}
     if trained:
@@ -38,8 +42,9 @@ def write_figures(
         figures["Sparsity of each tensor at each system's highest level"] = ("layers.png", figure)
     caption = "Word error rate against the length of the ground truth, all seeds together"
     figures[caption] = ("wer_by_length.png", speech_figures.errors_by_length(groups))
-    caption = "Mel, phones (above) and F0 (line) of one held-out sentence in each system"
-    figures[caption] = ("sentence.png", speech_figures.sentence(groups, store, f0))
+    if store and (figure := speech_figures.sentence(groups, store, f0)):
+        caption = "Mel, phones (above) and F0 (line) of one held-out sentence in each system"
+        figures[caption] = ("sentence.png", figure)
     for name, figure in figures.values():
         _save(figure, folder / name)
     return {caption: folder / name for caption, (name, _) in figures.items()}

@@ -34,11 +34,12 @@ def _png(path: Path) -> str:
 def listening(groups: list[Group]) -> list[dict]:
     """For each set of sentences, the first few with every system's audio and transcript.
 
-    A system is heard as its first seed made it.
+    A system is heard as its first seed made it whose audio is here.
     """
     by_run = {
-        group.label: {(row["set"], row["id"]): row for row in group.runs[0].sentences}
+        group.label: {(row["set"], row["id"]): row for row in group.heard.sentences}
         for group in groups
+        if group.heard
     }
     sets = []
     for name, title in SETS.items():
@@ -102,6 +103,7 @@ def write_report(
         definitions=groups[0].runs[0].metrics["definitions"],
         figures={caption: _png(figure) for caption, figure in figures.items()},
         listening=listening(groups),
+        recorded=[(g.label, run) for g in groups for run in g.runs if run.recorded],
         curves=_inline(curves(groups)) if trained else "",
         curves_script=(Path(__file__).parent / "curves.js").read_text("utf-8"),
         versions=trained[0].training["versions"] if trained else {},

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from evaluation.collect import Group
+from evaluation.line_styles import line_style
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.features import estimate_f0
 from preprocessing.mel import HOP, log_mel
@@ -41,7 +42,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
             # Trained systems have the colours that they have in the other figures.
             style = {"color": "grey", "linestyle": ":"}
             if group.training:
-                style = {"color": f"C{trained.index(group)}"}
+                style = line_style(trained.index(group))
             axes.plot(bins, rates, marker="o", markersize=4, label=group.label, **style)
         axes.set_xticks(range(len(BINS)), _bin_names())
         axes.set_xlabel("words of the ground truth")
@@ -57,17 +58,22 @@ def _bin_names() -> list[str]:
     return [f"{b}–{e}" for b, e in zip(BINS, ends, strict=False)] + [f"{BINS[-1]} and more"]
 
 
-def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure:
-    """Mel, phones and F0 of the first held-out sentence in each system, of its first seed."""
+def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure | None:
+    """Mel, phones and F0 of the first held-out sentence in each system, of its first seed here.
+
+    None where no run's audio is here.
+    """
     index = int(store.split("test")[0])
     segment = store.segment(index)
     phones = [store.symbols[phone] for phone in segment.phones]
-    firsts = [(group.label, group.runs[0]) for group in groups]
+    firsts = [(group.label, group.heard) for group in groups if group.heard]
     shown = [
         (label, run)
         for label, run in firsts
         if any(row["id"] == segment.id for row in run.sentences)
     ]
+    if not shown:
+        return None
     figure = Figure(figsize=(10, 2.1 * len(shown)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
     for axes, (label, run) in zip(panels, shown, strict=True):

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from evaluation.fingerprints import synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
-from hifigan import load_vocoder
+from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
+from preprocessing.machine import processor_name
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
 from preprocessing.text import Pronouncer, read_lexicon
@@ -137,6 +138,8 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
         stage.folder / "record.json",
         {
             "vocoder": config.vocoder.name,
+            "precision": None if config.system == "natural" else vocoding_precision(config.vocoder),
+            "processor": processor_name(),
             "threads": config.trainer.threads,
             "audio_seconds": sum(row["seconds"] for row in rows),
             "real_time_factors": factors,

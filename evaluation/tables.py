@@ -60,7 +60,30 @@ def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Ta
     plans["cost"] = ("Cost", cost_columns(groups))
     headings = {column.heading for _, columns in plans.values() for column in columns}
     require_known(paper, headings, {group.label for group in groups}, paper_file)
-    return [_table(name, title, columns, groups, paper) for name, (title, columns) in plans.items()]
+    tables = [
+        _table(name, title, columns, groups, paper) for name, (title, columns) in plans.items()
+    ]
+    return [*tables, runs_table(groups)]
+
+
+def runs_table(groups: list[Group]) -> Table:
+    """What each run was computed on; runs of different precision are not put together."""
+    rows = [["System", "Seed", "Processor", "Training precision", "Vocoder precision", "Run"]]
+    for group in groups:
+        for run in group.runs:
+            training, synthesis = run.training or {}, run.metrics["synthesis"]
+            seed = str(run.seed) if run.training else ""
+            precision = [each or "" for each in run.precision]
+            processor = training.get("processor", synthesis.get("processor", ""))
+            rows.append([group.label, seed, processor, *precision, run.folder.name])
+    processors = {row[2] for row in rows[1:]}
+    note = (
+        "Processors differ, so seconds, memory and speed of these runs do not compare."
+        if len(processors) > 1
+        else ""
+    )
+    title = "Runs, and what they were computed on"
+    return Table("runs", title, rows, rows, tests=[], readings=[], note=note)
 
 
 def _table(

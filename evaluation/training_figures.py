@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from evaluation.collect import Group, Run, percent
+from evaluation.line_styles import line_style
 from fastspeech2.monitoring import read_masks
 from preprocessing.artefacts import read_json
 
@@ -34,12 +35,12 @@ def losses(groups: list[Group]) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for axes, part in zip(figure.subplots(1, 3), ("total", "mel", "pitch"), strict=True):
         for number, group in enumerate(groups):
-            style = ["-", "--", "-.", ":"][number % 4]
+            style = line_style(number)
             band = loss_band(group, f"validation_{part}")
-            (line,) = axes.plot(band["update"], band["mean"], style, label=group.label)
+            axes.plot(band["update"], band["mean"], label=group.label, **style)
             if len(group.runs) > 1:
                 bounds = (band["low"], band["high"])
-                axes.fill_between(band["update"], *bounds, color=line.get_color(), alpha=0.2)
+                axes.fill_between(band["update"], *bounds, color=style["color"], alpha=0.2)
         axes.set_xlabel("update")
         axes.set_title(f"validation loss: {part}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -51,12 +52,14 @@ def sparsity(groups: list[Group]) -> Figure:
     """Achieved sparsity by update, from the switches that were recorded; of each first seed."""
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.subplots()
-    for group in groups:
+    for number, group in enumerate(groups):
         training = group.training
         switches = training["sparsity_switches"] or [{"update": 0, "achieved": 0.0}]
         updates = [switch["update"] for switch in switches] + [training["updates"]]
         levels = [100 * switch["achieved"] for switch in switches]
-        axes.step(updates, [*levels, levels[-1]], where="post", label=group.label)
+        axes.step(
+            updates, [*levels, levels[-1]], where="post", label=group.label, **line_style(number)
+        )
     axes.set_xlabel("update")
     axes.set_ylabel("weights masked, %")
     figure.legend(fontsize=7, loc="outside lower center", ncols=3)
@@ -65,10 +68,11 @@ def sparsity(groups: list[Group]) -> Figure:
 
 def layers(groups: list[Group]) -> Figure | None:
     """Sparsity of each layer at the highest level of each system; None where no run has it."""
-    shown = {}
-    for group in groups:
+    shown, colours = {}, {}
+    for number, group in enumerate(groups):
         path = group.runs[0].folder / "train" / "sparsity.json"
         if path.exists():
+            colours[group.label] = line_style(number)["color"]
             shown[group.label] = max(read_json(path), key=lambda switch: switch["achieved"])
     if not shown:
         return None
@@ -80,7 +84,8 @@ def layers(groups: list[Group]) -> Figure | None:
         rows = [names.index(name) for name in switch["tensors"]]
         level = f"{label}: {percent(switch['achieved'])} % at update {switch['update']}"
         values = [100 * value for value in switch["tensors"].values()]
-        axes.plot(values, rows, markers[number % 10], markersize=4, alpha=0.8, label=level)
+        style = {"marker": markers[number % 10], "markersize": 4, "linestyle": "", "alpha": 0.8}
+        axes.plot(values, rows, color=colours[label], label=level, **style)
     short = [name.removeprefix("model.").removesuffix(".weight") for name in names]
     axes.set_yticks(range(len(names)), short, fontsize=6)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -97,7 +102,7 @@ def masks(groups: list[Group]) -> tuple[Figure, str] | None:
     None where no run has kept both masks.
     """
     for group in groups:
-        if files := _mask_files(group.runs[0]):
+        if files := next(filter(None, map(_mask_files, group.runs)), None):
             break
     else:
         return None

@@ -19,6 +19,7 @@ from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write
 from preprocessing.checkpoints import latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
+from preprocessing.machine import processor_name
 from preprocessing.precision import fast_bfloat16
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
@@ -131,8 +132,8 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     precision = settings.precision
+    device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
     if precision == "auto":
-        device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
     sniper = sniper_callback(config, processes)
     table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
@@ -204,7 +205,8 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if sniper.sniper:
         write_json(folder / "sparsity.json", sniper.sniper.record)
     record = training_record(config, run_folder, model, sniper, table, store)
-    write_json(folder / "record.json", record | {"precision": precision})
+    made_on = {"precision": precision, "processor": processor_name(device)}
+    write_json(folder / "record.json", record | made_on)
     stage.finish()
 
 

@@ -2,6 +2,6 @@
 
 from hifigan.checkpoint import load_generator
 from hifigan.generator import Generator
-from hifigan.vocoder import load_vocoder, vocode
+from hifigan.vocoder import load_vocoder, vocode, vocoding_precision
 
-__all__ = ["Generator", "load_generator", "load_vocoder", "vocode"]
+__all__ = ["Generator", "load_generator", "load_vocoder", "vocode", "vocoding_precision"]

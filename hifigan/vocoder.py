@@ -155,6 +155,20 @@ def checked_generator(config: Mapping[str, Any]) -> Generator:
     return generator
 
 
+def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
+    """`bf16` or `32`: what `config.precision` asks for, or `auto` chooses on this device.
+
+    Raises:
+        RecipeError: the setting is none of these.
+    """
+    asked = str(config.get("precision", "32"))  # Griffin-Lim has no choice
+    if asked not in ("auto", "bf16", "32"):
+        raise RecipeError(f"vocoder.precision is {asked!r}: choose auto, bf16 or 32")
+    if asked == "auto":
+        return "bf16" if fast_bfloat16(device) else "32"
+    return asked
+
+
 def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
     """The vocoder that `conf/vocoder/*.yaml` describes: from mels `[frames, mels]` to waveforms.
 
@@ -165,13 +179,6 @@ def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
         return lambda mels: griffin_lim(mels, config["iterations"])
     if config["kind"] != "hifigan":
         raise RecipeError(f"vocoder.kind is {config['kind']!r}: choose hifigan or griffin_lim")
-    precisions = {
-        "auto": torch.bfloat16 if fast_bfloat16(device) else torch.float32,
-        "bf16": torch.bfloat16,
-        "32": torch.float32,
-    }
-    if str(config["precision"]) not in precisions:
-        raise RecipeError(f"vocoder.precision is {config['precision']!r}: choose auto, bf16 or 32")
-    dtype = precisions[str(config["precision"])]
+    dtype = {"bf16": torch.bfloat16, "32": torch.float32}[vocoding_precision(config, device)]
     generator = checked_generator(config).to(device, dtype)
     return lambda mels: vocode(generator, mels, config["frames_per_batch"])

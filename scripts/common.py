@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import hydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from evaluation.fingerprints import evaluation_fingerprint
 from fastspeech2.cap import cap_for
 from preprocessing.errors import RecipeError
 
@@ -18,7 +20,7 @@ LONGEST_NAME = 200  # bytes without the seed; file systems take 255
 
 
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "seeds", "jobs", "nonfinite", "samples"),
+    *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples"),
     *("output", "speed", "pitch", "energy", "backend"),
 )
 """Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
@@ -27,14 +29,20 @@ FIRST_SEED = "seed=0"
 """The default: a run that names it is the same as one that does not, and has the same folder."""
 
 
-def run_name(overrides: Iterable[str]) -> str:
-    """A run is named by its overrides (`seed=1,sparsity=constant`); without any, `default`."""
+def run_settings(overrides: Iterable[str]) -> list[str]:
+    """The overrides that change what a run computes, in their order."""
     settings = []
     for override in overrides:
         key = override.split("=")[0].lstrip("+~")
         if key in NOT_SETTINGS or key.startswith(NOT_SETTINGS_BELOW) or override == FIRST_SEED:
             continue
         settings.append(override)
+    return settings
+
+
+def run_name(overrides: Iterable[str]) -> str:
+    """A run is named by its overrides (`seed=1,sparsity=constant`); without any, `default`."""
+    settings = run_settings(overrides)
     name = ",".join(sorted(settings)).replace("/", "_")
     # Cut alike for every seed, so that runs can be grouped over seeds by their names.
     seeds = [each for each in settings if each.startswith("seed=")]
@@ -44,6 +52,12 @@ def run_name(overrides: Iterable[str]) -> str:
         cut = rest.encode()[: LONGEST_NAME - 17].decode(errors="ignore")
         name = ",".join([f"{cut}-{digest}", *seeds])
     return name or "default"
+
+
+def evaluation_given(settings: Iterable[str]) -> str:
+    """The fingerprint of the evaluation that these overrides give in the recipe of this command."""
+    recipe = HydraConfig.get().runtime.choices.recipe
+    return evaluation_fingerprint(compose("config", [f"recipe={recipe}", *settings]))
 
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:

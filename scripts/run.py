@@ -1,17 +1,32 @@
 """Stages 4, 5 and 6 of one run in one process, which loads its libraries once."""
 
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
 from common import stage_script
+from preprocessing.errors import RecipeError
 from stage4_train import train_stage
 from stage5_vocode import vocode_stage
 from stage6_evaluate import evaluate_stage
 
 
 def run_stages(config) -> None:
-    """Train, vocode and evaluate what is not up to date; reference rows have no training."""
-    if config.system == "model":
-        train_stage(config)
-    vocode_stage(config)
-    evaluate_stage(config)
+    """Train, vocode and evaluate what is not up to date; reference rows have no training.
+
+    Raises:
+        RecipeError: another process is at it, such as one whose sweep was killed.
+    """
+    run = Path(config.paths.run)
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / "run.lock", timeout=0):
+            if config.system == "model":
+                train_stage(config)
+            vocode_stage(config)
+            evaluate_stage(config)
+    except Timeout:
+        raise RecipeError(f"another process is at work on {run}: wait for it, or end it") from None
 
 
 main = stage_script(run_stages)

@@ -1,4 +1,8 @@
-"""A sweep: stages 4 to 6 of each run in a process of its own, some of them side by side."""
+"""A sweep: stages 4 to 6 of each run in a process of its own, some of them side by side.
+
+With `records`, a run that has a record there of today's settings is not redone, and each run that
+is done gets one: a sweep may go on wherever the records are, without the runs.
+"""
 
 import os
 import subprocess
@@ -10,13 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.live import Live
 
-from common import PROJECT, run_name, stage_script
+from common import PROJECT, evaluation_given, run_name, run_settings, stage_script
+from evaluation.records import keep_record, read_records
 from preprocessing.errors import RecipeError
 from sweep_state import RunState, sweep_file, table, write_state
 
 REFERENCES = [["system=vocoded", "name=vocoded"], ["system=natural", "name=natural"]]
 """Rows that tables compare with; they are last, since they are shorter than a training."""
-OURS = ("sweep=", "sweep.", "jobs=", "seeds=")
+OURS = ("sweep=", "sweep.", "jobs=", "seeds=", "records=")
 
 
 class Run(RunState):
@@ -26,6 +31,11 @@ class Run(RunState):
         super().__init__(str(folder))
         self.overrides = overrides
         self.process: subprocess.Popen | None = None
+
+    @property
+    def settings(self) -> list[str]:
+        """The overrides that a record keeps."""
+        return run_settings(self.overrides)
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +75,34 @@ def planned_runs(config, common: list[str]) -> list[Run]:
     return runs
 
 
+def runs_of(config) -> list[Run]:
+    """The runs of the sweep that this command is given."""
+    common = [each for each in HydraConfig.get().overrides.task if not each.startswith(OURS)]
+    return planned_runs(config, [each for each in common if not each.startswith("seed=")])
+
+
+def leave_to_records(runs: list[Run], folder: Path) -> list[str]:
+    """Set the state of runs that have a record of today's settings; a line about each record."""
+    records = {record.folder.name: record for record in read_records(folder)}
+    told = []
+    for run in runs:
+        if record := records.get(run.name):
+            if record.fingerprint == evaluation_given(run.settings):
+                run.state = "recorded"
+                told.append(f"{run.name}: recorded")
+            else:
+                told.append(f"{run.name}: its record is of other settings than today's")
+    return told
+
+
+RECORDED = {
+    "kept": "recorded",
+    "there": "its record was there",
+    "replaced": "its record, of other settings, is replaced",
+}
+"""What is said of each result of `keep_record`."""
+
+
 def side_by_side(config) -> int:
     """How many runs at once: `config.jobs`, else as many as there are cores for their threads."""
     if config.jobs is not None:
@@ -80,12 +118,15 @@ def run_sweep(config) -> None:
     Raises:
         RecipeError: some runs failed; names them and their logs.
     """
-    common = [each for each in HydraConfig.get().overrides.task if not each.startswith(OURS)]
-    runs = planned_runs(config, [each for each in common if not each.startswith("seed=")])
+    runs = runs_of(config)
+    told = leave_to_records(runs, Path(config.records)) if config.records else []
     jobs = side_by_side(config)
     state = sweep_file(Path(config.paths.experiment), HydraConfig.get().runtime.choices.sweep)
 
     console = Console()
+    for line in told:
+        console.print(line, markup=False)
+    write_state(state, runs)
     with Live(table(runs), console=console, transient=True, auto_refresh=False) as live:
         while any(run.state in ("waiting", "running") for run in runs):
             changed = False
@@ -93,6 +134,9 @@ def run_sweep(config) -> None:
                 if run.has_just_ended():
                     changed = True
                     reason = f": {run.last_line()}" if run.state == "failed" else ""
+                    if run.state == "done" and config.records:
+                        kept = keep_record(Path(run.folder), run.settings, Path(config.records))
+                        reason = f", {RECORDED[kept]}"
                     console.print(f"{run.name}: {run.state}{reason}", markup=False)
             free = jobs - sum(run.state == "running" for run in runs)
             for run in [run for run in runs if run.state == "waiting"][: max(0, free)]:

@@ -17,7 +17,7 @@ class RunState:
 
     folder: str
     state: str = "waiting"
-    """waiting, running, done, failed, or stopped when its sweep is no more"""
+    """waiting, running, done, failed, recorded, or stopped when its sweep is no more"""
 
     @property
     def name(self) -> str:

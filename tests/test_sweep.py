@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,16 +11,20 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT, run_script
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from evaluation.fingerprints import evaluation_fingerprint
+from evaluation.records import keep_record
 from fastspeech2.cap import cap_for
 from fastspeech2.scores import scoring
 from fastspeech2.sparsity import sparsity_schedule
 from preprocessing.errors import RecipeError
+from run import run_stages
 from status import sweeps
-from sweep import planned_runs, side_by_side
+from sweep import leave_to_records, planned_runs, side_by_side
 from sweep_state import RunState, read_state, sweep_file, table, write_state
 
 
@@ -72,6 +77,29 @@ def test_as_many_runs_as_cores():
     assert side_by_side(composed("trainer=gpu")) == 1
 
 
+def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path, monkeypatch):
+    def given(settings):
+        return evaluation_fingerprint(composed(*settings))
+
+    monkeypatch.setattr("sweep.evaluation_given", given)
+    runs = planned_runs(composed("sweep=demo"), ["paths.data=elsewhere", "trainer.updates=100"])
+    dense, constant, *_ = runs
+    for run, fingerprint in ((dense, given(dense.settings)), (constant, given([]))):
+        evaluation = tmp_path / "exp" / run.name / "evaluation"
+        evaluation.mkdir(parents=True)
+        state = {"fingerprint": fingerprint, "complete": True}
+        (evaluation / "stage.json").write_text(json.dumps(state))
+        for name in ("metrics.json", "utterances.csv"):
+            (evaluation / name).write_text("{}")
+        keep_record(evaluation.parent, run.settings, tmp_path / "records")
+    told = leave_to_records(runs, tmp_path / "records")
+    assert [run.state for run in runs] == ["recorded", *["waiting"] * 4]
+    assert told == [
+        f"{dense.name}: recorded",
+        f"{constant.name}: its record is of other settings than today's",
+    ]
+
+
 def test_status_shows_each_run(tmp_path):
     train = tmp_path / "a" / "train"
     train.mkdir(parents=True)
@@ -97,6 +125,13 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
     assert [run.state for run in read_state(path)] == ["stopped", "stopped", "done", "failed"]
     with pytest.raises(RecipeError, match="no sweep in .*: start one with `make sweep`"):
         sweeps(tmp_path / "elsewhere")
+
+
+def test_no_two_processes_work_on_one_run(tmp_path):
+    # A sweep that is killed leaves its runs at work, and the next would start them again.
+    config = OmegaConf.create({"system": "model", "paths": {"run": str(tmp_path)}})
+    with FileLock(tmp_path / "run.lock"), pytest.raises(RecipeError, match="another process is at"):
+        run_stages(config)
 
 
 def test_every_failed_run_is_told_at_the_end(tmp_path):
@@ -139,6 +174,26 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
     assert "going on with an unfinished training" in (constant / "run.log").read_text()
     assert (constant / "evaluation" / "metrics.json").exists()
     assert (dense / "train" / "model.pt").stat().st_mtime_ns == finished
+
+    records = f"records={tmp_path}/records"
+    kept = run_script("records", *overrides, records)
+    assert kept.returncode == 0 and kept.stdout.count(": recorded") == 4, kept.stderr
+    assert kept.stdout.count("not finished with these settings") == 1
+    tables = [*prepared, f"paths.experiment={tmp_path}/exp"]
+    told = run_script("stage7_tables", *tables, f"paths.results={tmp_path}/of-runs")
+    assert told.returncode == 0, told.stderr
+    shutil.rmtree(tmp_path / "exp")
+    elsewhere = run_script("sweep", *overrides, records)
+    assert "error: 1 of 5 runs failed:" in elsewhere.stderr
+    assert elsewhere.stdout.count(": recorded") == 4
+    assert not list((tmp_path / "exp").glob("*/evaluation"))
+    told = run_script("stage7_tables", *tables, records, f"paths.results={tmp_path}/of-records")
+    assert told.returncode == 0 and "4 of them by their records" in told.stdout, told.stderr
+    written = [
+        {path.name: path.read_bytes() for path in (tmp_path / results / "tables").iterdir()}
+        for results in ("of-runs", "of-records")
+    ]
+    assert written[0] == written[1] and len(written[0]) > 20
 
 
 def next_folder(experiment: Path, kind: str, sweep: subprocess.Popen) -> Path:

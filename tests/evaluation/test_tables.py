@@ -1,12 +1,11 @@
 """Tables over seeds: what they say, and what they do not."""
 
 import csv
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from table_cases import DECAYING, add_run, make_experiment
 
 from evaluation.collect import finished_runs, grouped
 from evaluation.compare import tests as compared
@@ -15,53 +14,12 @@ from evaluation.measures import INTELLIGIBILITY, NATURALNESS
 from evaluation.paper import read_paper
 from evaluation.tables import make_tables, readings, tables_of_listeners, write_tables
 from evaluation.training_measures import at, best, cost_columns, loss_columns
-from preprocessing.artefacts import write_csv
 from preprocessing.errors import RecipeError
-
-DECAYING = {"kind": "decaying", "start": 0.4, "cap": 0.75}
-CONSTANT = {"kind": "constant", "start": 0.4, "cap": 0.75}
-MEASURES = ["wer_heldout", "cer_heldout", "wer_other", "cer_other", "mos_heldout", "mos_other"]
-MEASURES += ["mcd", "log_f0_rmse", "vuv_error", "duration_mae_ms", "duration_rmse_ms"]
-
-
-def add_run(folder, name, seed, sparsity, level, error_share, loss, words=10, sentences=40):
-    """A run that gets this share of words wrong, and ends at this loss."""
-    random = np.random.default_rng([seed, 5])  # the same sentences are hard in every system
-    rows = []
-    for number in range(sentences):
-        errors = int(random.binomial(words, error_share))
-        row = {"set": "heldout", "id": f"s{number}", "words": words, "word_errors": errors}
-        rows.append(row | {"mos": 3 + 0.1 * seed})
-    write_csv(folder / name / "evaluation" / "utterances.csv", list(rows[0]), rows)
-    measures = dict.fromkeys(MEASURES)
-    measures["wer_heldout"] = sum(row["word_errors"] for row in rows) / (words * sentences)
-    measures["mos_heldout"] = 3 + 0.1 * seed
-    training = {"seed": seed, "sparsity": sparsity, "updates": 100, "parameters": 2_000_000}
-    training["sparsity_switches"] = [{"update": 0, "nominal": level, "achieved": level}]
-    metrics = {"system": "model", "measures": measures, "training": training}
-    metrics["synthesis"] = {"real_time_factors": {}}
-    evaluation = folder / name / "evaluation"
-    (evaluation / "metrics.json").write_text(json.dumps(metrics))
-    (evaluation / "stage.json").write_text('{"fingerprint": "x", "complete": true}')
-    parts = ["mel", "duration", "pitch", "energy"]
-    curve = [
-        {"update": update, "seconds": update / 10, "validation_total": loss + extra}
-        | {f"validation_{part}": (loss + extra) / 4 for part in parts}
-        for update, extra in ((10, 2.0), (50, 0.0), (100, 0.1))
-    ]
-    write_csv(folder / name / "train" / "metrics.csv", list(curve[0]), curve)
 
 
 @pytest.fixture
 def experiment(tmp_path):
-    """Dense, constant and decaying of four seeds; decaying makes far fewer errors than dense."""
-    for seed, noise in enumerate([0.0, 0.01, -0.01, 0.005]):
-        named = f"seed={seed}," if seed else ""
-        dense, constant = {"kind": "dense"}, f"{named}sparsity.start=0.4,sparsity=constant"
-        add_run(tmp_path, f"{named}sparsity=dense", seed, dense, 0.0, 0.40, 1.5 + noise)
-        add_run(tmp_path, constant, seed, CONSTANT, 0.4, 0.40, 1.5 + 2 * noise)
-        decaying = f"{named}sparsity.start=0.4,sparsity=decaying"
-        add_run(tmp_path, decaying, seed, DECAYING, 0.4, 0.10, 1.3 + noise)
+    make_experiment(tmp_path)
     return tmp_path
 
 

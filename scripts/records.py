@@ -1,0 +1,31 @@
+"""Keep records of the finished runs of a sweep: `make records` with what `make sweep` was given."""
+
+from pathlib import Path
+
+from common import evaluation_given, stage_script
+from evaluation.records import evaluated_as, keep_record
+from preprocessing.errors import RecipeError
+from sweep import RECORDED, runs_of
+
+
+def keep_records(config) -> None:
+    """Write `config.records`; a run that is unfinished or of other settings is told.
+
+    Raises:
+        RecipeError: it is not said where to.
+    """
+    if not config.records:
+        raise RecipeError("where to? make records RECORDS=<folder>")
+    for run in runs_of(config):
+        folder = Path(run.folder)
+        if evaluated_as(folder) == evaluation_given(run.settings):
+            kept = keep_record(folder, run.settings, Path(config.records))
+            print(f"{run.name}: {RECORDED[kept]}")
+        else:
+            print(f"{run.name}: not finished with these settings, not recorded")
+
+
+main = stage_script(keep_records)
+
+if __name__ == "__main__":
+    main()

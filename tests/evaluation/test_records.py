@@ -1,0 +1,129 @@
+"""Records of runs: what tables say from them, and which of them count."""
+
+import json
+import shutil
+
+import pytest
+from omegaconf import OmegaConf
+from table_cases import CONSTANT, add_run, make_experiment
+
+from evaluation.collect import finished_runs, grouped
+from evaluation.records import current_records, evaluated_as, keep_record, read_records
+from evaluation.report import write_report
+from evaluation.tables import make_tables, write_tables
+from preprocessing.errors import RecipeError
+
+
+def keep_all(experiment, records):
+    return [
+        keep_record(run.folder, [run.folder.name], records) for run in finished_runs(experiment)
+    ]
+
+
+def evaluate_again(run, fingerprint):
+    """As if the run had been redone with other settings."""
+    state = {"fingerprint": fingerprint, "complete": True}
+    (run / "evaluation" / "stage.json").write_text(json.dumps(state))
+
+
+def test_tables_of_records_are_those_of_the_runs_byte_for_byte(tmp_path):
+    make_experiment(tmp_path / "exp")
+    assert keep_all(tmp_path / "exp", tmp_path / "records") == ["kept"] * 12
+    kept = [record.folder for record in read_records(tmp_path / "records")]
+    written = []
+    for number, records in enumerate([[], kept]):
+        groups = grouped(finished_runs(tmp_path / "exp", records))
+        folder = tmp_path / f"tables{number}"
+        write_tables(make_tables(groups, {}, tmp_path / "paper.yaml"), folder)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        shutil.rmtree(tmp_path / "exp", ignore_errors=True)
+    assert len(written[0]) > 20 and written[0] == written[1]
+
+
+def test_own_runs_go_before_records_unless_they_are_of_other_settings(tmp_path):
+    make_experiment(tmp_path / "exp")
+    keep_all(tmp_path / "exp", tmp_path / "records")
+    kept = [record.folder for record in read_records(tmp_path / "records")]
+    assert not any(run.recorded for run in finished_runs(tmp_path / "exp", kept))
+    evaluate_again(tmp_path / "exp" / "sparsity=dense", "y")
+    shutil.rmtree(tmp_path / "exp" / "seed=1,sparsity=dense")
+    recorded = {run.folder for run in finished_runs(tmp_path / "exp", kept) if run.recorded}
+    assert recorded == {
+        tmp_path / "records" / name for name in ("sparsity=dense", "seed=1,sparsity=dense")
+    }
+
+
+def test_a_record_is_never_replaced_by_one_of_other_settings_without_a_word(tmp_path):
+    make_experiment(tmp_path / "exp")
+    run, records = tmp_path / "exp" / "sparsity=dense", tmp_path / "records"
+    assert keep_record(run, ["sparsity=dense"], records) == "kept"
+    (run / "evaluation" / "utterances.csv").write_text("of another time")
+    assert keep_record(run, ["sparsity=dense"], records) == "there"
+    kept = records / run.name / "evaluation" / "utterances.csv"
+    assert kept.read_text() != "of another time"
+    evaluate_again(run, "y")
+    assert keep_record(run, ["sparsity=dense"], records) == "replaced"
+    assert kept.read_text() == "of another time" and evaluated_as(records / run.name) == "y"
+    assert [path.name for path in records.iterdir()] == [run.name]
+    (run / "evaluation" / "stage.json").write_text('{"fingerprint": "z", "complete": false}')
+    with pytest.raises(RecipeError, match="is not finished"):
+        keep_record(run, ["sparsity=dense"], records)
+
+
+def test_records_of_other_settings_than_todays_are_told_apart(tmp_path):
+    make_experiment(tmp_path / "exp")
+    evaluate_again(tmp_path / "exp" / "sparsity=dense", "y")
+    keep_all(tmp_path / "exp", tmp_path / "records")
+    records = read_records(tmp_path / "records")
+    asked = []
+    current, outdated = current_records(records, lambda given: asked.append(given) or "x")
+    assert outdated == [tmp_path / "records" / "sparsity=dense"] and len(current) == 11
+    assert ["sparsity=dense"] in asked
+
+
+def test_every_broken_record_is_named(tmp_path):
+    make_experiment(tmp_path / "exp")
+    keep_all(tmp_path / "exp", tmp_path / "records")
+    (tmp_path / "records" / "sparsity=dense" / "evaluation" / "utterances.csv").unlink()
+    (tmp_path / "records" / "seed=1,sparsity=dense" / "record.json").write_text("{")
+    evaluation = tmp_path / "records" / "seed=2,sparsity=dense" / "evaluation"
+    (evaluation / "stage.json").write_text('{"fingerprint": "x", "complete": false}')
+    with pytest.raises(RecipeError) as told:
+        read_records(tmp_path / "records")
+    lines = str(told.value).splitlines()
+    assert len(lines) == 4 and "utterances.csv is not there" in lines[3]
+    assert read_records(tmp_path / "none") == []
+
+
+def test_runs_of_different_precision_are_neither_averaged_nor_compared(tmp_path):
+    make_experiment(tmp_path)
+    for seed, precision in ((1, "bf16-mixed"), (2, "bf16-mixed"), (3, "32-true")):
+        name = f"seed={seed},sparsity.start=0.4,sparsity=constant"
+        add_run(tmp_path, name, seed, CONSTANT, 0.4, 0.40, 1.5, precision=precision)
+    groups = grouped(finished_runs(tmp_path))
+    assert {group.label: len(group.runs) for group in groups if group.kind == "constant"} == {
+        "Constant 40 % (training in bf16-mixed)": 2,
+        "Constant 40 % (training in 32-true)": 1,
+        "Constant 40 % (precision not recorded)": 1,
+    }
+    tables = {table.name: table for table in make_tables(groups, {}, tmp_path / "paper.yaml")}
+    pairs = {row[0] for row in tables["losses_end"].tests[1:]}
+    assert pairs == {
+        "Constant 40 % (precision not recorded) − Dense",
+        "Decaying 40 % − Dense",
+        "Decaying 40 % − Constant 40 % (precision not recorded)",
+    }
+    told = {row[-1]: row[3] for row in tables["runs"].rows}
+    assert told["seed=3,sparsity.start=0.4,sparsity=constant"] == "32-true"
+
+
+def test_a_report_of_records_alone_says_so_and_has_no_audio(tmp_path):
+    make_experiment(tmp_path / "exp")
+    keep_all(tmp_path / "exp", tmp_path / "records")
+    kept = [record.folder for record in read_records(tmp_path / "records")]
+    groups = grouped(finished_runs(tmp_path / "none", kept))
+    config = OmegaConf.create({"recipe": {"name": "test"}})
+    write_report(groups, [], {}, config, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "12 runs are in the tables by their records" in page and "No audio:" in page
+    assert "<li>Decaying 40 %, seed 3</li>" in page and "<audio" not in page
