@@ -107,9 +107,11 @@ test-all: $(VENV)/installed-dev ## all tests, some of them minutes long
 	$(PYTHON) -m pytest -m "slow or not slow"
 lint: $(VENV)/installed-dev ## style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-bench: $(VENV)/installed-dev ## what sparse training, training and vocoding cost on this machine
+bench: $(VENV)/installed-dev ## what each part costs on this machine; the last two after make demo
 	$(PYTHON) scripts/bench_sniper.py
 	$(PYTHON) scripts/bench_training.py
 	$(PYTHON) scripts/bench_vocoder.py
+	$(PYTHON) scripts/bench_features.py pairs $(SETTINGS)
+	RUN='$(RUN)' $(PYTHON) scripts/bench_say.py
 clean: ## remove what the recipe made, but not downloads
 	rm -rf exp results vocoders $(filter-out %/downloads,$(wildcard data/*/*))
