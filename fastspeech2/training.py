@@ -1,7 +1,6 @@
 """One training run, from a feature store to a model that can speak; it resumes where it stopped."""
 
 import logging
-import math
 import os
 import resource
 import warnings
@@ -32,7 +31,7 @@ from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
-from .processes import Processes, join
+from .processes import join
 from .samples import Samples
 from .scores import scoring
 from .sparsity import sparsity_schedule
@@ -51,7 +50,7 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
     return None, 0
 
 
-def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
+def sniper_callback(config: DictConfig) -> SniperCallback:
     """The callback that prunes, regrows and scales learning rates as conf/sparsity/ says."""
     schedule = sparsity_schedule(config.sparsity, config.trainer.updates)
     if config.sparsity.kind == "dense":
@@ -60,7 +59,8 @@ def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
     return SniperCallback(
         schedule,
         score=scoring(settings.score, config.seed),
-        scoring_batches=math.ceil(settings.scoring_batches / processes.size),
+        scoring_batches=settings.scoring_batches,
+        seed=config.seed,
         cap=settings.cap,
         lr_scaling=settings.lr_scaling,
         max_lr_scale=settings.max_lr_scale,
@@ -145,7 +145,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     if precision == "auto":
         device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
-    sniper = sniper_callback(config, processes)
+    sniper = sniper_callback(config)
     table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
     samples = []
     if config.samples:
