@@ -53,11 +53,13 @@ class Run:
 
     @cached_property
     def curve(self) -> list[dict[str, float]]:
-        """Rows of the training's metrics.csv; none for a reference."""
+        """Rows of metrics.csv, without what was not measured; none for a reference."""
         path = self.folder / "train" / "metrics.csv"
         if self.training is None:
             return []
-        return [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
+        return [
+            {name: float(value) for name, value in row.items() if value} for row in read_csv(path)
+        ]
 
     @cached_property
     def sentences(self) -> list[dict[str, str]]:

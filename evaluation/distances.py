@@ -39,10 +39,15 @@ def mcd(reference: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(10.0 / np.log(10.0) * np.sqrt(2.0 * squared)))
 
 
+def cepstral_path(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pairs of frames that fastdtw aligns, `[pairs, 2]`, of mel-cepstra `[frames, order]`."""
+    return np.array(fastdtw(reference, other, dist=2)[1])
+
+
 def distance(reference: np.ndarray, other: np.ndarray, settings: DictConfig) -> Distance:
     """Between waveforms `[samples]` at 22,050 Hz; F0 as `evaluation.f0` says."""
     cepstra = [mel_cepstra(waveform) for waveform in (reference, other)]
-    path = np.array(fastdtw(*cepstra, dist=2)[1])
+    path = cepstral_path(*cepstra)
     pitches = [
         log_f0(waveform, len(frames), settings)
         for waveform, frames in zip((reference, other), cepstra, strict=True)

@@ -53,13 +53,14 @@ class AcousticModel(nn.Module):
             )
         self.model = model.eval()
         self.statistics = statistics
-        ratio = None if mel_ratio is None else torch.tensor(mel_ratio)
+        device = next(model.parameters()).device
+        ratio = None if mel_ratio is None else torch.tensor(mel_ratio, device=device)
         self.register_buffer("mel_ratio", ratio)
 
     def forward(
         self, phones: Tensor, phone_lengths: Tensor, speed: Tensor, pitch: Tensor, energy: Tensor
     ) -> Spoken:
-        """Synthesise with a factor for each phone.
+        """Synthesise with a factor for each phone, on the model's device.
 
         Args:
             phones: indices, `[batch, phones]`, 0 in the padding.
@@ -67,6 +68,9 @@ class AcousticModel(nn.Module):
             speed, pitch, energy: factors of speed, F0 in Hz and energy, `[batch, phones]`, 1 in
                 the padding.
         """
+        inputs = (phones, phone_lengths, speed, pitch, energy)
+        device = next(self.model.parameters()).device
+        phones, phone_lengths, speed, pitch, energy = (each.to(device) for each in inputs)
         encoding, durations = self.encode(phones, phone_lengths, speed)
         return self.decode(encoding, durations, pitch, energy)
 

@@ -48,5 +48,5 @@ def measure(synthesiser, store: FeatureStore, split: str = "validation") -> list
         segment = store.segment(i)
         phones = [store.symbols[phone] for phone in segment.phones]
         natural.append(torch.tensor(segment.mel))
-        predicted.append(synthesiser.synthesise([phones])[0].mel)
+        predicted.append(synthesiser.synthesise([phones])[0].mel.cpu())
     return variance_ratio(natural, predicted).tolist()

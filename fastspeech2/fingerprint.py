@@ -8,5 +8,12 @@ from preprocessing.fingerprints import features_fingerprint
 
 def training_fingerprint(config: DictConfig) -> str:
     return fingerprint(
-        features_fingerprint(config), config.model, config.sparsity, config.trainer, config.seed
+        features_fingerprint(config),
+        config.model,
+        config.sparsity,
+        config.trainer,
+        config.selection,
+        # What mcd is measured on is vocoded.
+        config.vocoder if config.selection.criterion == "mcd" else None,
+        config.seed,
     )

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -31,11 +32,14 @@ class MetricsTable(lightning.Callback):
     Args:
         path: of metrics.csv.
         sparsity: called without arguments, the present overall sparsity as a fraction.
+        measured: called without arguments, values by column that this validation measured beside
+            the losses; `columns` names those there may be.
     """
 
-    def __init__(self, path: Path, sparsity):
+    def __init__(self, path: Path, sparsity, measured=dict, columns: Sequence[str] = ()):
         self.path = path
         self.sparsity = sparsity
+        self.measured, self.columns = measured, [*COLUMNS, *columns]
         self.rows: list[dict] = []
         self.seconds = 0.0
         self._sums: dict[str, torch.Tensor] = {}
@@ -82,11 +86,12 @@ class MetricsTable(lightning.Callback):
         for name in LOSSES:
             row[f"train_{name}"] = means[name]
             row[f"validation_{name}"] = float(trainer.callback_metrics[f"validation_{name}"])
+        row |= self.measured()
         self._sums, self._batches = {}, 0
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        write_csv(self.path, COLUMNS, self.rows)
+        write_csv(self.path, self.columns, self.rows)
         for logger in trainer.loggers:
             values = {key.replace("_", "/", 1): value for key, value in row.items()}
             values["gradient/norm"] = float(module.gradient_norm)

@@ -1,8 +1,7 @@
 """Training by several processes at once, started by `torchrun --nproc_per_node=N`.
 
 N processes take N successive batches of the one stream for each update, and their gradients are
-averaged: what one process does that accumulates N batches, but for the dropout of sparse training's
-scoring, which each process draws for itself.
+averaged: what one process does that accumulates N batches.
 """
 
 import os

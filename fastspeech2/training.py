@@ -1,11 +1,11 @@
 """One training run, from a feature store to a model that can speak; it resumes where it stopped."""
 
 import logging
-import math
 import os
 import resource
+import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning
@@ -34,14 +34,15 @@ from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
-from .processes import Processes, join
+from .processes import join
 from .samples import Samples
 from .scores import scoring
+from .selection import Selection, candidates
 from .sparsity import sparsity_schedule
 from .synthesis import Synthesiser
 
 
-def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
+def sniper_callback(config: DictConfig) -> SniperCallback:
     """The callback that prunes, regrows and scales learning rates as conf/sparsity/ says."""
     schedule = sparsity_schedule(config.sparsity, config.trainer.updates)
     if config.sparsity.kind == "dense":
@@ -50,7 +51,8 @@ def sniper_callback(config: DictConfig, processes: Processes) -> SniperCallback:
     return SniperCallback(
         schedule,
         score=scoring(settings.score, config.seed),
-        scoring_batches=math.ceil(settings.scoring_batches / processes.size),
+        scoring_batches=settings.scoring_batches,
+        seed=config.seed,
         cap=settings.cap,
         lr_scaling=settings.lr_scaling,
         max_lr_scale=settings.max_lr_scale,
@@ -97,13 +99,26 @@ def check_left_out(store: FeatureStore, allowed: Sequence[str]) -> None:
     print(f"{sum(store.left_out.values())} faulty utterances are left out: {counts}")
 
 
-def train(config: DictConfig, run_folder: Path | str) -> None:
+def train(
+    config: DictConfig,
+    run_folder: Path | str,
+    mcd: Callable[[FastSpeech2], float] | None = None,
+) -> None:
     """Train `config.model` under `config.sparsity` and write `<run folder>/train/`.
+
+    Args:
+        mcd: how far a model's speech is from recordings, in dB, for `selection=mcd`.
 
     Raises:
         RecipeError: the features are not there or the configuration cannot be met.
     """
     settings = config.trainer
+    eligible = candidates(
+        config.selection,
+        settings.epoch,
+        settings.updates,
+        sparsity_schedule(config.sparsity, settings.updates),
+    )
     processes = join(settings.accelerator, settings.devices)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
     if processes.first and stage.begin():
@@ -135,8 +150,16 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
     device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
-    sniper = sniper_callback(config, processes)
-    table = MetricsTable(folder / "metrics.csv", sparsity=lambda: achieved_sparsity(sniper))
+    sniper = sniper_callback(config)
+    selection = Selection(folder / "candidates", config.selection, eligible, mcd)
+    # The last update's weights alone are at hand in the end.
+    selects = config.selection.criterion != "last" or config.selection.average > 1
+    table = MetricsTable(
+        folder / "metrics.csv",
+        sparsity=lambda: achieved_sparsity(sniper),
+        measured=lambda: selection.measured,
+        columns=["validation_mcd"] if config.selection.criterion == "mcd" else [],
+    )
     samples = []
     if config.samples:
         samples.append(Samples(store, load_vocoder(config.vocoder), config.samples, table))
@@ -158,6 +181,7 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         callbacks=[
             sniper,
+            *([selection] if selects else []),
             table,
             *samples,
             MaskFiles(folder / "masks", sniper),
@@ -201,13 +225,19 @@ def train(config: DictConfig, run_folder: Path | str) -> None:
 
     if not processes.first:
         return
+    chosen = [{"update": settings.updates}]
+    if selects:
+        model.load_state_dict(selection.chosen())
+        chosen = selection.kept
     save_model(folder / "model.pt", model, config, store)
     if sniper.sniper:
         write_json(folder / "sparsity.json", sniper.sniper.record)
     record = training_record(config, run_folder, model, sniper, table, store)
+    record["selection"] = {"criterion": selection.name, "chosen": chosen}
     made_on = {"precision": precision, "processor": processor_name(device)}
     write_json(folder / "record.json", record | made_on)
     stage.finish()
+    shutil.rmtree(folder / "candidates", ignore_errors=True)
 
 
 def achieved_sparsity(callback: SniperCallback) -> float:
@@ -226,7 +256,9 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         | {split: len(store.split(split)) for split in SPLITS},
         "left_out": store.left_out,
         # Of all but seed and sparsity: systems that share it can be compared.
-        "context": fingerprint(features_fingerprint(config), config.model, config.trainer),
+        "context": fingerprint(
+            features_fingerprint(config), config.model, config.trainer, config.selection
+        ),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),

@@ -18,7 +18,12 @@ def train_stage(config) -> None:
 
     from fastspeech2.training import train
 
-    train(config, config.paths.run)
+    measure = None
+    if config.selection.criterion == "mcd":
+        from evaluation.validation import validation_mcd
+
+        measure = validation_mcd(config)
+    train(config, config.paths.run, measure)
 
 
 main = stage_script(train_stage)

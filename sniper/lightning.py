@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
@@ -39,6 +40,7 @@ class SniperCallback(Callback):
         scoring_batches: int,
         loss_fn: Callable[[LightningModule, Any], Tensor] | None = None,
         dropout: bool | None = None,
+        seed: int = 0,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         **settings: Any,
@@ -47,9 +49,12 @@ class SniperCallback(Callback):
         Args:
             score: `"snip"`, `"grasp"`, `"magnitude"`, `"random"`, or `score(module, batches)`.
             scoring_batches: batches to score with, from an iteration of the training data of its
-                own: neither the order of training nor any random state notices.
+                own: neither the order of training nor any random state notices. Several processes
+                take turns with them.
             loss_fn: `loss_fn(module, batch)`; the loss of `training_step` unless given.
             dropout: as for `snip_scores`.
+            seed: of the dropout. Each batch draws its own by its number, so that scores are the
+                same however many processes there are, if their loaders take turns as well.
             include, exclude: as for `prunable_parameters`.
             settings: keyword arguments of `Sniper`. Here `cap` is 0.75 unless given, as in the
                 paper.
@@ -61,6 +66,7 @@ class SniperCallback(Callback):
         self.scoring_batches = scoring_batches
         self.loss_fn = loss_fn
         self.dropout = dropout
+        self.seed = seed
         self.selection = {"include": include, "exclude": exclude}
         self.settings = {"cap": 0.75} | settings
         self.sniper: Sniper | None = None
@@ -117,8 +123,14 @@ class SniperCallback(Callback):
             if callable(self.score):
                 return self.score(module, batches)
             method = {"snip": snip_scores, "grasp": grasp_scores}[self.score]
-            loss_fn = self.loss_fn or _training_loss
-            return method(module, loss_fn, batches, dropout=self.dropout, **self.selection)
+            # As the batches are numbered that all processes take turns with.
+            numbered = zip(count(trainer.global_rank, trainer.world_size), batches, strict=False)
+            return method(module, self._loss, numbered, dropout=self.dropout, **self.selection)
+
+    def _loss(self, module: LightningModule, numbered: tuple[int, Any]) -> Tensor:
+        number, batch = numbered
+        torch.manual_seed(self.seed * 1_000_003 + number)  # a prime: neighbouring seeds differ
+        return (self.loss_fn or _training_loss)(module, batch)
 
     def _batches(self, trainer: Trainer) -> Iterator[Any]:
         loader = trainer.train_dataloader
@@ -128,7 +140,8 @@ class SniperCallback(Callback):
         loader = copy.copy(loader)
         loader._iterator = None
         loader = copy.deepcopy(loader, {id(loader.dataset): loader.dataset})
-        for batch in islice(_repeated(loader), self.scoring_batches):
+        own = range(trainer.global_rank, self.scoring_batches, trainer.world_size)
+        for batch in islice(_repeated(loader), len(own)):
             yield trainer.strategy.batch_to_device(batch)
 
 

@@ -3,7 +3,7 @@
 Every function returns {parameter name: tensor of its shape}, higher meaning more important, and
 leaves the model as it found it: weights, gradients, buffers, train/eval modes and torch's random
 state. `**selection` goes to `prunable_parameters`. When torch.distributed is initialised, each
-process brings its own batches and all get the scores of the batches of all.
+process brings its own batches, be they none, and all get the scores of the batches of all.
 
 A score that runs batches does so in the modes the model is in, dropout and all. `dropout=False`
 puts all but normalisation layers in eval mode meanwhile, `dropout=True` in train mode.
@@ -176,8 +176,10 @@ def _sums(
     sums: Scores = {}
     for name, p in parameters.items():  # half precision would lose the small terms of a long sum
         sums[name] = torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
-    unused, count = set(parameters), 0
-    for count, batch in enumerate(batches, start=1):  # noqa: B007
+    device = next(iter(parameters.values())).device
+    # Batches that each parameter was used in, and last of all how many there were.
+    uses = torch.zeros(len(parameters) + 1, dtype=torch.int64, device=device)
+    for batch in batches:
         loss = loss_fn(model, batch)
         if loss.numel() != 1:
             raise ValueError(f"loss_fn has to return a scalar, not a tensor of {tuple(loss.shape)}")
@@ -185,14 +187,15 @@ def _sums(
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
-                unused.discard(name)
                 sums[name] += term(parameters[name].detach(), gradient)
+        uses += torch.tensor([*(g is not None for g in found), True], device=device)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for total in [*sums.values(), uses]:
+            torch.distributed.all_reduce(total)
+    *used, count = uses.tolist()
     if count == 0:
         raise ValueError("no batches to score with")
+    unused = [name for name, times in zip(parameters, used, strict=True) if not times]
     if unused:
-        names = ", ".join(name for name in parameters if name in unused)
-        warnings.warn(f"not used in the loss, scored 0: {names}", stacklevel=3)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        for total in sums.values():
-            torch.distributed.all_reduce(total)
+        warnings.warn(f"not used in the loss, scored 0: {', '.join(unused)}", stacklevel=3)
     return require_finite(sums)

@@ -143,15 +143,24 @@ def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(pre
     assert model.stat().st_mtime_ns > written
 
 
+TWICE = ["sparsity=decaying", "sparsity.first_switch=0.25", "sparsity.lowest=0.2"]
+
+
+# Five scoring batches: one process brings three of them and the other two.
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path):
+@pytest.mark.parametrize(
+    "sparsity",
+    [[], [*TWICE, "sparsity.scoring_batches=5"]],
+    ids=["dense", "decaying"],
+)
+def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, sparsity):
     """By gloo. Adam's usual eps would make steps of rounding errors in gradients that are zero."""
     settings = ["trainer.precision=32-true", "trainer.updates=4", "trainer.optimizer.eps=1e-3"]
     settings += ["trainer.epoch=1", "samples=0"]
-    alone = run(prepared, tmp_path / "one", *settings, "trainer.accumulate=2", sparsity=[])
+    alone = run(prepared, tmp_path / "one", *settings, "trainer.accumulate=2", sparsity=sparsity)
     assert alone.returncode == 0, alone.stderr
     python, *script = command(
-        prepared, tmp_path / "two", *settings, "trainer.devices=2", sparsity=[]
+        prepared, tmp_path / "two", *settings, "trainer.devices=2", sparsity=sparsity
     )
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     both = subprocess.run([python, *launcher, *script], capture_output=True, text=True)
@@ -162,6 +171,12 @@ def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path):
     for single, double in zip(rows(one), rows(two), strict=True):
         for name in single:
             assert float(double[name]) == pytest.approx(float(single[name]), rel=1e-5), name
+    files = [sorted((folder / "masks").glob("*.npz")) for folder in (one, two)]
+    assert [len(each) for each in files] == ([3, 3] if sparsity else [0, 0])
+    for single, double in zip(*files, strict=True):
+        expected, actual = read_masks(single), read_masks(double)
+        for name, mask in expected.items():
+            assert (actual[name] == mask).all(), f"{single.name}: {name}"
     expected, actual = (
         torch.load(folder / "model.pt", weights_only=True)["model"] for folder in (one, two)
     )

@@ -30,7 +30,10 @@ def worker(rank, folder):
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
     model = DistributedDataParallel(small_model())
-    result = trained(model, [half(batch, rank) for batch in small_batches(7)])
+    batches = small_batches(7)
+    # More processes than batches: one brings none.
+    unequal = snip_scores(model, cross_entropy, batches[:1] if rank else [])
+    result = {"unequal": unequal} | trained(model, [half(batch, rank) for batch in batches])
     torch.save(result, f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
 
@@ -41,6 +44,8 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     )
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
     alone = trained(small_model(), small_batches(7))
+    for name, score in snip_scores(small_model(), cross_entropy, small_batches(1)).items():
+        assert torch.equal(ranks[0]["unequal"][name], score)
     for name, score in alone["scores"].items():
         assert torch.equal(ranks[0]["scores"][name], ranks[1]["scores"][name])
         # each process brings the mean over half a batch: the sum of two is twice the whole's mean

@@ -1,6 +1,8 @@
 import logging
 import random
 import warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -143,6 +145,41 @@ def test_scores_come_from_the_training_data_and_the_training_loss(tmp_path):
     fit(tmp_path, callback, updates=1, module=module, loader=loader)
     for name, score in expected.items():
         torch.testing.assert_close(found["scores"][f"net.{name}"], score)
+
+
+@pytest.mark.parametrize("score", ["snip", "grasp"])
+def test_any_number_of_processes_scores_the_same_batches_with_the_same_dropout(score):
+    """Five batches by one process, and by two whose loaders take turns: three and two."""
+
+    def losses(rank, size, seed=7):
+        module, found = Classifier(0.3), []
+        module.load_state_dict(initial)
+        samples = torch.arange(64).split(8)[rank::size]
+        trainer = SimpleNamespace(
+            global_rank=rank,
+            world_size=size,
+            optimizers=[torch.optim.SGD(module.parameters(), lr=0.1)],
+            train_dataloader=DataLoader(data(), batch_sampler=[each.tolist() for each in samples]),
+            strategy=SimpleNamespace(batch_to_device=lambda batch: batch),
+            precision_plugin=SimpleNamespace(train_step_context=nullcontext),
+        )
+
+        def loss_fn(module, batch):
+            found.append(module.training_step(batch, 0)["loss"])
+            return found[-1]
+
+        SniperCallback(
+            SCHEDULE, score=score, scoring_batches=5, seed=seed, loss_fn=loss_fn
+        ).on_train_start(trainer, module)
+        return [loss.item() for loss in found]
+
+    initial = Classifier().state_dict()
+    alone, first, second = losses(0, 1), losses(0, 2), losses(1, 2)
+    for passed in range(len(alone) // 5):  # GraSP makes two passes
+        together = alone[passed * 5 : passed * 5 + 5]
+        assert together[::2] == first[passed * 3 : passed * 3 + 3]
+        assert together[1::2] == second[passed * 2 : passed * 2 + 2]
+    assert not set(alone) & set(losses(0, 1, seed=8))
 
 
 def test_a_dense_schedule_neither_scores_nor_hooks(tmp_path):
