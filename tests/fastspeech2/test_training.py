@@ -76,6 +76,37 @@ def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, check
 
 
 @pytest.mark.slow
+def test_killed_training_chooses_the_weights_that_an_uninterrupted_one_does(prepared, tmp_path):
+    settings = ["trainer.updates=20", "selection=mcd", "selection.average=2"]
+    settings += ["selection.utterances=1", "samples=0"]
+    whole = run(prepared, tmp_path / "whole", *settings, sparsity=CONSTANT)
+    assert whole.returncode == 0, whole.stderr
+    killed = command(prepared, tmp_path / "killed", *settings, sparsity=CONSTANT)
+    process = subprocess.Popen(killed, stdout=subprocess.DEVNULL)
+    expected, actual = (tmp_path / name / "run" / "train" for name in ("whole", "killed"))
+    while not (actual / "checkpoints" / "00000010.ckpt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    resumed = run(prepared, tmp_path / "killed", *settings, sparsity=CONSTANT)
+    assert "going on with an unfinished training" in resumed.stdout, resumed.stderr
+
+    weights = [
+        torch.load(each / "model.pt", weights_only=True)["model"] for each in (expected, actual)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert rows(actual) == rows(expected) and len(rows(actual)) == 4
+    distortions = {int(row["update"]): float(row["validation_mcd"]) for row in rows(expected)}
+    chosen = [
+        json.loads((each / "record.json").read_text())["selection"]["chosen"]
+        for each in (expected, actual)
+    ]
+    assert chosen[0] == chosen[1]
+    assert [each["value"] for each in chosen[0]] == sorted(distortions.values())[:2]
+    assert all(distortions[each["update"]] == each["value"] for each in chosen[0])
+
+
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterrupted, tmp_path):
     train = tmp_path / "run" / "train"
     process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
@@ -128,17 +159,23 @@ def test_masks_of_every_switch_are_written_and_nested(uninterrupted):
 
 
 def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(prepared, tmp_path):
-    first = run(prepared, tmp_path, "trainer.updates=12", sparsity=CONSTANT)
+    settings = ["selection=loss", "selection.average=2", "trainer.updates=12"]
+    first = run(prepared, tmp_path, *settings, sparsity=CONSTANT)
     assert first.returncode == 0, first.stderr
+    train = tmp_path / "run" / "train"
+    chosen = json.loads((train / "record.json").read_text())["selection"]["chosen"]
+    losses = {int(row["update"]): float(row["validation_total"]) for row in rows(train)}
+    assert {each["update"]: each["value"] for each in chosen} == losses
+    assert len(losses) == 2 and not (train / "candidates").exists()
     weights = prunable_parameters(load_synthesiser(tmp_path / "run").acoustic.model).values()
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     assert zeros / sum(weight.numel() for weight in weights) == pytest.approx(0.4, abs=1e-3)
 
     model = tmp_path / "run" / "train" / "model.pt"
     written = model.stat().st_mtime_ns
-    again = run(prepared, tmp_path, "trainer.updates=12", sparsity=CONSTANT)
+    again = run(prepared, tmp_path, *settings, sparsity=CONSTANT)
     assert "up to date" in again.stdout and model.stat().st_mtime_ns == written
-    changed = run(prepared, tmp_path, "trainer.updates=13", sparsity=CONSTANT)
+    changed = run(prepared, tmp_path, *settings[:2], "trainer.updates=13", sparsity=CONSTANT)
     assert changed.returncode == 0 and "going on" not in changed.stdout
     assert model.stat().st_mtime_ns > written
 
