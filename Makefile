@@ -25,9 +25,9 @@ RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
 # Compiled once here, where Python is told to write no bytecode, rather than in every process.
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
-.PHONY: help setup demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
+.PHONY: help setup cluster demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
         status tables report say export aligned-mels finetune listening-test serve preferences \
-        test test-all lint bench clean
+        test test-all test-cluster lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,7 +43,16 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(UV_INSTALL) -r requirements-dev.txt
 	touch $@
 
+# Each package at constraints.txt's version, where it has one, whatever the launchers ask for:
+# hydra-ray-launcher wants a cloudpickle below 3, submitit and joblib one from 3 on.
+$(VENV)/installed-cluster: requirements-cluster.txt $(VENV)/installed
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --override constraints.txt \
+	    -r requirements-cluster.txt
+	touch $@
+
 setup: $(VENV)/installed ## make the virtual environment and install the requirements
+
+cluster: $(VENV)/installed-cluster ## install what Slurm, Ray and Dask need: requirements-cluster.txt
 
 demo: setup ## the whole recipe: stages 1-3, a sweep of three systems (stages 4-6), stage 7
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
@@ -103,8 +112,12 @@ preferences: setup ## analyse answers: RESULTS=<file or folder>, else those that
 
 test: $(VENV)/installed-dev ## the fast tests, within five minutes
 	$(PYTHON) -m pytest
-test-all: $(VENV)/installed-dev ## all tests, some of them minutes long
-	$(PYTHON) -m pytest -m "slow or not slow"
+test-all: $(VENV)/installed-dev cluster ## all tests, some of them minutes long
+	$(PYTHON) -m pytest -m "slow or not slow" -rs
+test-cluster: $(VENV)/installed-dev cluster ## those of Slurm, Ray and Dask, on this machine
+	@command -v slurmctld munged > /dev/null || \
+	    echo "Slurm's test is skipped: apt-get install slurm-wlm munge, and run this as root"
+	$(PYTHON) -m pytest -m "slow or not slow" -rs -n 1 tests/cluster
 lint: $(VENV)/installed-dev ## style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 bench: $(VENV)/installed-dev ## what each part costs on this machine; the last two after make demo

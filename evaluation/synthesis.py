@@ -17,10 +17,11 @@ from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
+from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.machine import processor_name
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
-from preprocessing.text import Pronouncer, read_lexicon
+from preprocessing.text import read_lexicon
 
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
 """Columns of manifest.csv."""
@@ -85,7 +86,7 @@ def _waveforms(
     if config.system == "model":
         synthesiser = load_synthesiser(run)
         lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-        pronouncer = Pronouncer(lexicon, store.symbols)
+        pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
 
         def speak(clip: Clip) -> tuple[Tensor, list[int]]:
             spoken = timer("acoustic", synthesiser.synthesise, [clip.phones])[0]

@@ -20,7 +20,8 @@ from preprocessing.corpus import (
 from preprocessing.disk import disk_space
 from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 from preprocessing.fingerprints import alignment_fingerprint
-from preprocessing.text import PAUSE, pronunciations, tokens
+from preprocessing.language import Language, corpus_language
+from preprocessing.text import PAUSE
 from preprocessing.textgrid import Alignment, read_textgrid
 
 Reasons = list[tuple[str, str]]
@@ -46,7 +47,8 @@ def align(config: DictConfig) -> None:
     folder = StageFolder(config.paths.alignments, alignment_fingerprint(config))
     if not folder.begin():
         print(f"stage 2: aligning {len(utterances)} utterances by {config.aligner.name}")
-    transcripts, lexicon, unaligned = _transcripts(utterances)
+    language = corpus_language(config.corpus)
+    transcripts, lexicon, unaligned = _transcripts(utterances, language)
     run = {
         "viter": aligners.align_by_viter,
         "mfa": aligners.align_by_mfa,
@@ -61,7 +63,7 @@ def align(config: DictConfig) -> None:
     for utterance in transcripts:
         path = grids / f"{utterance}.TextGrid"
         try:
-            alignment = read_textgrid(path, shortest_pause=0)
+            alignment = read_textgrid(path, 0, language.phones)
             waveform = read_wav(corpus / "wavs" / f"{utterance}.wav")
             check_plausible(alignment, waveform, config.corpus.screening)
         except RecipeError as error:
@@ -81,14 +83,15 @@ def align(config: DictConfig) -> None:
 
 
 def _transcripts(
-    utterances: list[Utterance],
+    utterances: list[Utterance], language: Language
 ) -> tuple[dict[str, list[str]], dict[str, list[list[str]]], Reasons]:
     """Words by utterance, pronunciations by word, and utterances that have no pronunciation."""
     transcripts, lexicon, unaligned = {}, {}, []
     for utterance in utterances:
         try:
-            words = [token for token in tokens(utterance.text) if token != PAUSE]
-            lexicon |= {word: pronunciations(word) for word in words if word not in lexicon}
+            words = [token for token in language.tokens(utterance.text) if token != PAUSE]
+            new = {word: language.pronunciations(word) for word in words if word not in lexicon}
+            lexicon |= new
         except RecipeError as error:
             unaligned.append((utterance.id, str(error)))
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing import asterisk
+from preprocessing import asterisk, readers
 from preprocessing.artefacts import StageFolder, atomic_path
 from preprocessing.corpus import (
     SAMPLE_RATE,
@@ -22,8 +22,8 @@ from preprocessing.disk import disk_space
 from preprocessing.download import fetch, read_archive
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.fingerprints import corpus_fingerprint
+from preprocessing.language import Language, corpus_language
 from preprocessing.progress import progress
-from preprocessing.text import normalise, tokens
 
 Reasons = list[tuple[str, str]]
 
@@ -37,9 +37,20 @@ def build_corpus(config: DictConfig) -> None:
     """
     folder = StageFolder(config.paths.corpus, corpus_fingerprint(config))
     folder.begin()
-    build = {"asterisk": _build_asterisk, "ljspeech": _build_ljspeech}[config.corpus.layout]
-    utterances, dropped = build(config.corpus, Path(config.paths.downloads), folder.folder)
-    kept, unusable = _screen(utterances, folder.folder, config.corpus.screening)
+    language = corpus_language(config.corpus)
+    layouts = {"asterisk": _build_asterisk, "ljspeech": _build_ljspeech}
+    layouts |= dict.fromkeys(("table", "folders"), _build_recordings)
+    if config.corpus.layout not in layouts:
+        raise RecipeError(
+            f"corpus.layout={config.corpus.layout}: choose one of {', '.join(layouts)}"
+        )
+    build = layouts[config.corpus.layout]
+    found, dropped = build(config.corpus, Path(config.paths.downloads), folder.folder)
+    corrections = config.corpus.corrections
+    utterances = [
+        Utterance(u.id, u.raw, language.normalise(corrections.get(u.id, u.text))) for u in found
+    ]
+    kept, unusable = _screen(utterances, folder.folder, config.corpus.screening, language)
     if not kept:
         raise RecipeError(f"no utterance of {config.corpus.name} is usable: {unusable[:3]}")
     write_metadata(folder.folder / "metadata.csv", kept)
@@ -83,8 +94,7 @@ def _build_asterisk(
                 with atomic_path(path) as temporary:
                     soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
             show(done)
-    corrected = spoken | {p: t for p, t in corpus.corrections.items() if p in spoken}
-    utterances = [Utterance(p, spoken[p], normalise(corrected[p])) for p in spoken]
+    utterances = [Utterance(prompt, text, text) for prompt, text in spoken.items()]
     return utterances, [(prompt, reason) for prompt, reason in dropped if chosen(prompt)]
 
 
@@ -104,11 +114,7 @@ def _build_ljspeech(
     chosen = _chosen(corpus.only, set(published))
     if corpus.only is None:
         _compare(folder / "wavs", published.keys(), source.clips)
-    utterances = [
-        Utterance(id, u.raw, normalise(corpus.corrections.get(id, u.text)))
-        for id, u in published.items()
-        if chosen(id)
-    ]
+    utterances = [utterance for id, utterance in published.items() if chosen(id)]
     check_wavs(folder, utterances)
     return utterances, []
 
@@ -150,6 +156,33 @@ def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Pat
     return metadata
 
 
+def _build_recordings(
+    corpus: DictConfig, downloads: Path, folder: Path
+) -> tuple[list[Utterance], Reasons]:
+    """Convert recordings of any format, where they are not converted yet."""
+    found = readers.LAYOUTS[corpus.layout](corpus.source)
+    chosen = _chosen(corpus.only, {recording.id for recording in found})
+    recordings = [recording for recording in found if chosen(recording.id)]
+    seconds, faults = 0.0, []
+    for recording in recordings:
+        try:
+            seconds += readers.seconds(recording.path)
+        except RecipeError as error:
+            faults.append((str(recording.path), str(error)))
+    if faults:
+        raise FaultsError("reading the recordings", faults, "Mend them, or leave them out.")
+    with (
+        disk_space(folder, int(2 * SAMPLE_RATE * seconds)),
+        progress("converting", len(recordings)) as show,
+    ):
+        for done, recording in enumerate(recordings, 1):
+            path = folder / "wavs" / f"{recording.id}.wav"
+            if not path.exists():
+                readers.convert(recording.path, path)
+            show(done)
+    return [Utterance(each.id, each.text, each.text) for each in recordings], []
+
+
 def _compare(wavs: Path, rows: Set[str], clips: int | None) -> None:
     """Whether there is a recording for each row of metadata.csv, a row for each, and all of them.
 
@@ -174,14 +207,14 @@ def _compare(wavs: Path, rows: Set[str], clips: int | None) -> None:
 
 
 def _screen(
-    utterances: list[Utterance], folder: Path, screening: DictConfig
+    utterances: list[Utterance], folder: Path, screening: DictConfig, language: Language
 ) -> tuple[list[Utterance], Reasons]:
     """Split utterances into usable ones and those whose recording cannot be what the text says."""
     kept, dropped = [], []
     with progress("screening", max(len(utterances), 1)) as show:
         for done, utterance in enumerate(utterances, 1):
             path = folder / "wavs" / f"{utterance.id}.wav"
-            reason = _unusable(utterance.text, read_wav(path), screening)
+            reason = _unusable(utterance.text, read_wav(path), screening, language)
             if reason:
                 dropped.append((utterance.id, reason))
                 path.unlink()
@@ -191,9 +224,11 @@ def _screen(
     return kept, dropped
 
 
-def _unusable(text: str, waveform: np.ndarray, screening: DictConfig) -> str | None:
+def _unusable(
+    text: str, waveform: np.ndarray, screening: DictConfig, language: Language
+) -> str | None:
     try:
-        tokens(text)
+        language.tokens(text)
     except RecipeError as error:
         return str(error)
     rms = float(np.sqrt(np.mean(np.square(waveform))))

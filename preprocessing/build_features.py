@@ -16,6 +16,8 @@ from preprocessing.disk import disk_space
 from preprocessing.errors import RecipeError
 from preprocessing.features import HOP, MELS, Settings, extract
 from preprocessing.fingerprints import features_fingerprint
+from preprocessing.language import corpus_language
+from preprocessing.parallel import spread
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS, assign_splits
 from preprocessing.store import FRAME_ARRAYS, PADDING_SYMBOL
@@ -39,11 +41,13 @@ def build_features(config: DictConfig) -> None:
     refuse(faults, leave_out)
     texts = {utterance.id: utterance.text for utterance in utterances}
     faulty = {fault.id for fault in faults}
-    splits = assign_splits(texts, config.splits, faulty)
+    language = corpus_language(config.corpus)
+    splits = assign_splits(texts, config.splits, faulty, language.tokens)
     settings = Settings(
         **config.features.f0,
         shortest_pause=config.features.shortest_pause,
         max_seconds=config.features.max_seconds,
+        phones=language.phones,
     )
     wavs = Path(config.paths.corpus) / "wavs"
     folder = StageFolder(config.paths.features, features_fingerprint(config))
@@ -54,7 +58,7 @@ def build_features(config: DictConfig) -> None:
     )
     with disk_space(folder.folder, int(seconds * BYTES_PER_SECOND)):
         grids = Path(config.paths.alignments) / "TextGrid"
-        _compute(shards, wavs, grids, settings, config.features.workers)
+        _compute(shards, wavs, grids, settings, config.parallel)
         faults += _dropped(list(shards))
         left_out = refuse(faults, leave_out)
         index = _pack(list(shards), texts, splits, folder.folder)
@@ -83,15 +87,18 @@ def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[s
 
 
 def _compute(
-    shards: Mapping[Path, list[str]], wavs: Path, grids: Path, settings: Settings, workers: int
+    shards: Mapping[Path, list[str]],
+    wavs: Path,
+    grids: Path,
+    settings: Settings,
+    parallel: DictConfig,
 ) -> None:
-    from joblib import Parallel, delayed
-
     missing = [(shard, ids) for shard, ids in shards.items() if not shard.exists()]
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
-    tasks = (delayed(_write_shard)(path, ids, wavs, grids, settings) for path, ids in missing)
+    folders = wavs.absolute(), grids.absolute()
+    tasks = [(path.absolute(), ids, *folders, settings) for path, ids in missing]
     with progress("extracting features", len(shards)) as show:
-        for done, _ in enumerate(parallel(tasks), 1 + len(shards) - len(missing)):
+        written = spread(_write_shard, tasks, parallel)
+        for done, _ in enumerate(written, 1 + len(shards) - len(missing)):
             show(done)
 
 

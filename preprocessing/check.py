@@ -18,8 +18,10 @@ from preprocessing.artefacts import write_csv
 from preprocessing.corpus import SAMPLE_RATE, Utterance, parse_metadata, read_reasons, read_wav
 from preprocessing.errors import RecipeError, UtteranceError
 from preprocessing.features import HOP
+from preprocessing.language import Language, corpus_language
+from preprocessing.parallel import spread
 from preprocessing.progress import progress
-from preprocessing.text import PAUSE, tokens
+from preprocessing.text import PAUSE
 from preprocessing.textgrid import Alignment, read_textgrid, segments
 
 KINDS = {
@@ -36,7 +38,7 @@ KINDS = {
     "textgrid_missing": "no TextGrid",
     "textgrid_unreadable": "a TextGrid that is damaged or has no tier of phones",
     "phones_missing": "a TextGrid without a phone",
-    "phones_unknown": "phones that are not ARPAbet",
+    "phones_unknown": "phones that are not ARPAbet, or the corpus's",
     "frames_differ": "phones that do not cover the recording's frames one by one",
     "words_differ": "a TextGrid of other words than the text's",
     "silences": "a pause longer than check.longest_pause, or pauses for most of the time",
@@ -70,8 +72,6 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
     Raises:
         RecipeError: there is no corpus, or no TextGrid at all.
     """
-    from joblib import Parallel, delayed
-
     metadata = Path(config.paths.corpus) / "metadata.csv"
     alignments = Path(config.paths.alignments)
     for path, command in ((metadata, "make stage1"), (alignments / "TextGrid", "make stage2")):
@@ -83,14 +83,11 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
         utterances[i : i + UTTERANCES_IN_CHUNK]
         for i in range(0, len(utterances), UTTERANCES_IN_CHUNK)
     ]
-    wavs, grids = metadata.parent / "wavs", alignments / "TextGrid"
-    tasks = (
-        delayed(_check_some)(part, wavs, grids, config.check, config.corpus.screening)
-        for part in parts
-    )
-    parallel = Parallel(n_jobs=config.features.workers, return_as="generator")
+    wavs, grids = metadata.parent.absolute() / "wavs", alignments.absolute() / "TextGrid"
+    corpus_language(config.corpus)  # whose faults are told before all others
+    tasks = [(part, wavs, grids, config.check, config.corpus) for part in parts]
     with progress("checking", max(len(parts), 1)) as show:
-        for done, found in enumerate(parallel(tasks), 1):
+        for done, found in enumerate(spread(_check_some, tasks, config.parallel), 1):
             faults += found
             show(done)
     faulty = {fault.id for fault in faults}
@@ -101,8 +98,9 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
 
 
 def _check_some(
-    utterances: list[Utterance], wavs: Path, grids: Path, limits: DictConfig, screening: DictConfig
+    utterances: list[Utterance], wavs: Path, grids: Path, limits: DictConfig, corpus: DictConfig
 ) -> list[Fault]:
+    language = corpus_language(corpus)
     return [
         Fault(utterance.id, error.kind, str(error))
         for utterance in utterances
@@ -111,13 +109,19 @@ def _check_some(
             wavs / f"{utterance.id}.wav",
             grids / f"{utterance.id}.TextGrid",
             limits,
-            screening,
+            corpus.screening,
+            language,
         )
     ]
 
 
 def check_utterance(
-    utterance: Utterance, wav: Path, textgrid: Path, limits: DictConfig, screening: DictConfig
+    utterance: Utterance,
+    wav: Path,
+    textgrid: Path,
+    limits: DictConfig,
+    screening: DictConfig,
+    language: Language,
 ) -> list[UtteranceError]:
     """All that is wrong with one utterance.
 
@@ -127,12 +131,13 @@ def check_utterance(
         textgrid: its alignment.
         limits: `check` of the configuration.
         screening: of the corpus's configuration.
+        language: of the corpus.
     """
     faults: list[UtteranceError] = []
     words, waveform, alignment = None, None, None
     try:
         if utterance.text.strip():
-            words = [token for token in tokens(utterance.text) if token != PAUSE]
+            words = [token for token in language.tokens(utterance.text) if token != PAUSE]
     except RecipeError as error:
         faults.append(UtteranceError("text_characters", str(error)))
     try:
@@ -141,7 +146,7 @@ def check_utterance(
     except UtteranceError as error:
         faults.append(error)
     try:
-        alignment = read_textgrid(textgrid, shortest_pause=0)
+        alignment = read_textgrid(textgrid, 0, language.phones)
         _check_pauses(alignment, limits.longest_pause)
         if words and alignment.words:
             _check_words(words, [word.label for word in alignment.words])

@@ -7,7 +7,7 @@ import numpy as np
 
 from preprocessing.corpus import SAMPLE_RATE, read_wav
 from preprocessing.errors import RecipeError
-from preprocessing.textgrid import Segment, read_textgrid, segments
+from preprocessing.textgrid import ARPABET, Segment, read_textgrid, segments
 
 HOP = 256
 """samples from one frame to the next, as in preprocessing.mel, which imports torch"""
@@ -32,6 +32,8 @@ class Settings:
     """seconds"""
     max_seconds: float | None
     """of a segment"""
+    phones: frozenset[str] = ARPABET
+    """that an alignment may have"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def extract(wav: Path, textgrid: Path, settings: Settings) -> list[SegmentFeatur
     from preprocessing.mel import magnitude, mel_of_magnitude
 
     waveform = read_wav(wav)
-    alignment = read_textgrid(textgrid, settings.shortest_pause)
+    alignment = read_textgrid(textgrid, settings.shortest_pause, settings.phones)
     frame_rate = SAMPLE_RATE / HOP
     cut = segments(alignment, len(waveform) // HOP, frame_rate, settings.max_seconds)
     f0 = estimate_f0(waveform, settings)

@@ -8,8 +8,11 @@ from preprocessing.artefacts import fingerprint
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
-    """Of stage 1: all of the corpus's section but what stage 3 applies."""
-    return fingerprint(_without(config.corpus, "max_seconds"))
+    """Of stage 1: all of the corpus's section but what stage 3 applies, and its lexicon."""
+    parts = [_without(config.corpus, "max_seconds")]
+    if language := config.corpus.get("language"):
+        parts.append(_list_file(language.lexicon))
+    return fingerprint(*parts)
 
 
 def alignment_fingerprint(config: DictConfig) -> str:
@@ -26,7 +29,7 @@ def features_fingerprint(config: DictConfig) -> str:
     """Of stage 3; training compares what was left out itself."""
     return fingerprint(
         alignment_fingerprint(config),
-        _without(config.features, "workers"),
+        config.features,
         config.splits,
         _list_file(config.splits.get("held_out")),
         _without(config.check, "leave_out"),

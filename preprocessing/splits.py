@@ -1,8 +1,9 @@
 """Which utterances are held out, as published recipes do it or so that they are not near copies."""
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,11 +11,15 @@ from omegaconf import DictConfig
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.text import PAUSE, tokens
 
+Tokens = Callable[[str], list[str]]
 SPLITS = ("train", "validation", "test")
 
 
 def assign_splits(
-    texts: Mapping[str, str], splits: DictConfig, unusable: Container[str] = ()
+    texts: Mapping[str, str],
+    splits: DictConfig,
+    unusable: Container[str] = (),
+    tokens: Tokens = tokens,
 ) -> dict[str, str]:
     """ "train", "validation" or "test" for each utterance, by `splits.kind`.
 
@@ -33,13 +38,14 @@ def assign_splits(
         texts: normalised, of all utterances.
         splits: the configuration.
         unusable: ids that will be left out.
+        tokens: of the corpus's language.
 
     Raises:
         RecipeError: too few utterances, an unknown kind, or a list file that is missing or names
             utterances that are not there.
     """
     choose = {
-        "distinct": _distinct,
+        "distinct": partial(_distinct, tokens=tokens),
         "last": _last,
         "listed": _listed,
         "file": _of_file,
@@ -105,7 +111,7 @@ def _shuffled(ids: Iterable[str], seed: int) -> list[str]:
     return sorted(ids, key=lambda id: hashlib.sha256(f"{seed} {id}".encode()).digest())
 
 
-def _distinct(texts: Mapping[str, str], splits: DictConfig) -> Held:
+def _distinct(texts: Mapping[str, str], splits: DictConfig, tokens: Tokens) -> Held:
     words = {id: [t for t in tokens(texts[id]) if t != PAUSE] for id in sorted(texts)}
     shortest, longest = splits.words
     # Letters do not count: an utterance that spells something is no sentence to understand.

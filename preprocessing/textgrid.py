@@ -12,11 +12,7 @@ UNKNOWN = "spn"
 """What an aligner writes for a word that its dictionary lacks: speech, but which phones?"""
 SILENCES = frozenset({"", "sil", "sp", "<eps>"})
 _STOPS = frozenset("B CH D G JH K P T".split())
-_KNOWN = (
-    CONSONANTS
-    | {PAUSE, UNKNOWN}
-    | {f"{vowel}{stress}" for vowel in VOWELS for stress in ("", "0", "1", "2")}
-)
+ARPABET = CONSONANTS | {f"{vowel}{stress}" for vowel in VOWELS for stress in ("", "0", "1", "2")}
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,9 @@ class Segment:
     words: list[str]
 
 
-def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
+def read_textgrid(
+    path: Path | str, shortest_pause: float, known: frozenset[str] = ARPABET
+) -> Alignment:
     """Read an alignment written by MFA 1 to 3, viter or ming024's recipe.
 
     Its tiers are `phones` and, if it is there, `words`; MFA puts a speaker's name and ` - ` before
@@ -63,10 +61,11 @@ def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
         path: of the TextGrid.
         shortest_pause: seconds; a shorter silence inside goes to a stop that follows it, whose
             closure it then is, and otherwise to the phone before it.
+        known: phones that may be there beside silences.
 
     Raises:
-        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, phones unknown
-            to ARPAbet or with stress on some vowels only, gaps or overlaps.
+        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, unknown phones,
+            in ARPAbet stress on some vowels only, gaps or overlaps.
     """
     tiers = _read_tiers(Path(path))
     if "phones" not in tiers:
@@ -81,7 +80,7 @@ def read_textgrid(path: Path | str, shortest_pause: float) -> Alignment:
         phones = phones[:-1]
     if not phones:
         raise UtteranceError("phones_missing", "has a TextGrid without a phone")
-    _check(phones)
+    _check(phones, known)
     spoken = [word for word in tiers.get("words", []) if word.label not in SILENCES]
     return Alignment(_without_short_pauses(phones, shortest_pause), spoken)
 
@@ -128,15 +127,16 @@ def _joined_silences(phones: list[Interval]) -> list[Interval]:
     return joined
 
 
-def _check(phones: list[Interval]) -> None:
-    labels = {phone.label for phone in phones}
-    if unknown := sorted(labels - _KNOWN):
+def _check(phones: list[Interval], known: frozenset[str]) -> None:
+    labels = {phone.label for phone in phones} - {PAUSE, UNKNOWN}
+    if unknown := sorted(labels - known):
+        which = "ARPAbet" if known == ARPABET else "the corpus's"
         raise UtteranceError(
-            "phones_unknown", f"has phones that are not ARPAbet: {', '.join(unknown)}"
+            "phones_unknown", f"has phones that are not {which}: {', '.join(unknown)}"
         )
     vowels = sorted(label for label in labels if label.rstrip("012") in VOWELS)
     unstressed = [vowel for vowel in vowels if vowel in VOWELS]
-    if unstressed and unstressed != vowels:
+    if known == ARPABET and unstressed and unstressed != vowels:
         raise UtteranceError(
             "phones_unknown", f"has stress on some vowels but not on {', '.join(unstressed)}"
         )

@@ -1,6 +1,6 @@
 """What stage 3 costs: against one process that works as ming024/FastSpeech2 does, and as a whole.
 
-    python scripts/bench_features.py pairs recipe=ljspeech paths.data=...    # 10 pairs of 15 clips
+    python scripts/bench_features.py pairs recipe=ljspeech paths.data=...    # 8 pairs of 40 clips
     python scripts/bench_features.py whole recipe=ljspeech paths.data=...    # killed half-way, too
     python scripts/bench_features.py epoch recipe=ljspeech paths.data=...    # open it and start
 
@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 from common import PROJECT
 from preprocessing.corpus import SAMPLE_RATE, read_metadata, read_wav
 
-PAIRS, CLIPS_IN_PAIR = 10, 15
+PAIRS, CLIPS_IN_PAIR = 8, 40
 
 
 def baseline(wavs: list[Path]) -> None:
@@ -88,7 +88,8 @@ def pairs(config) -> None:
     def one_process(some: list[Path]) -> None:
         ours(some, grids, settings)
 
-    with Parallel(n_jobs=processes) as parallel:
+    # One task a batch, or joblib may put the parts of all processes into one.
+    with Parallel(n_jobs=processes, batch_size=1) as parallel:
         baseline(wavs[:2])
         one_process(wavs[:2])
         both_processes(wavs[:4])

@@ -24,7 +24,7 @@ NOT_SETTINGS = (
     *("output", "speed", "pitch", "energy", "backend"),
 )
 """Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
-NOT_SETTINGS_BELOW = ("paths.", "sweep.", "listening.")
+NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "listening.")
 FIRST_SEED = "seed=0"
 """The default: a run that names it is the same as one that does not, and has the same folder."""
 

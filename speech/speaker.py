@@ -8,8 +8,9 @@ from torch import Tensor
 from fastspeech2.synthesis import Synthesiser, load_synthesiser
 from hifigan.vocoder import Vocoder, load_vocoder
 from preprocessing.errors import RecipeError
+from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.mel import SAMPLE_RATE
-from preprocessing.text import Pronouncer, read_lexicon, sentences
+from preprocessing.text import read_lexicon, sentences
 
 PAUSE_SECONDS = 0.3
 """Silence between two sentences at normal speed."""
@@ -68,4 +69,5 @@ def load_speaker(config) -> Speaker:
     else:
         raise RecipeError(f"backend is {config.backend!r}: choose torch or onnx")
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-    return Speaker(synthesiser, vocoder, Pronouncer(lexicon, synthesiser.index))
+    pronouncer = Pronouncer(lexicon, synthesiser.index, corpus_language(config.corpus))
+    return Speaker(synthesiser, vocoder, pronouncer)

@@ -41,7 +41,7 @@ def is_installed() -> bool:
     return os.geteuid() == 0 and all(shutil.which(command) for command in COMMANDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -60,8 +60,8 @@ def one_machine_slurm(folder: Path) -> Iterator[dict[str, str]]:
             host=host,
             folder=folder,
             cpus=os.cpu_count(),
-            controller_port=_free_port(),
-            node_port=_free_port(),
+            controller_port=free_port(),
+            node_port=free_port(),
         )
     )
     key = folder / "munge.key"
@@ -85,10 +85,23 @@ def one_machine_slurm(folder: Path) -> Iterator[dict[str, str]]:
             time.sleep(1)
         _wait_until_idle(environment, folder)
         yield environment
+        _end_jobs(environment)
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait(30)
+
+
+def _end_jobs(environment: dict[str, str]) -> None:
+    """Let jobs whose results are there end, which they could not without Slurm."""
+    deadline = time.monotonic() + 60
+    queued = ["squeue", "--noheader", "--states=all", "--format=%T"]
+    while time.monotonic() < deadline:
+        states = subprocess.run(queued, env=environment, capture_output=True, text=True).stdout
+        if not {"PENDING", "RUNNING", "COMPLETING"} & set(states.split()):
+            return
+        time.sleep(0.5)
+    subprocess.run(["scancel", "--user=root"], env=environment, check=True)
 
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:

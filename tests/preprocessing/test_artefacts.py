@@ -69,7 +69,8 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
                 "splits": {"seed": 0},
                 "check": {"leave_out": [], "seconds": [1, 10]},
                 "aligner": {"name": "mfa", "jobs": 1, "acoustic_model": "x"},
-                "features": {"f0": {"floor": 71}, "workers": 2},
+                "features": {"f0": {"floor": 71}},
+                "parallel": {"workers": 2},
             }
         )
         for key, value in changes.items():
@@ -88,7 +89,7 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     assert changed(splits__seed=1) == [False, False, True]
     assert changed(check__seconds=[1, 9]) == [False, False, True]
     assert changed(check__leave_out=["wav_rate"]) == [False, False, False]
-    assert changed(aligner__jobs=8, features__workers=1) == [False, False, False]
+    assert changed(aligner__jobs=8, parallel__workers=1) == [False, False, False]
     grids = tmp_path / "grids"
     grids.mkdir()
     before = fingerprints(aligner__source=str(grids))

@@ -3,16 +3,15 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import tgt
 from conftest import PROJECT, run_script
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from planted import assert_all_found, plant_all
 
 from preprocessing.artefacts import read_csv
 from preprocessing.check import KINDS, Fault, check_corpus, refuse
@@ -47,73 +46,9 @@ def copy(prompts, tmp_path) -> DictConfig:
             shutil.copyfile(data / part, tmp_path / part)
     write_metadata(tmp_path / "corpus" / "metadata.csv", utterances)
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "features.workers=1"]
+        overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "parallel.workers=1"]
         overrides += ["splits.test=4", "splits.validation=2"]
         return compose("config", overrides=overrides)
-
-
-def edited_text(change: Callable[[str], str]):
-    """Plant a fault in an utterance's line of metadata.csv."""
-
-    def plant(corpus: Path, wav: Path, grid: Path) -> None:
-        path = corpus / "metadata.csv"
-        lines = path.read_text("utf-8").splitlines()
-        path.write_text(
-            "\n".join(change(each) if each.startswith(f"{wav.stem}|") else each for each in lines)
-        )
-
-    return plant
-
-
-def edited_wav(change: Callable[[np.ndarray], np.ndarray], rate: int = 22050):
-    def plant(corpus: Path, wav: Path, grid: Path) -> None:
-        soundfile.write(wav, change(soundfile.read(wav)[0]), rate)
-
-    return plant
-
-
-def edited_grid(change: Callable[[str, float, float], tuple[str, float, float]], tier="phones"):
-    """Plant a fault in the intervals (label, start, end) of a tier."""
-
-    def plant(corpus: Path, wav: Path, grid: Path) -> None:
-        whole = tgt.io.read_textgrid(str(grid), include_empty_intervals=True)
-        changed = tgt.TextGrid()
-        for each in whole.tiers:
-            intervals = [(i.text, float(i.start_time), float(i.end_time)) for i in each]
-            if each.name == tier:
-                intervals = [change(*interval) for interval in intervals]
-            copied = tgt.IntervalTier(name=each.name)
-            for label, start, end in intervals:
-                copied.add_interval(tgt.Interval(start, end, label))
-            changed.add_tier(copied)
-        tgt.write_to_file(changed, str(grid), format="long")
-
-    return plant
-
-
-PLANTED = {
-    "metadata_line": edited_text(lambda line: line.split("|")[0] + "\n" + line),
-    "id_repeated": edited_text(lambda line: line + "\n" + line),
-    "text_missing": edited_text(lambda line: line.split("|")[0] + "||"),
-    "text_characters": edited_text(lambda line: line + " 日"),
-    "words_differ": edited_text(lambda line: line.split("|")[0] + "|x|Quite another sentence."),
-    "wav_missing": lambda corpus, wav, grid: wav.unlink(),
-    "wav_unreadable": lambda corpus, wav, grid: wav.write_bytes(b"RIFF and no more"),
-    "wav_empty": edited_wav(lambda waveform: waveform[:0]),
-    "wav_rate": edited_wav(lambda waveform: waveform, rate=16000),
-    "wav_channels": edited_wav(lambda waveform: np.stack([waveform, waveform], 1)),
-    "wav_length": edited_wav(lambda waveform: np.pad(waveform, (0, 100 * 22050))),
-    "textgrid_missing": lambda corpus, wav, grid: grid.unlink(),
-    "textgrid_unreadable": lambda corpus, wav, grid: grid.write_text(grid.read_text()[:700]),
-    "phones_missing": edited_grid(lambda label, start, end: ("sil", start, end)),
-    "phones_unknown": edited_grid(lambda label, start, end: (label.lower(), start, end)),
-    "frames_differ": edited_wav(lambda waveform: waveform[: len(waveform) // 2]),
-    "silences": edited_grid(
-        lambda label, start, end: ("sp" if 0.5 < start < 2.8 else label, start, end)
-    ),
-    "phone_lengths": edited_grid(lambda label, start, end: (label, start / 8, end / 8)),
-    "sound_outside": edited_wav(lambda waveform: np.concatenate([waveform, waveform])),
-}
 
 
 def test_a_sound_corpus_has_no_fault(copy):
@@ -122,21 +57,13 @@ def test_a_sound_corpus_has_no_fault(copy):
 
 
 def test_a_fault_of_each_kind_is_found_and_named(copy, prompts):
-    corpus = Path(copy.paths.corpus)
-    ids = dict(zip(PLANTED, (utterance.id for utterance in prompts[1]), strict=False))
-    for kind, plant in PLANTED.items():
-        plant(
-            corpus,
-            corpus / "wavs" / f"{ids[kind]}.wav",
-            Path(copy.paths.alignments) / "TextGrid" / f"{ids[kind]}.TextGrid",
-        )
-    assert PLANTED.keys() == KINDS.keys() - {"unaligned", "features"}
+    grids = Path(copy.paths.alignments) / "TextGrid"
+    ids = [utterance.id for utterance in prompts[1]]
+    planted = plant_all(Path(copy.paths.corpus), grids, ids)
+    assert planted.keys() == KINDS.keys() - {"unaligned", "features"}
     utterances, faults = check_corpus(copy)
-    assert len(utterances) == 40
-    found = {(fault.kind, fault.id) for fault in faults}
-    line = next(fault.id for fault in faults if fault.kind == "metadata_line")
-    assert line.startswith("line ")
-    assert found == {(kind, line if kind == "metadata_line" else ids[kind]) for kind in PLANTED}
+    assert len(utterances) == 40 and len(faults) == len(planted)
+    assert_all_found(planted, {(fault.kind, fault.id) for fault in faults})
 
 
 def test_check_lists_all_faults_and_fails(copy, prompts):

@@ -128,7 +128,7 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
 def test_changed_configuration_redoes_what_depends_on_it_and_a_full_disk_is_named(sliced):
     """No file of this process may pass 300 kB, which the kernel refuses as it does a full disk."""
     folder, overrides = sliced
-    changed = [*overrides, "features.shortest_pause=0.05", "features.workers=1"]
+    changed = [*overrides, "features.shortest_pause=0.05", "parallel.workers=1"]
     assert "up to date" in run_script("stage1_download", *changed).stdout
     assert "up to date" in run_script("stage2_align", *changed).stdout
 

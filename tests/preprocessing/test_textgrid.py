@@ -6,7 +6,7 @@ import pytest
 import tgt
 
 from preprocessing.errors import RecipeError
-from preprocessing.text import Pronouncer
+from preprocessing.language import Pronouncer
 from preprocessing.textgrid import read_textgrid, segments
 
 RATE = 22050 / 256

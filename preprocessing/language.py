@@ -1,0 +1,165 @@
+"""What a corpus's language is made of: a text normaliser, words, pronunciations and phones.
+
+English is preprocessing.text, unless the corpus's configuration has a section `language`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from preprocessing import text
+from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.text import PAUSE, VOWELS
+from preprocessing.textgrid import ARPABET, SILENCES, UNKNOWN
+
+_WORD_OR_PAUSE = re.compile(r"(?P<word>[^\W_]+(?:['’-][^\W_]+)*)|(?P<pause>[^\w\s'’\"-]+)")
+
+
+Lexicon = Mapping[str, list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Language:
+    """From a written text to phones."""
+
+    normalise: Callable[[str], str]
+    """a text as it is spoken, of one as it is written"""
+    tokens: Callable[[str], list[str]]
+    """words and pauses of a normalised text; raises RecipeError of an empty one"""
+    pronunciations: Callable[[str], list[list[str]]]
+    """of one of these words, the commonest first; raises RecipeError where there is none"""
+    phones: frozenset[str]
+    """that a TextGrid may have beside silences"""
+
+
+ENGLISH = Language(text.normalise, text.tokens, text.pronunciations, ARPABET)
+
+
+def corpus_language(corpus: DictConfig) -> Language:
+    """The language of a corpus, by `language` in its configuration, or English.
+
+    - `normaliser`: the name of a function from a text to a text, such as `my_project.german`;
+      null changes nothing but Unicode's form.
+    - `lexicon`: a file with a line `word PHONE PHONE ...` for each pronunciation, in lower case.
+    - `phones`: a list of the phones that may be; null takes those of the lexicon.
+
+    Raises:
+        RecipeError: the lexicon is missing or has faults, or there is no such function.
+    """
+    settings = corpus.get("language")
+    if settings is None:
+        return ENGLISH
+    path = Path(settings.lexicon)
+    if not path.exists():
+        raise RecipeError(f"corpus.language.lexicon={path} is not there: name a file of words")
+    lexicon = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
+    phones = {phone for variants in lexicon.values() for each in variants for phone in each}
+
+    def pronunciations(word: str) -> list[list[str]]:
+        if word not in lexicon:
+            raise RecipeError(f"the word '{word}' is not in {path}: add it there")
+        return lexicon[word]
+
+    normalise = _function(settings.normaliser) if settings.normaliser else _composed
+    known = frozenset(settings.phones or phones)
+    return Language(normalise, _words, pronunciations, known)
+
+
+@cache
+def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon:
+    """Read and checked once a process for each state of the file, since every stage's part asks."""
+    read = text.read_lexicon(path)
+    lexicon = {_composed(word).lower(): variants for word, variants in read.items()}
+    reserved, faults = SILENCES | {UNKNOWN}, []
+    for word, variants in lexicon.items():
+        used = {phone for each in variants for phone in each}
+        if not all(variants):
+            faults.append((word, "has no phone"))
+        elif wrong := sorted(used & reserved):
+            faults.append((word, f"has {', '.join(wrong)}, which means silence or an unknown word"))
+        elif phones and (wrong := sorted(used - set(phones))):
+            faults.append((word, f"has {', '.join(wrong)}, which corpus.language.phones lacks"))
+    if faults or not lexicon:
+        raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
+    return lexicon
+
+
+def _composed(written: str) -> str:
+    return unicodedata.normalize("NFC", written)
+
+
+def _function(name: str) -> Callable[[str], str]:
+    from hydra.errors import HydraException
+    from hydra.utils import get_method
+
+    try:
+        return get_method(name)
+    except (HydraException, ImportError, ValueError) as error:
+        raise RecipeError(
+            f"corpus.language.normaliser={name} is not a function that can be imported: {error}"
+        ) from error
+
+
+def _words(normalised: str) -> list[str]:
+    """Words in lower case, with `PAUSE` at punctuation inside; digits are words as they stand."""
+    found: list[str] = []
+    for match in _WORD_OR_PAUSE.finditer(_composed(normalised)):
+        if match["word"]:
+            found.append(match["word"].lower())
+        elif found and found[-1] != PAUSE:
+            found.append(PAUSE)
+    if found and found[-1] == PAUSE:
+        found.pop()
+    if not found:
+        raise RecipeError(f"the text {normalised!r} is empty: there is nothing to pronounce in it")
+    return found
+
+
+class Pronouncer:
+    """Text to phones for synthesis.
+
+    Args:
+        lexicon: pronunciations that go before the dictionary's, such as those that the aligner
+            heard the corpus's speaker use (`read_lexicon` of stage 2's `lexicon.txt`).
+        symbols: the phones that a model knows. An ARPAbet vowel whose stress it never met takes the
+            nearest stress it did, or none if the model was trained on phones without.
+        language: of the texts.
+    """
+
+    def __init__(
+        self,
+        lexicon: Mapping[str, list[list[str]]] | None = None,
+        symbols: Iterable[str] | None = None,
+        language: Language = ENGLISH,
+    ):
+        self._lexicon = lexicon or {}
+        self._symbols = frozenset(symbols or ())
+        self._language = language
+
+    def phones(self, text: str) -> list[str]:
+        """Phones of a text, with `sp` at the clause boundaries inside it.
+
+        Raises:
+            RecipeError: the text is empty, or a character or word cannot be pronounced.
+        """
+        phones: list[str] = []
+        for token in self._language.tokens(self._language.normalise(text)):
+            if token == PAUSE:
+                phones.append(PAUSE)
+            else:
+                phones += (self._lexicon.get(token) or self._language.pronunciations(token))[0]
+        if self._symbols and PAUSE not in self._symbols:
+            phones = [phone for phone in phones if phone != PAUSE]
+        return [self._known(phone) for phone in phones]
+
+    def _known(self, phone: str) -> str:
+        if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS:
+            return phone
+        nearest = {"0": "021", "1": "120", "2": "210"}[phone[-1]]
+        candidates = (phone[:-1] + stress for stress in (*nearest, ""))
+        return next((c for c in candidates if c in self._symbols), phone)

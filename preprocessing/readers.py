@@ -1,0 +1,134 @@
+"""Recordings and texts of corpora in other layouts than LJSpeech's, wherever they are on disk."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from preprocessing.artefacts import atomic_path
+from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.errors import FaultsError, RecipeError
+
+
+class Recording(NamedTuple):
+    """One recording as it was published."""
+
+    id: str
+    path: Path
+    """of a file that libsndfile reads: wav, flac, ogg, mp3"""
+    text: str
+
+
+def read_table(source: DictConfig) -> list[Recording]:
+    """Recordings that a CSV table with a heading lists; a recording's id is its file's name.
+
+    Args:
+        source: `table`, its `delimiter`, the names of its columns `path` and `text`, and `folder`,
+            in which relative paths are.
+
+    Raises:
+        RecipeError: there is no table, or it lacks these columns.
+        FaultsError: rows without a file or a text, or two files of one name.
+    """
+    table = Path(source.table)
+    if not table.exists():
+        raise RecipeError(f"corpus.source.table={table} is not there: name a CSV table")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, delimiter=source.delimiter))
+    columns = [source.path, source.text]
+    if missing := [name for name in columns if not rows or name not in rows[0]]:
+        raise RecipeError(
+            f"{table} has no row with {' and '.join(missing)}: its first line has to name its "
+            "columns; say which with corpus.source.path and corpus.source.text, and what is "
+            "between them with corpus.source.delimiter"
+        )
+    folder = Path(source.folder)
+    found = [(folder / (row[source.path] or ""), row[source.text] or "") for row in rows]
+    return _checked(table, [Recording(path.stem, path, text.strip()) for path, text in found])
+
+
+def read_folders(source: DictConfig) -> list[Recording]:
+    """Recordings in folders, each with its text in a file of its own, as in VCTK and LibriTTS.
+
+    Args:
+        source: `folder`, and in it the patterns `recordings` and `texts`, in which `{id}` stands
+            for what names an utterance and `*` for any name: `*/*/{id}.normalized.txt`.
+
+    Raises:
+        RecipeError: a pattern has no `{id}`, or finds nothing.
+        FaultsError: recordings without a text, texts without a recording, or ids that are twice.
+    """
+    folder = Path(source.folder)
+    recordings = _matching(folder, "recordings", source.recordings)
+    texts = dict(_matching(folder, "texts", source.texts))
+    unspoken = texts.keys() - {id for id, _ in recordings}
+    found = [
+        Recording(id, path, texts[id].read_text("utf-8").strip() if id in texts else "")
+        for id, path in recordings
+    ]
+    return _checked(folder, found, [(str(texts[id]), "has no recording") for id in unspoken])
+
+
+LAYOUTS = {"table": read_table, "folders": read_folders}
+
+
+def _matching(folder: Path, name: str, pattern: str) -> list[tuple[str, Path]]:
+    before, placeholder, after = pattern.rpartition("/")[2].partition("{id}")
+    if not placeholder:
+        raise RecipeError(f"corpus.source.{name}={pattern} has no {{id}} in its last part")
+    paths = sorted(folder.glob(pattern.replace("{id}", "*")))
+    if not paths:
+        raise RecipeError(f"corpus.source.{name}={pattern} finds no file in {folder}")
+    return [(path.name[len(before) : len(path.name) - len(after)], path) for path in paths]
+
+
+def _checked(
+    where: Path, recordings: list[Recording], faults: list[tuple[str, str]] | None = None
+) -> list[Recording]:
+    faults = sorted(faults or [])
+    counts = Counter(recording.id for recording in recordings)
+    faults += [(id, f"names {count} recordings") for id, count in counts.items() if count > 1]
+    for recording in recordings:
+        if not recording.path.is_file():
+            faults.append((str(recording.path), "is not there"))
+        if not recording.text:
+            faults.append((str(recording.path), "has no text"))
+        if "|" in recording.id:
+            faults.append((str(recording.path), "has a | in its name"))
+    if faults:
+        raise FaultsError(f"reading {where}", faults, "Mend these, or leave them out.")
+    return recordings
+
+
+def seconds(path: Path) -> float:
+    """Of a recording, by its header.
+
+    Raises:
+        RecipeError: it cannot be read as audio.
+    """
+    import soundfile
+
+    try:
+        return soundfile.info(path).duration
+    except soundfile.LibsndfileError as error:
+        raise RecipeError(f"cannot be read as audio ({error.error_string.strip()})") from error
+
+
+def convert(source: Path, path: Path) -> None:
+    """Write a recording as 16 bit mono at 22,050 Hz, its channels averaged.
+
+    Raises:
+        RecipeError: it is damaged.
+    """
+    import soundfile
+    import soxr
+
+    try:
+        waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise RecipeError(f"{source} is damaged ({error.error_string.strip()})") from error
+    waveform = soxr.resample(waveform.mean(1), rate, SAMPLE_RATE)
+    with atomic_path(path) as temporary:
+        soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")

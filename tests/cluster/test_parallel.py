@@ -1,0 +1,113 @@
+"""Stage 3 and `make check` over a local Ray and a local Dask, against joblib's own processes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_script
+from omegaconf import OmegaConf
+from slurm import free_port
+
+from preprocessing.corpus import read_metadata
+from preprocessing.errors import RecipeError
+from preprocessing.parallel import spread
+
+UTTERANCES = 40
+PARALLEL = OmegaConf.create({"workers": 2, "backend": "loky", "address": None})
+
+
+@pytest.fixture(scope="module")
+def aligned(prepared, tmp_path_factory) -> list[str]:
+    """Stages 1 and 2 of some prompts, of which one has lost its recording since."""
+    data = Path(prepared[0].removeprefix("paths.data="))
+    ids = [utterance.id for utterance in read_metadata(data / "corpus" / "metadata.csv")]
+    folder = tmp_path_factory.mktemp("aligned")
+    overrides = [f"paths.data={folder}", *prepared[1:]]
+    overrides += [f"corpus.only=[{','.join(ids[:UTTERANCES])}]", "splits.test=4"]
+    overrides += ["splits.validation=2", "check.leave_out=[sound_outside,wav_missing]"]
+    for stage in ("stage1_download", "stage2_align"):
+        done = run_script(stage, *overrides)
+        assert done.returncode == 0, done.stderr
+    (folder / "corpus" / "wavs" / f"{ids[7]}.wav").unlink()
+    return overrides
+
+
+def stage_3(aligned: list[str], folder: Path, *overrides: str) -> tuple[dict[str, bytes], str]:
+    """The store's files, and the table of `make check`."""
+    settings = [*aligned, f"paths.features={folder}", *overrides]
+    for script in ("check", "stage3_features"):
+        done = run_script(script, *settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+    data = Path(aligned[0].removeprefix("paths.data="))
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return files, (data / "faults.csv").read_text()
+
+
+@contextmanager
+def running_dask() -> Iterator[str]:
+    """A scheduler with a worker, as somebody else may have started them."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def running_ray() -> Iterator[str]:
+    """The same; `ray stop` would stop every Ray of the machine, so it stays this one's child."""
+    ray, port = str(Path(sys.executable).with_name("ray")), free_port()
+    start = [ray, "start", "--head", "--block", "--num-cpus=1", f"--port={port}"]
+    process = subprocess.Popen([*start, "--include-dashboard=false"], stdout=subprocess.PIPE)
+    try:
+        assert any(b"runtime started" in line for line in process.stdout), "Ray did not start"
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend, running", [("ray", running_ray), ("dask", running_dask)])
+def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running):
+    pytest.importorskip({"ray": "ray", "dask": "distributed"}[backend], reason="make cluster")
+    expected = stage_3(aligned, tmp_path / "loky")
+    assert "wav_missing" in expected[1] and len(expected[0]) > 8
+    chosen = f"parallel.backend={backend}"
+    assert stage_3(aligned, tmp_path / "started", chosen, "parallel.workers=2") == expected
+    with running() as address:
+        found = stage_3(aligned, tmp_path / "found", chosen, f"parallel.address='{address}'")
+    assert found == expected
+
+
+def test_results_come_in_order():
+    arguments = [(np.full(3, i), i) for i in range(50)]
+    sums = list(spread(np.add, arguments, PARALLEL))
+    assert [int(each[0]) for each in sums] == [2 * i for i in range(50)]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"backend": "spark"}, "parallel.backend=spark: choose one of loky, ray, dask"),
+        ({"address": "auto"}, "parallel.address=auto is of a cluster"),
+        ({"backend": "ray"}, "needs the package ray, which is not installed: `make cluster`"),
+        ({"backend": "dask"}, "needs the package distributed, which is not installed"),
+    ],
+)
+def test_what_cannot_be_is_told(monkeypatch, changes, message):
+    for package in ("ray", "distributed"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(RecipeError, match=message):
+        list(spread(np.add, [(1, 2)], OmegaConf.merge(PARALLEL, changes)))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_told():
+    pytest.importorskip("distributed", reason="make cluster")
+    absent = OmegaConf.merge(PARALLEL, {"backend": "dask", "address": "tcp://127.0.0.1:9"})
+    with pytest.raises(RecipeError, match="no Dask can be had at parallel.address=tcp://127.0.0.1"):
+        list(spread(np.add, [(1, 2)], absent))
