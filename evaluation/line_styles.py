@@ -2,6 +2,10 @@
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666"]
 LINES = ["-", "--", "-.", ":"]
+REFERENCES = {
+    "natural": {"color": "black", "linestyle": ":", "marker": "s"},
+    "vocoded": {"color": "#999999", "linestyle": ":", "marker": "^"},
+}
 
 
 def line_style(number: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from evaluation.collect import Group
-from evaluation.line_styles import line_style
+from evaluation.line_styles import REFERENCES, line_style
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.features import estimate_f0
 from preprocessing.mel import HOP, log_mel
@@ -40,10 +40,10 @@ def errors_by_length(groups: list[Group]) -> Figure:
             bins = sorted(totals)
             rates = [100 * totals[each][0] / totals[each][1] for each in bins]
             # Trained systems have the colours that they have in the other figures.
-            style = {"color": "grey", "linestyle": ":"}
+            style = REFERENCES.get(group.runs[0].metrics["system"])
             if group.training:
-                style = line_style(trained.index(group))
-            axes.plot(bins, rates, marker="o", markersize=4, label=group.label, **style)
+                style = line_style(trained.index(group)) | {"marker": "o"}
+            axes.plot(bins, rates, markersize=4, label=group.label, **style)
         axes.set_xticks(range(len(BINS)), _bin_names())
         axes.set_xlabel("words of the ground truth")
         axes.set_ylabel("WER, %")
