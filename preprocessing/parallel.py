@@ -26,7 +26,7 @@ def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig)
     Raises:
         RecipeError: `parallel.backend` is unknown or not installed, or there is no such cluster.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
     backends = {"loky": _this_machine, "ray": _ray, "dask": _dask}
     if parallel.backend not in backends:
@@ -35,11 +35,13 @@ def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig)
         )
     tasks = [delayed(function)(*each) for each in arguments]
     with backends[parallel.backend](parallel) as processes:
-        options = {"n_jobs": processes, "backend": parallel.backend, "batch_size": 1}
-        if parallel.backend != "ray":
-            yield from Parallel(**options, return_as="generator")(tasks)
+        return_as = "list" if parallel.backend == "ray" else "generator"
+        with parallel_config(backend=parallel.backend):  # which registers Dask's, too
+            pool = Parallel(n_jobs=processes, batch_size=1, return_as=return_as)
+        if return_as == "generator":
+            yield from pool(tasks)
             return
-        with Parallel(**options) as pool:
+        with pool:
             for first in range(0, len(tasks), ROUND * processes):
                 yield from pool(tasks[first : first + ROUND * processes])
 
