@@ -282,7 +282,7 @@ def finetune(config: DictConfig) -> None:
     after = load_generator(stage.folder / GENERATOR, stage.folder / "config.json")
     record = compare(before, after, heldout[: settings.heldout_clips])
     write_json(stage.folder / "record.json", {"vocoder": config.vocoder.name} | record)
-    shutil.rmtree(stage.folder / "checkpoints")
+    shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)  # none if it was short
     stage.finish()
 
 
