@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
-SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50"]
+SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50", "samples=1"]
 
 
 @pytest.fixture(scope="module")

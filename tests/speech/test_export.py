@@ -91,7 +91,10 @@ def config(tmp_path):
     vocoder = OmegaConf.load("conf/vocoder/hifigan_universal.yaml")
     paths = {"run": str(tmp_path), "alignments": str(tmp_path)}
     vocoder.precision = "32"
-    return OmegaConf.create({"backend": "torch", "paths": paths, "vocoder": vocoder})
+    corpus = OmegaConf.load("conf/corpus/allison.yaml")
+    return OmegaConf.create(
+        {"backend": "torch", "paths": paths, "vocoder": vocoder, "corpus": corpus}
+    )
 
 
 def with_backend(config, backend: str):
