@@ -10,13 +10,12 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from hifigan import load_vocoder
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
-from preprocessing.checkpoints import latest_checkpoint
+from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
 from preprocessing.machine import processor_name
@@ -186,17 +185,7 @@ def train(
             *samples,
             MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
-            ModelCheckpoint(
-                checkpoints,
-                filename="{step:08d}",
-                auto_insert_metric_name=False,
-                monitor="step",
-                mode="max",
-                save_top_k=2,
-                # After validation: Lightning skips one that a checkpoint was saved just before.
-                every_n_epochs=1,
-                save_on_train_epoch_end=False,
-            ),
+            keep_checkpoints(checkpoints),
         ],
         enable_progress_bar=False,
         enable_model_summary=False,

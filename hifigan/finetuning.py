@@ -14,7 +14,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn.functional import l1_loss
@@ -35,7 +34,7 @@ from hifigan.generator import Generator
 from hifigan.segments import Clip, SegmentBatches, aligned_clips, recorded_clips
 from hifigan.vocoder import checked_generator, vocode
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
-from preprocessing.checkpoints import latest_checkpoint
+from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.mel import log_mel
 from preprocessing.progress import progress
@@ -251,16 +250,7 @@ def finetune(config: DictConfig) -> None:
             logger=False,
             callbacks=[
                 Record(stage.folder / "metrics.csv", show),
-                ModelCheckpoint(
-                    stage.folder / "checkpoints",
-                    filename="{step:08d}",
-                    auto_insert_metric_name=False,
-                    monitor="step",
-                    mode="max",
-                    save_top_k=2,
-                    every_n_epochs=1,
-                    save_on_train_epoch_end=False,
-                ),
+                keep_checkpoints(stage.folder / "checkpoints"),
             ],
             enable_progress_bar=False,
             enable_model_summary=False,
