@@ -23,7 +23,7 @@ from preprocessing.store import FeatureStore, natural_waveform
 from .acoustic import AcousticModel
 from .compensation import compensate
 from .data import UtteranceBatches, frame_budget_batches
-from .layers import padding_mask
+from .packing import padding_mask
 from .synthesis import load_synthesiser
 
 FRAMES_PER_BATCH = 4000
