@@ -18,7 +18,7 @@ from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
-from preprocessing.machine import processor_name
+from preprocessing.machine import keep_freed_memory, processor_name
 from preprocessing.precision import fast_bfloat16
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
@@ -134,6 +134,7 @@ def train(
     torch.set_float32_matmul_precision("high")
     # Denormals in nearly-zero moments make some CPUs many times slower.
     torch.set_flush_denormal(True)
+    keep_freed_memory()
 
     store = FeatureStore(config.paths.features)
     check_left_out(store, config.check.leave_out)

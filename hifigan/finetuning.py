@@ -36,6 +36,7 @@ from hifigan.vocoder import checked_generator, vocode
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
 from preprocessing.errors import RecipeError
+from preprocessing.machine import keep_freed_memory
 from preprocessing.mel import log_mel
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS
@@ -234,6 +235,7 @@ def finetune(config: DictConfig) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     some = validation[: settings.validation_clips]
     module = FineTuning(generator, discriminators, settings, batches.batches_per_pass, some)
     checkpoint, module.done = latest_checkpoint(stage.folder / "checkpoints")

@@ -1,9 +1,13 @@
 """What a run was computed on."""
 
+import ctypes
 import platform
 from pathlib import Path
 
 import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Numbers of malloc.h."""
 
 
 def processor_name(device: torch.device | str = "cpu") -> str:
@@ -15,3 +19,16 @@ def processor_name(device: torch.device | str = "cpu") -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that it frees, for its next tensors, where glibc is used.
+
+    A training frees and allocates the same megabytes at each update. By default glibc returns them
+    to the system each time, and touching them anew took a tenth to a quarter of an update.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL("libc.so.6").mallopt
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

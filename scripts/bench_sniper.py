@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fastspeech2.loss import fastspeech2_loss
 from fastspeech2.model import FastSpeech2
+from preprocessing.machine import keep_freed_memory
 from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -161,6 +162,7 @@ def report(what: str, quartiles: list[float], limit: float) -> None:
 
 def main() -> None:
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     values = sum(p.numel() for p in build_model().parameters()) / 1e6
     frames = UTTERANCES * PHONES * FRAMES_PER_PHONE
     print(
