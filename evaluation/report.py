@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from evaluation.collect import Group, percent
 from evaluation.tables import Table
 from evaluation.training_figures import loss_band
-from evaluation.training_measures import LOSSES
+from fastspeech2.metrics import LOSSES
 from preprocessing.artefacts import atomic_path
 
 SENTENCES_PER_SET = 5

@@ -18,13 +18,16 @@ from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_j
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
 from preprocessing.language import Pronouncer, corpus_language
-from preprocessing.machine import processor_name
+from preprocessing.machine import device_of, processor_name
 from preprocessing.progress import progress
-from preprocessing.store import FeatureStore, natural_waveform
+from preprocessing.store import FeatureStore, Segment, natural_waveform
 from preprocessing.text import read_lexicon
 
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
 """Columns of manifest.csv."""
+
+CLIPS_AT_ONCE = 32
+"""Clips that are computed together: enough to fill a GPU, and all that a kill can lose."""
 
 
 @dataclass
@@ -61,6 +64,10 @@ def other_clips(path: Path, pronouncer: Pronouncer) -> list[Clip]:
     ]
 
 
+Speak = Callable[[list[Clip]], list[tuple[Tensor, list[int]]]]
+"""From clips to their waveforms `[samples]` and the frames of each phone."""
+
+
 class Timer:
     """Seconds spent in each part of synthesis."""
 
@@ -74,35 +81,44 @@ class Timer:
         return result
 
 
-def _waveforms(
+def _speaker(
     config: DictConfig, store: FeatureStore, timer: Timer, run: Path
-) -> list[tuple[Clip, Callable]]:
-    """Pairs of a clip and a function that gives its waveform `[samples]` and phone durations."""
+) -> tuple[list[Clip], Speak]:
+    """The clips of a run, and what speaks some of them together."""
     if config.system not in ("model", "natural", "vocoded"):
         raise RecipeError(f"system is model, natural or vocoded, not {config.system}")
-    vocoder = None if config.system == "natural" else load_vocoder(config.vocoder)
-    most = config.evaluation.clips_per_set
+    device, most = device_of(config.trainer.accelerator), config.evaluation.clips_per_set
+    clips = heldout_clips(store)[:most]
+    if config.system == "natural":
+        return clips, lambda some: [_recorded(store.segment(clip.segment)) for clip in some]
 
-    if config.system == "model":
-        synthesiser = load_synthesiser(run)
-        lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-        pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
+    vocoder = load_vocoder(config.vocoder, device)
+    if config.system == "vocoded":
 
-        def speak(clip: Clip) -> tuple[Tensor, list[int]]:
-            spoken = timer("acoustic", synthesiser.synthesise, [clip.phones])[0]
-            return timer("vocoder", vocoder, [spoken.mel])[0], spoken.durations.tolist()
+        def speak(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
+            segments = [store.segment(clip.segment) for clip in some]
+            mels = [torch.tensor(segment.mel) for segment in segments]
+            durations = [segment.durations.tolist() for segment in segments]
+            return list(zip(timer("vocoder", vocoder, mels), durations, strict=True))
 
-        other = other_clips(Path(config.evaluation.sentences), pronouncer)
-        return [(clip, speak) for clip in heldout_clips(store)[:most] + other[:most]]
+        return clips, speak
 
-    def reference(clip: Clip) -> tuple[Tensor, list[int]]:
-        segment = store.segment(clip.segment)
-        if vocoder is None:
-            return torch.from_numpy(natural_waveform(segment)), segment.durations.tolist()
-        mel = torch.tensor(segment.mel)
-        return timer("vocoder", vocoder, [mel])[0], segment.durations.tolist()
+    synthesiser = load_synthesiser(run, device)
+    lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
+    pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
+    clips += other_clips(Path(config.evaluation.sentences), pronouncer)[:most]
 
-    return [(clip, reference) for clip in heldout_clips(store)[:most]]
+    def synthesise(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
+        spoken = timer("acoustic", synthesiser.synthesise, [clip.phones for clip in some])
+        waveforms = timer("vocoder", vocoder, [each.mel for each in spoken])
+        durations = [each.durations.tolist() for each in spoken]
+        return list(zip(waveforms, durations, strict=True))
+
+    return clips, synthesise
+
+
+def _recorded(segment: Segment) -> tuple[Tensor, list[int]]:
+    return torch.from_numpy(natural_waveform(segment)), segment.durations.tolist()
 
 
 def synthesise_run(config: DictConfig, run: Path) -> None:
@@ -114,33 +130,39 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
     stage = StageFolder(run / "synthesis", synthesis_fingerprint(config))
     stage.begin()
     torch.set_num_threads(config.trainer.threads)
-    store, timer, rows = FeatureStore(config.paths.features), Timer(), []
-    work = _waveforms(config, store, timer, run)
+    store, timer = FeatureStore(config.paths.features), Timer()
+    clips, speak = _speaker(config, store, timer, run)
+    wavs = [stage.folder / clip.set / f"{clip.id}.wav" for clip in clips]
     timed_seconds = 0.0
-    with progress(f"{run.name}: synthesising", len(work)) as show:
-        for done, (clip, speak) in enumerate(work, 1):
-            wav = stage.folder / clip.set / f"{clip.id}.wav"
-            durations = wav.with_suffix(".durations.npy")
-            if not wav.exists():
-                waveform, frames = speak(clip)
-                with atomic_path(durations) as temporary:
-                    np.save(temporary, np.array(frames))
-                with atomic_path(wav) as temporary:
-                    soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
-                timed_seconds += len(waveform) / SAMPLE_RATE
-            seconds = round(soundfile.info(wav).duration, 4)
-            row = asdict(clip) | {"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds}
-            rows.append({column: row[column] for column in MANIFEST})
-            show(done)
+    with progress(f"{run.name}: synthesising", len(clips)) as show:
+        for start in range(0, len(clips), CLIPS_AT_ONCE):
+            together = slice(start, start + CLIPS_AT_ONCE)
+            # All or none, so that what a clip was computed beside does not depend on a kill.
+            if not all(wav.exists() for wav in wavs[together]):
+                spoken = speak(clips[together])
+                for wav, (waveform, durations) in zip(wavs[together], spoken, strict=True):
+                    with atomic_path(wav.with_suffix(".durations.npy")) as temporary:
+                        np.save(temporary, np.array(durations))
+                    with atomic_path(wav) as temporary:
+                        soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
+                    timed_seconds += len(waveform) / SAMPLE_RATE
+            show(min(together.stop, len(clips)))
+    rows = []
+    for clip, wav in zip(clips, wavs, strict=True):
+        seconds = round(soundfile.info(wav).duration, 4)
+        row = asdict(clip) | {"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds}
+        rows.append({column: row[column] for column in MANIFEST})
     write_csv(stage.folder / "manifest.csv", MANIFEST, rows)
     # Only clips made by this very process were timed; after a kill the rest suffices.
     factors = {part: total / timed_seconds for part, total in timer.seconds.items()}
+    device = device_of(config.trainer.accelerator)
+    precision = None if config.system == "natural" else vocoding_precision(config.vocoder, device)
     write_json(
         stage.folder / "record.json",
         {
             "vocoder": config.vocoder.name,
-            "precision": None if config.system == "natural" else vocoding_precision(config.vocoder),
-            "processor": processor_name(),
+            "precision": precision,
+            "processor": processor_name(device),
             "threads": config.trainer.threads,
             "audio_seconds": sum(row["seconds"] for row in rows),
             "real_time_factors": factors,

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from evaluation.collect import Group, Run, percent
 from evaluation.line_styles import line_style
-from fastspeech2.monitoring import read_masks
+from fastspeech2.mask_files import read_masks
 from preprocessing.artefacts import read_json
 
 FROM, TO = 0.4, 0.2

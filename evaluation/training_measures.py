@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from evaluation.collect import Group, Run
 from evaluation.measures import Column, digits, of_training, one_decimal_percent
+from fastspeech2.metrics import LOSSES
 
 EARLY = (0.05, 0.1, 0.25)
 """Where in training losses are compared, fractions of all updates."""
-LOSSES = ("total", "mel", "duration", "pitch", "energy")
 TESTED = ("total", "mel")
 
 

@@ -8,9 +8,7 @@ from torch import nn
 
 from evaluation.distances import cepstral_path, mcd
 from evaluation.mel_cepstra import mel_cepstra
-from fastspeech2.acoustic import AcousticModel
-from fastspeech2.compensation import measure as variance_ratios
-from fastspeech2.synthesis import Synthesiser
+from fastspeech2.synthesis import synthesiser_of
 from hifigan import load_vocoder
 from preprocessing.store import FeatureStore, natural_waveform
 
@@ -30,11 +28,7 @@ def validation_mcd(config: DictConfig) -> Callable[[nn.Module], float]:
 
     @torch.inference_mode()
     def measure(model: nn.Module) -> float:
-        synthesiser = Synthesiser(AcousticModel(model, store.statistics), store.symbols)
-        if config.model.variance_compensation:
-            ratio = variance_ratios(synthesiser, store)
-            acoustic = AcousticModel(model, store.statistics, ratio)
-            synthesiser = Synthesiser(acoustic, store.symbols)
+        synthesiser = synthesiser_of(model, store, config.model.variance_compensation)
         distortions = []
         for reference, phones in zip(references, sentences, strict=True):
             mel = synthesiser.synthesise([phones])[0].mel.float().cpu()

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.artefacts import atomic_path, write_csv, write_json
+from preprocessing.artefacts import write_csv, write_json
 from sniper.lightning import SniperCallback
 
-LOSSES = ["total", "mel", "duration", "pitch", "energy"]
+from .mask_files import write_masks
+from .metrics import LOSSES
+
 COLUMNS = [
     "update",
     "seconds",
@@ -104,7 +105,7 @@ class MetricsTable(lightning.Callback):
 class MaskFiles(lightning.Callback):
     """The masks after each of the first switches, `<update>.npz`, for figures.
 
-    `read_masks` reads them. A schedule that changes all the time would fill the disk, hence `most`.
+    A schedule that changes all the time would fill the disk, hence `most`.
 
     Args:
         folder: of the files.
@@ -128,23 +129,7 @@ class MaskFiles(lightning.Callback):
             return
         self._seen = len(sniper.record)
         masks = {name: mask.cpu().numpy() for name, mask in sniper.masks.items()}
-        packed = {f"{name}:bits": np.packbits(mask) for name, mask in masks.items()}
-        shapes = {f"{name}:shape": np.array(mask.shape) for name, mask in masks.items()}
-        with atomic_path(self.folder / f"{sniper.record[-1]['update']:08d}.npz") as temporary:
-            np.savez(temporary, **packed, **shapes)
-
-
-def read_masks(path: Path) -> dict[str, np.ndarray]:
-    """{parameter name: bool array of its shape, True = kept} of a file of `MaskFiles`."""
-    with np.load(path) as saved:
-        names = [key.removesuffix(":bits") for key in saved if key.endswith(":bits")]
-        shapes = {name: saved[f"{name}:shape"] for name in names}
-        return {
-            name: np.unpackbits(saved[f"{name}:bits"], count=shape.prod())
-            .reshape(shape)
-            .astype(bool)
-            for name, shape in shapes.items()
-        }
+        write_masks(self.folder / f"{sniper.record[-1]['update']:08d}.npz", masks)
 
 
 class TrainingProgress(lightning.Callback):

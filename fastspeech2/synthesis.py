@@ -9,8 +9,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from preprocessing.errors import RecipeError
+from preprocessing.store import FeatureStore
 
 from .acoustic import AcousticModel, Spoken
+from .compensation import measure
 from .model import FastSpeech2
 
 Factor = float | Sequence[Sequence[float]]
@@ -103,8 +105,21 @@ def _per_phone(name: str, factor: Factor, lengths: Tensor) -> Tensor:
     return values
 
 
-def load_synthesiser(run_folder: Path | str) -> Synthesiser:
-    """The synthesiser of a finished training run.
+def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -> Synthesiser:
+    """The synthesiser of a model in memory, which is put into evaluation mode.
+
+    Args:
+        compensated: undo what the variance of its mels lacks on the store's validation split.
+    """
+    synthesiser = Synthesiser(AcousticModel(model, store.statistics), store.symbols)
+    if not compensated:
+        return synthesiser
+    ratio = measure(synthesiser, store)
+    return Synthesiser(AcousticModel(model, store.statistics, ratio), store.symbols)
+
+
+def load_synthesiser(run_folder: Path | str, device: str = "cpu") -> Synthesiser:
+    """The synthesiser of a finished training run, on a device.
 
     Raises:
         RecipeError: there is no trained model in the run's folder.
@@ -116,5 +131,5 @@ def load_synthesiser(run_folder: Path | str) -> Synthesiser:
     mels = len(saved["statistics"]["mel"]["mean"])
     model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
-    acoustic = AcousticModel(model, saved["statistics"], saved["mel_ratio"])
+    acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"])
     return Synthesiser(acoustic, saved["symbols"])

@@ -18,27 +18,25 @@ from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
-from preprocessing.machine import keep_freed_memory, processor_name
+from preprocessing.machine import device_of, keep_freed_memory, processor_name
 from preprocessing.precision import fast_bfloat16
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
 from sniper import prunable_parameters
 from sniper.lightning import SniperCallback
 
-from .acoustic import AcousticModel
-from .compensation import measure
 from .data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
-from .monitoring import LOSSES, MaskFiles, MetricsTable, TrainingProgress
+from .monitoring import MaskFiles, MetricsTable, TrainingProgress
 from .nonfinite import FiniteWatch
 from .processes import join
 from .samples import Samples
 from .scores import scoring
 from .selection import Selection, candidates
 from .sparsity import sparsity_schedule
-from .synthesis import Synthesiser
+from .synthesis import synthesiser_of
 
 
 def sniper_callback(config: DictConfig) -> SniperCallback:
@@ -64,8 +62,7 @@ def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: Featur
     model.eval()
     mel_ratio = None
     if config.model.variance_compensation:
-        acoustic = AcousticModel(model, store.statistics)
-        mel_ratio = measure(Synthesiser(acoustic, store.symbols), store)
+        mel_ratio = synthesiser_of(model, store, True).acoustic.mel_ratio.tolist()
     with atomic_path(path) as temporary:
         torch.save(
             {
@@ -147,7 +144,7 @@ def train(
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     precision = settings.precision
-    device = "cuda" if settings.accelerator == "gpu" else settings.accelerator
+    device = device_of(settings.accelerator)
     if precision == "auto":
         precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
     sniper = sniper_callback(config)
@@ -237,7 +234,6 @@ def achieved_sparsity(callback: SniperCallback) -> float:
 
 def training_record(config, run_folder, model, sniper, table, store) -> dict:
     """What tables say of a run, as in record.json."""
-    last = table.rows[-1]
     return {
         "name": Path(run_folder).name,
         "model": config.model.name,
@@ -262,6 +258,5 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
             {name: entry[name] for name in ("update", "nominal", "achieved")}
             for entry in (sniper.sniper.record if sniper.sniper else [])
         ],
-        "validation": {name: last[f"validation_{name}"] for name in LOSSES},
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }

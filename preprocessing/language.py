@@ -107,17 +107,9 @@ def _function(name: str) -> Callable[[str], str]:
 
 def _words(normalised: str) -> list[str]:
     """Words in lower case, with `PAUSE` at punctuation inside; digits are words as they stand."""
-    found: list[str] = []
-    for match in _WORD_OR_PAUSE.finditer(_composed(normalised)):
-        if match["word"]:
-            found.append(match["word"].lower())
-        elif found and found[-1] != PAUSE:
-            found.append(PAUSE)
-    if found and found[-1] == PAUSE:
-        found.pop()
-    if not found:
-        raise RecipeError(f"the text {normalised!r} is empty: there is nothing to pronounce in it")
-    return found
+    matches = _WORD_OR_PAUSE.finditer(_composed(normalised))
+    found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
+    return text.clauses(found, normalised)
 
 
 class Pronouncer:

@@ -10,6 +10,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of malloc.h."""
 
 
+def device_of(accelerator: str) -> str:
+    """PyTorch's name of the device that `conf/trainer/*.yaml` calls `cpu` or `gpu`."""
+    return "cuda" if accelerator == "gpu" else accelerator
+
+
 def processor_name(device: torch.device | str = "cpu") -> str:
     """The model of the GPU, or of the CPU as Linux calls it; elsewhere its architecture."""
     device = torch.device(device)

@@ -177,13 +177,26 @@ def tokens(text: str) -> list[str]:
             found.append(match["initials"].upper())
         elif match["word"]:
             found += _known_parts(match["word"])
-        elif match["pause"] and found and found[-1] != PAUSE:
+        elif match["pause"]:
             found.append(PAUSE)
-    if found and found[-1] == PAUSE:
-        found.pop()
-    if not found:
+    return clauses(found, text)
+
+
+def clauses(found: Iterable[str], text: str) -> list[str]:
+    """Words with one `PAUSE` between two clauses, of any number, and none at the ends.
+
+    Raises:
+        RecipeError: there are no words; names the text.
+    """
+    kept: list[str] = []
+    for token in found:
+        if token != PAUSE or (kept and kept[-1] != PAUSE):
+            kept.append(token)
+    if kept and kept[-1] == PAUSE:
+        kept.pop()
+    if not kept:
         raise RecipeError(f"the text {text!r} is empty: there is nothing to pronounce in it")
-    return found
+    return kept
 
 
 def _known_parts(word: str) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
+SNIPER = ["sparsity=decaying", "sparsity.scoring_batches=10"]
 SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50", "samples=1"]
 
 
@@ -21,7 +23,7 @@ def recipe(prepared, tmp_path_factory) -> tuple[list[str], Path]:
     paths = [f"paths.experiment={folder}/exp", f"paths.results={folder}/results"]
     overrides = [*prepared, *SHORT, *paths]
     for system in (
-        ["name=sniper", "sparsity=decaying", "sparsity.scoring_batches=10"],
+        ["name=sniper", *SNIPER],
         ["name=natural", "system=natural"],
         ["name=vocoded", "system=vocoded"],
     ):
@@ -118,6 +120,24 @@ def test_say_speaks_any_sentence(recipe, tmp_path):
     assert empty.returncode == 1 and "is empty" in empty.stderr
     untrained = run_script("say", *overrides, "name=nobody", env=_environment("Hello."))
     assert untrained.returncode == 1 and "train the run first" in untrained.stderr
+
+
+@pytest.mark.slow
+def test_speech_does_not_depend_on_where_stage_5_was_killed(recipe, tmp_path):
+    overrides, folder = recipe
+    shutil.copytree(folder / "exp" / "sniper" / "train", tmp_path / "killed" / "train")
+    settings = [*overrides, *SNIPER, f"paths.experiment={tmp_path}", "name=killed"]
+    settings += ["vocoder=griffin_lim"]
+    assert (result := run_script("stage5_vocode", *settings)).returncode == 0, result.stderr
+    synthesis = tmp_path / "killed" / "synthesis"
+    wavs = {path: path.read_bytes() for path in synthesis.rglob("*.wav")}
+    assert len(wavs) == 16
+    # As a kill between two clips leaves it.
+    mark = json.loads((synthesis / "stage.json").read_text())
+    (synthesis / "stage.json").write_text(json.dumps(mark | {"complete": False}))
+    list(wavs)[5].unlink()
+    assert (result := run_script("stage5_vocode", *settings)).returncode == 0, result.stderr
+    assert {path: path.read_bytes() for path in wavs} == wavs
 
 
 def _environment(text: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from evaluation.collect import Group, Run
 from evaluation.report import write_report
-from evaluation.training_measures import LOSSES
+from fastspeech2.metrics import LOSSES
 from preprocessing.artefacts import write_csv
 
 pytestmark = pytest.mark.slow

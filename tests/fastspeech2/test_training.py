@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastspeech2.monitoring import read_masks
+from fastspeech2.mask_files import read_masks
 from fastspeech2.synthesis import load_synthesiser
 from sniper import prunable_parameters
 
