@@ -111,12 +111,9 @@ def readings(found: list[Test]) -> list[str]:
 def _reading(found: list[Test]) -> str:
     seeds = found[0].result.seeds
     shown = [_claim(test) for test in found if test.shown_difference]
-    rest = [test.column.heading.split(",")[0] for test in found if not test.shown_difference]
-    parts = []
-    if shown:
-        parts.append("; ".join(shown))
-    if rest:
-        parts.append(f"no difference shown in {', '.join(rest)}")
+    parts = ["; ".join(shown)] if shown else []
+    if len(shown) < len(found):
+        parts.append(f"no difference shown in {'the other measures' if shown else 'any measure'}")
     text = ". ".join(part[0].upper() + part[1:] for part in parts)
     if seeds == 1:
         return f"{text} (one seed: of these two models only, not of the methods)."
