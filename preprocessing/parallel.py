@@ -64,11 +64,14 @@ def _ray(parallel: DictConfig) -> Iterator[int]:
         from ray.util.joblib import register_ray
     except ImportError as error:
         raise _not_installed("ray") from error
-    here = {} if parallel.address else {"num_cpus": _cores(parallel), "include_dashboard": False}
+    here = {"num_cpus": _cores(parallel), "include_dashboard": False}
+    where = {"address": parallel.address} if parallel.address else {"address": "local", **here}
     try:
-        ray.init(address=parallel.address, log_to_driver=False, logging_level="warning", **here)
+        ray.init(**where, log_to_driver=False, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _not_reached("Ray", parallel.address, error) from error
+        # Ray 2.60 starts clusters that ask for tokens, but sends none unless told to.
+        hint = f"{error} (of a cluster that asks for a token, set RAY_AUTH_MODE=token)"
+        raise _not_reached("Ray", parallel.address, hint) from error
     register_ray()
     try:
         cores = int(ray.cluster_resources()["CPU"])
@@ -115,6 +118,6 @@ def _not_installed(package: str) -> RecipeError:
     )
 
 
-def _not_reached(name: str, address: str | None, error: Exception) -> RecipeError:
+def _not_reached(name: str, address: str | None, error: object) -> RecipeError:
     where = f"at parallel.address={address}" if address else "on this machine"
     return RecipeError(f"no {name} can be had {where}: {error}")

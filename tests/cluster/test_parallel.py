@@ -1,5 +1,6 @@
 """Stage 3 and `make check` over a local Ray and a local Dask, against joblib's own processes."""
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,7 +73,10 @@ def running_ray() -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, running", [("ray", running_ray), ("dask", running_dask)])
-def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running):
+def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running, monkeypatch):
+    # Whether Ray asks for a token hangs on whether this user's home has one.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     pytest.importorskip({"ray": "ray", "dask": "distributed"}[backend], reason="make cluster")
     expected = stage_3(aligned, tmp_path / "loky")
     assert "wav_missing" in expected[1] and len(expected[0]) > 8
