@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sniper import Sniper
+from sniper import Sniper, SparsitySchedule, magnitude_scores
 
 REFERENCE = Path(__file__).parent / "reference" / "snip_mlp.npz"
 Batch = tuple[Tensor, Tensor]
@@ -111,3 +111,12 @@ def assert_sparse(model: nn.Module, optimizer: torch.optim.Optimizer, sniper: Sn
         moments = [v for v in state.values() if torch.is_tensor(v) and v.shape == mask.shape]
         for tensor in [parameters[name].detach(), *moments]:
             assert not tensor[~mask].any(), name
+
+
+def attached(schedule=None, optimizer="adamw decay", **settings):
+    """A small model, its optimizer, and the `Sniper` of both."""
+    model = small_model()
+    optimizer = OPTIMIZERS[optimizer](model.parameters())
+    schedule = schedule or SparsitySchedule.constant(0.4)
+    scores = magnitude_scores(model)
+    return model, optimizer, Sniper(model, optimizer, scores, schedule, **settings)
