@@ -53,7 +53,11 @@ def _this_machine(parallel: DictConfig) -> Iterator[int]:
             f"parallel.address={parallel.address} is of a cluster: say which by "
             "parallel.backend=ray or dask"
         )
+    from joblib.externals.loky import get_reusable_executor
+
     yield parallel.workers
+    # joblib would keep these processes, and take what the next work has them import for a leak.
+    get_reusable_executor().shutdown()
 
 
 @contextmanager
