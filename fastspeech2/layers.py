@@ -214,7 +214,7 @@ class FFTBlock(nn.Module):
         self.residual_dropout = Dropout(dropout["residual"])
 
     def _feed_forward(self, x: Tensor, packing: Packing) -> Tensor:
-        hidden = self.hidden_dropout(F.relu(self.expand(x), inplace=True))
+        hidden = self.hidden_dropout(F.relu(self.expand(x)))
         if self.contract.kernel_size[0] > 1:
             hidden = hidden * packing.present
         return self.contract(hidden)

@@ -85,7 +85,7 @@ class Postnet(nn.Module):
         if not self.training:
             return norm(x[0])[None]
         rows, place = packing.present_rows  # without the gaps, which are in no recording
-        return rearrange(norm(rearrange(x[0], rows, place)), place, rows)[None]
+        return rearrange(norm(rearrange(x.squeeze(0), rows, place)), place, rows)[None]
 
 
 class FastSpeech2(nn.Module):

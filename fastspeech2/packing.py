@@ -66,7 +66,7 @@ class Products:
 
     def split(self, rows: Tensor) -> Iterator[Tensor]:
         """Each batch `[sequences, steps, channels]` of packed `[1, rows, channels]`."""
-        taken = rearrange(rows[0], self.index, self.inverse)
+        taken = rearrange(rows.squeeze(0), self.index, self.inverse)
         parts = [taken]
         if len(self.masks) > 1:  # else a trace would fix the size
             parts = taken.split([mask.numel() for mask in self.masks])
@@ -114,7 +114,7 @@ class Packing:
         index = torch.where(steps < self.extents[:, None], self.starts[:, None] + steps, -1)
         place = self.sequence * size + self.step
         inverse = torch.where(self.present[0, :, 0] & (self.step < size), place, -1)
-        return rearrange(rows[0], index.flatten(), inverse).view(*index.shape, -1)
+        return rearrange(rows.squeeze(0), index.flatten(), inverse).view(*index.shape, -1)
 
     def repeated(self, times: int, lengths: Tensor) -> "Packing":
         """That of sequences of `lengths` which has `times` rows for each one of this."""

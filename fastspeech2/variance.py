@@ -36,7 +36,7 @@ class VariancePredictor(nn.Module):
         if self.stop_gradient:
             x = x.detach()
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            hidden = F.relu(convolution(x * packing.present), inplace=True)
+            hidden = F.relu(convolution(x * packing.present))
             x = self.dropout(norm(hidden))
         return self.output(x) * packing.inside
 
@@ -102,7 +102,7 @@ def regulate_length(x: Tensor, index: Tensor, phones: Packing, frames: Packing) 
     """
     phone = index[frames.sequence, frames.step.clamp(max=index.shape[1] - 1)]
     row = (phones.starts[frames.sequence] + phone).clamp(max=x.shape[1] - 1)
-    return x[0].index_select(0, row)[None] * frames.inside
+    return x.index_select(1, row) * frames.inside
 
 
 def position_in_phone(durations: Tensor, index: Tensor, ends: Tensor) -> Tensor:
