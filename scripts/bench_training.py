@@ -59,7 +59,7 @@ def updates(model_name: str, bfloat16: bool) -> Callable[[dict[str, Tensor]], No
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             loss = loss_fn(model, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
     return update
