@@ -75,15 +75,17 @@ class Postnet(nn.Module):
 
     def forward(self, x: Tensor, packing: Packing) -> Tensor:
         """Packed `[1, rows, mels]` to the same."""
+        x = x * packing.present
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            x = self._normalised(convolution(x * packing.present), norm, packing)
+            x = self._normalised(convolution(x), norm, packing)
             x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
         return x
 
     def _normalised(self, x: Tensor, norm: nn.BatchNorm1d, packing: Packing) -> Tensor:
+        """Packed `[1, rows, channels]` to the same, zero in the gaps."""
         # As rows of channels: over `[batch, channels, frames]` the norm is ten times as slow.
         if not self.training:
-            return norm(x[0])[None]
+            return norm(x.squeeze(0))[None] * packing.present
         rows, place = packing.present_rows  # without the gaps, which are in no recording
         return rearrange(norm(rearrange(x.squeeze(0), rows, place)), place, rows)[None]
 

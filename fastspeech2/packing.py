@@ -23,8 +23,7 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
-    taken = x.index_select(0, index.clamp(min=0))
-    return taken * (index >= 0)[:, None]
+    return x.index_select(0, index.clamp(min=0)).mul_((index >= 0)[:, None])
 
 
 class _Rearrange(Function):
