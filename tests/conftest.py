@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from fastspeech2.cap import cap_for
 
 # Two processes of tests share two cores; threads of theirs would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -25,6 +29,13 @@ def run_script(name: str, *overrides: str, **options) -> subprocess.CompletedPro
         text=True,
         **options,
     )
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a stage script that is given these overrides."""
+    OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return compose("config", list(overrides))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

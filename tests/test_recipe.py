@@ -18,14 +18,13 @@ SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50"
 
 @pytest.fixture(scope="module")
 def recipe(prepared, tmp_path_factory) -> tuple[list[str], Path]:
-    """Overrides and folder of a recipe with a trained, a natural and a vocoded row."""
+    """Overrides and folder of a recipe with a trained row, and natural and vocoded by multirun."""
     folder = tmp_path_factory.mktemp("recipe")
     paths = [f"paths.experiment={folder}/exp", f"paths.results={folder}/results"]
     overrides = [*prepared, *SHORT, *paths]
     for system in (
         ["name=sniper", *SNIPER],
-        ["name=natural", "system=natural"],
-        ["name=vocoded", "system=vocoded"],
+        ["-m", "system=natural,vocoded", "name=${system}"],
     ):
         result = run_script("run", *overrides, *system)
         assert result.returncode == 0, result.stdout + result.stderr

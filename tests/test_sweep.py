@@ -10,15 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, run_script
+from conftest import PROJECT, composed, run_script
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from evaluation.fingerprints import evaluation_fingerprint
 from evaluation.records import keep_record
-from fastspeech2.cap import cap_for
 from fastspeech2.scores import scoring
 from fastspeech2.sparsity import sparsity_schedule
 from preprocessing.errors import RecipeError
@@ -26,12 +24,6 @@ from run import run_stages
 from status import sweeps
 from sweep import leave_to_records, planned_runs, side_by_side
 from sweep_state import RunState, read_state, sweep_file, table, write_state
-
-
-def composed(*overrides: str):
-    OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return compose("config", list(overrides))
 
 
 @pytest.mark.parametrize(
