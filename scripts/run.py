@@ -10,6 +10,9 @@ from stage4_train import train_stage
 from stage5_vocode import vocode_stage
 from stage6_evaluate import evaluate_stage
 
+ENDING = 10.0
+"""Seconds that a run is given to end whose sweep was stopped a moment ago."""
+
 
 def run_stages(config) -> None:
     """Train, vocode and evaluate what is not up to date; reference rows have no training.
@@ -20,7 +23,7 @@ def run_stages(config) -> None:
     run = Path(config.paths.run)
     run.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(run / "run.lock", timeout=0):
+        with FileLock(run / "run.lock", timeout=ENDING):
             if config.system == "model":
                 train_stage(config)
             vocode_stage(config)

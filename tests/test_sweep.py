@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,11 +120,23 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
         sweeps(tmp_path / "elsewhere")
 
 
-def test_no_two_processes_work_on_one_run(tmp_path):
+def test_no_two_processes_work_on_one_run(tmp_path, monkeypatch):
     # A sweep that is killed leaves its runs at work, and the next would start them again.
-    config = OmegaConf.create({"system": "model", "paths": {"run": str(tmp_path)}})
-    with FileLock(tmp_path / "run.lock"), pytest.raises(RecipeError, match="another process is at"):
-        run_stages(config)
+    config = OmegaConf.create({"system": "natural", "paths": {"run": str(tmp_path)}})
+    worked = []
+    monkeypatch.setattr("run.vocode_stage", worked.append)
+    monkeypatch.setattr("run.evaluate_stage", worked.append)
+    lock = FileLock(tmp_path / "run.lock", thread_local=False)
+    with lock, monkeypatch.context() as shorter:
+        shorter.setattr("run.ENDING", 0.1)
+        with pytest.raises(RecipeError, match="another process is at"):
+            run_stages(config)
+    assert not worked
+    # One that is just ending is waited for.
+    lock.acquire()
+    threading.Timer(0.3, lock.release).start()
+    run_stages(config)
+    assert worked == [config, config]
 
 
 def test_every_failed_run_is_told_at_the_end(tmp_path):
