@@ -18,8 +18,27 @@ from preprocessing.store import FeatureStore
 
 F0_RANGE = (50, 450)
 """Hz, the same for all systems so that they can be compared."""
-BINS = [1, 6, 8, 10, 13]
-"""Words at which a new bin of sentence lengths begins."""
+BINS = 5
+"""Bins of sentence lengths that each set is parted into, or fewer where it has fewer lengths."""
+
+
+def length_bins(words: list[int]) -> list[int]:
+    """Words at which each bin begins, so that bins hold about equally many of these sentences."""
+    quantiles = np.quantile(words, np.linspace(0, 1, BINS + 1)[:-1], method="higher")
+    first, *others = np.unique(quantiles).tolist()
+    # Where many are of the length that the second bin begins with, too few may be left for a first.
+    if others and np.sum(np.less(words, others[0])) < len(words) / BINS / 2:
+        others = others[1:]
+    return [first, *others]
+
+
+def bin_names(begins: list[int], longest: int) -> list[str]:
+    """The bins as axes name them: "6–8", or "9" where it is of one length."""
+    ends = [*(following - 1 for following in begins[1:]), longest]
+    return [
+        str(begin) if begin == end else f"{begin}–{end}"
+        for begin, end in zip(begins, ends, strict=True)
+    ]
 
 
 def errors_by_length(groups: list[Group]) -> Figure:
@@ -31,10 +50,17 @@ def errors_by_length(groups: list[Group]) -> Figure:
         strict=True,
     ):
         trained = [group for group in groups if group.training]
+        rows = {
+            group.label: [row for run in group.runs for row in run.sentences if row["set"] == of]
+            for group in groups
+        }
+        # Each sentence once, however many runs spoke it.
+        words = {row["id"]: int(row["words"]) for each in rows.values() for row in each}
+        begins = length_bins(list(words.values())) if words else []
         for group in groups:
             totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-            for row in (row for run in group.runs for row in run.sentences if row["set"] == of):
-                total = totals[int(np.digitize(int(row["words"]), BINS)) - 1]
+            for row in rows[group.label]:
+                total = totals[int(np.digitize(int(row["words"]), begins)) - 1]
                 total[0] += int(row["word_errors"])
                 total[1] += int(row["words"])
             bins = sorted(totals)
@@ -44,18 +70,14 @@ def errors_by_length(groups: list[Group]) -> Figure:
             if group.training:
                 style = line_style(trained.index(group)) | {"marker": "o"}
             axes.plot(bins, rates, markersize=4, label=group.label, **style)
-        axes.set_xticks(range(len(BINS)), _bin_names())
+        names = bin_names(begins, max(words.values())) if words else []
+        axes.set_xticks(range(len(names)), names)
         axes.set_xlabel("words of the ground truth")
         axes.set_ylabel("WER, %")
         axes.set_title(title)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=7, loc="outside lower center", ncols=4)
     return figure
-
-
-def _bin_names() -> list[str]:
-    ends = [str(following - 1) for following in BINS[1:]]
-    return [f"{b}–{e}" for b, e in zip(BINS, ends, strict=False)] + [f"{BINS[-1]} and more"]
 
 
 def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure | None:

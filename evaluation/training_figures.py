@@ -41,6 +41,7 @@ def losses(groups: list[Group]) -> Figure:
             if len(group.runs) > 1:
                 bounds = (band["low"], band["high"])
                 axes.fill_between(band["update"], *bounds, color=style["color"], alpha=0.2)
+        axes.set_xscale("log")  # early convergence is what sparse training is about
         axes.set_xlabel("update")
         axes.set_title(f"validation loss: {part}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
