@@ -4,9 +4,8 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT
+from conftest import composed
 from distillmos import ConvTransformerSQAModel
-from hydra import compose, initialize_config_dir
 
 from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import ErrorRates, Recogniser, packaged_model, rate
@@ -55,8 +54,7 @@ def test_a_missing_recogniser_is_told():
 def test_real_speech_is_recognised_and_sounds_natural(prepared):
     folder = prepared[0].removeprefix("paths.data=") + "/features/hifigan_22k"
     store = FeatureStore(folder)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("config", ["name=test"]).evaluation
+    config = composed("name=test").evaluation
     recogniser, predictor = Recogniser(config, threads=2), NaturalnessPredictor()
     unabridged = ConvTransformerSQAModel().eval()
     rows, scores, noisy_scores = [], [], []

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import PROJECT, run_script
-from hydra import compose, initialize_config_dir
+from conftest import PROJECT, composed, run_script
 from omegaconf import DictConfig
 from planted import assert_all_found, plant_all
 
@@ -45,10 +44,8 @@ def copy(prompts, tmp_path) -> DictConfig:
         ):
             shutil.copyfile(data / part, tmp_path / part)
     write_metadata(tmp_path / "corpus" / "metadata.csv", utterances)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "parallel.workers=1"]
-        overrides += ["splits.test=4", "splits.validation=2"]
-        return compose("config", overrides=overrides)
+    overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "parallel.workers=1"]
+    return composed(*overrides, "splits.test=4", "splits.validation=2")
 
 
 def test_a_sound_corpus_has_no_fault(copy):
