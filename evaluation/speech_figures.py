@@ -49,17 +49,24 @@ def errors_by_length(groups: list[Group]) -> Figure:
         {"heldout": "held-out prompts", "other": "other domains"}.items(),
         strict=True,
     ):
-        trained = [group for group in groups if group.training]
-        rows = {
-            group.label: [row for run in group.runs for row in run.sentences if row["set"] == of]
+        axes.set_xlabel("words of the ground truth")
+        axes.set_ylabel("WER, %")
+        axes.set_title(title)
+        rows_of_groups = [
+            [row for run in group.runs for row in run.sentences if row["set"] == of]
             for group in groups
-        }
+        ]
         # Each sentence once, however many runs spoke it.
-        words = {row["id"]: int(row["words"]) for each in rows.values() for row in each}
-        begins = length_bins(list(words.values())) if words else []
-        for group in groups:
+        words = {row["id"]: int(row["words"]) for rows in rows_of_groups for row in rows}
+        if not words:
+            continue
+        begins = length_bins(list(words.values()))
+        names = bin_names(begins, max(words.values()))
+        axes.set_xticks(range(len(names)), names)
+        trained = [group for group in groups if group.training]
+        for group, rows in zip(groups, rows_of_groups, strict=True):
             totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-            for row in rows[group.label]:
+            for row in rows:
                 total = totals[int(np.digitize(int(row["words"]), begins)) - 1]
                 total[0] += int(row["word_errors"])
                 total[1] += int(row["words"])
@@ -70,11 +77,6 @@ def errors_by_length(groups: list[Group]) -> Figure:
             if group.training:
                 style = line_style(trained.index(group)) | {"marker": "o"}
             axes.plot(bins, rates, markersize=4, label=group.label, **style)
-        names = bin_names(begins, max(words.values())) if words else []
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlabel("words of the ground truth")
-        axes.set_ylabel("WER, %")
-        axes.set_title(title)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=7, loc="outside lower center", ncols=4)
     return figure
