@@ -178,9 +178,7 @@ class SelfAttention(nn.Module):
             query, key, value = heads if large else heads.float()
             with torch.autocast("cpu", enabled=large and bfloat16_on_cpu(rows)):
                 scores = query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)
-                # Added rather than filled in, whose gradient would be one more pass.
-                padding = scores.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
-                scores += padding[:, None, None]
+                scores = scores.masked_fill_(~mask[:, None, None, :], -torch.inf)
                 context = dropout(scores.softmax(-1), share) @ value
         return context.transpose(1, 2).flatten(2)
 

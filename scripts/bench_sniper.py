@@ -70,7 +70,7 @@ def trainee(sparsity: float, lr_scaling: str, batch: Batch) -> Callable[[], None
     def update() -> None:
         optimizer.zero_grad()
         loss_fn(model, batch).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
     return update
