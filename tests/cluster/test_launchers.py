@@ -81,7 +81,6 @@ def run_with_a_kill(arguments: list[str], folder: Path, kill: Callable[[str], No
 @pytest.mark.slow
 @pytest.mark.skipif(not is_installed(), reason="needs root, and Debian's slurm-wlm and munge")
 def test_slurm_requeues_a_killed_run_that_resumes(prepared, one_after_another, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     folder = tmp_path / "exp"
     launcher = ["hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null"]
     launcher += ["hydra.launcher.mem_gb=null", "hydra.launcher.cpus_per_task=1"]
@@ -102,7 +101,6 @@ def test_slurm_requeues_a_killed_run_that_resumes(prepared, one_after_another, t
 
 @pytest.mark.slow
 def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     folder = tmp_path / "exp"
 
     def kill(_: str) -> None:

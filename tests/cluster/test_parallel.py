@@ -77,7 +77,6 @@ def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running, monk
     # Whether Ray asks for a token hangs on whether this user's home has one.
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    pytest.importorskip({"ray": "ray", "dask": "distributed"}[backend], reason="make cluster")
     expected = stage_3(aligned, tmp_path / "loky")
     assert "wav_missing" in expected[1] and len(expected[0]) > 8
     chosen = f"parallel.backend={backend}"
@@ -111,7 +110,6 @@ def test_what_cannot_be_is_told(monkeypatch, changes, message):
 
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told():
-    pytest.importorskip("distributed", reason="make cluster")
     absent = OmegaConf.merge(PARALLEL, {"backend": "dask", "address": "tcp://127.0.0.1:9"})
     with pytest.raises(RecipeError, match="no Dask can be had at parallel.address=tcp://127.0.0.1"):
         list(spread(np.add, [(1, 2)], absent))
