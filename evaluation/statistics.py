@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
 RESAMPLES = 2000
+LEAST_P = 1e-12
+"""p-values below are given as 0."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,12 @@ def paired_bootstrap(
 
     Sentences (Bisani and Ney 2004, for error rates) and seeds are resampled each by themselves,
     for the two systems alike; the variances add up, each times n / (n - 1), since resampling n
-    things shows so much less than their variance. The interval and p-value are Student's, with
-    Welch and Satterthwaite's degrees of freedom. Percentiles would be far too narrow: three seeds
-    that agree in sign agree in every resample. With one seed sentences alone are resampled, and
-    the result holds for these two models only.
+    things shows so much less than their variance. The interval is Banerjee's (1961), whose half
+    width is the root of Σ t²·variance, t being Student's for the degrees of freedom of each, which
+    covers at least as often as it says. One t for the sum, by Satterthwaite's degrees of freedom,
+    does not: two seeds that happen to agree pass for certainty, in 3 tests of 100 at a p of 0.001.
+    Percentiles would be narrower still: three seeds that agree in sign agree in every resample.
+    With one seed sentences alone are resampled, and the result holds for these two models only.
     """
     seeds, sentences = system.amounts.shape
     all_seeds, all_sentences = np.ones((1, seeds)), np.ones((1, sentences))
@@ -110,11 +114,18 @@ def paired_bootstrap(
             freedoms.append(count - 1)
     if not variances:
         return Comparison(difference, None, None, None, seeds, sentences)
-    variance = sum(variances)
-    squares = sum(v**2 / freedom for v, freedom in zip(variances, freedoms, strict=True))
-    freedom = variance**2 / squares if squares else float(sum(freedoms))
-    width = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * variance**0.5
-    p = _p_value(difference, variance**0.5, freedom)
+
+    def half_width(p: float) -> float:
+        quantiles = stats.t.isf(p / 2, freedoms)
+        return float(np.sqrt(np.square(quantiles) @ variances))
+
+    if difference == 0:
+        p = 1.0
+    elif half_width(LEAST_P) <= abs(difference):
+        p = 0.0
+    else:
+        p = optimize.brentq(lambda p: half_width(p) - abs(difference), LEAST_P, 1.0)
+    width = half_width(1 - LEVEL)
     return Comparison(difference, difference - width, difference + width, p, seeds, sentences)
 
 
