@@ -110,7 +110,7 @@ preferences: export LISTENING_RESULTS = $(RESULTS)
 preferences: setup ## analyse answers: RESULTS=<file or folder>, else those that make serve took
 	$(PYTHON) scripts/preferences.py $(SETTINGS)
 
-test: $(VENV)/installed-dev ## the fast tests, some five minutes on two cores
+test: $(VENV)/installed-dev ## the fast tests, four to nine minutes on two cores
 	$(PYTHON) -m pytest
 test-all: $(VENV)/installed-dev cluster ## all tests, some of them minutes long
 	$(PYTHON) -m pytest -m "slow or not slow" -rs
