@@ -55,7 +55,7 @@ def paired_t(system: Sequence[float], baseline: Sequence[float]) -> Comparison:
     interval = mean_interval(differences)
     if interval.low is None:
         return Comparison(interval.mean, None, None, None, 1)
-    p = _p_value(interval.mean, float(stats.sem(differences)), len(differences) - 1)
+    p = _p_value(interval.mean, [stats.sem(differences) ** 2], [len(differences) - 1])
     return Comparison(interval.mean, interval.low, interval.high, p, len(differences))
 
 
@@ -114,25 +114,24 @@ def paired_bootstrap(
             freedoms.append(count - 1)
     if not variances:
         return Comparison(difference, None, None, None, seeds, sentences)
-
-    def half_width(p: float) -> float:
-        quantiles = stats.t.isf(p / 2, freedoms)
-        return float(np.sqrt(np.square(quantiles) @ variances))
-
-    if difference == 0:
-        p = 1.0
-    elif half_width(LEAST_P) <= abs(difference):
-        p = 0.0
-    else:
-        p = optimize.brentq(lambda p: half_width(p) - abs(difference), LEAST_P, 1.0)
-    width = half_width(1 - LEVEL)
+    width = _half_width(1 - LEVEL, variances, freedoms)
+    p = _p_value(difference, variances, freedoms)
     return Comparison(difference, difference - width, difference + width, p, seeds, sentences)
 
 
-def _p_value(difference: float, error: float, freedom: float) -> float:
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stats.t.sf(abs(difference) / error, freedom))
+def _half_width(p: float, variances: Sequence[float], freedoms: Sequence[int]) -> float:
+    """Of the interval that covers all but a share `p`."""
+    return float(np.sqrt(np.square(stats.t.isf(p / 2, freedoms)) @ variances))
+
+
+def _p_value(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> float:
+    if difference == 0:
+        return 1.0
+
+    def excess(p: float) -> float:
+        return _half_width(p, variances, freedoms) - abs(difference)
+
+    return optimize.brentq(excess, LEAST_P, 1.0, xtol=LEAST_P) if excess(LEAST_P) > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
