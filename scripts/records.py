@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common import evaluation_given, stage_script
+from common import stage_script
 from evaluation.records import evaluated_as, keep_record
 from preprocessing.errors import RecipeError
 from sweep import RECORDED, runs_of
@@ -18,7 +18,7 @@ def keep_records(config) -> None:
         raise RecipeError("where to? make records RECORDS=<folder>")
     for run in runs_of(config):
         folder = Path(run.folder)
-        if evaluated_as(folder) == evaluation_given(run.settings):
+        if evaluated_as(folder) == run.fingerprint:
             kept = keep_record(folder, run.settings, Path(config.records))
             print(f"{run.name}: {RECORDED[kept]}")
         else:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from rich.console import Console
 from rich.live import Live
 
@@ -31,6 +32,7 @@ class Run(RunState):
         super().__init__(str(folder))
         self.overrides = overrides
         self.process: subprocess.Popen | None = None
+        self.fingerprint = ""  # of its evaluation; see `add_fingerprints`
 
     @property
     def settings(self) -> list[str]:
@@ -44,6 +46,8 @@ class Run(RunState):
                 [sys.executable, "-u", str(PROJECT / "scripts" / "run.py"), *self.overrides],
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # The log is to end in an exception, which is told of a failed run, not in a hint.
+                env={**os.environ, "HYDRA_FULL_ERROR": "1"},
             )
         self.state = "running"
 
@@ -76,9 +80,31 @@ def planned_runs(config, common: list[str]) -> list[Run]:
 
 
 def runs_of(config) -> list[Run]:
-    """The runs of the sweep that this command is given."""
+    """The runs of the sweep that this command is given.
+
+    Raises:
+        RecipeError: overrides of runs do not fit the configuration.
+    """
     common = [each for each in HydraConfig.get().overrides.task if not each.startswith(OURS)]
-    return planned_runs(config, [each for each in common if not each.startswith("seed=")])
+    runs = planned_runs(config, [each for each in common if not each.startswith("seed=")])
+    add_fingerprints(runs)
+    return runs
+
+
+def add_fingerprints(runs: list[Run]) -> None:
+    """Compose the configuration of each run now, rather than after hours of the runs before it.
+
+    Raises:
+        RecipeError: overrides do not fit the configuration; names all such runs.
+    """
+    faults = []
+    for run in runs:
+        try:
+            run.fingerprint = evaluation_given(run.settings)
+        except HydraException as error:
+            faults.append(f"{run.name}: {error}")
+    if faults:
+        raise RecipeError("\n".join(["overrides of runs do not fit conf/:", *faults]))
 
 
 def leave_to_records(runs: list[Run], folder: Path) -> list[str]:
@@ -87,7 +113,7 @@ def leave_to_records(runs: list[Run], folder: Path) -> list[str]:
     told = []
     for run in runs:
         if record := records.get(run.name):
-            if record.fingerprint == evaluation_given(run.settings):
+            if record.fingerprint == run.fingerprint:
                 run.state = "recorded"
                 told.append(f"{run.name}: recorded")
             else:

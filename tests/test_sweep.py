@@ -23,7 +23,7 @@ from fastspeech2.sparsity import sparsity_schedule
 from preprocessing.errors import RecipeError
 from run import run_stages
 from status import sweeps
-from sweep import leave_to_records, planned_runs, side_by_side
+from sweep import Run, leave_to_records, planned_runs, side_by_side
 from sweep_state import RunState, read_state, sweep_file, table, write_state
 
 
@@ -70,14 +70,12 @@ def test_as_many_runs_as_cores():
     assert side_by_side(composed("trainer=gpu")) == 1
 
 
-def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path, monkeypatch):
-    def given(settings):
-        return evaluation_fingerprint(composed(*settings))
-
-    monkeypatch.setattr("sweep.evaluation_given", given)
+def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
     runs = planned_runs(composed("sweep=demo"), ["paths.data=elsewhere", "trainer.updates=100"])
+    for run in runs:
+        run.fingerprint = evaluation_fingerprint(composed(*run.settings))
     dense, constant, *_ = runs
-    for run, fingerprint in ((dense, given(dense.settings)), (constant, given([]))):
+    for run, fingerprint in ((dense, dense.fingerprint), (constant, "another")):
         evaluation = tmp_path / "exp" / run.name / "evaluation"
         evaluation.mkdir(parents=True)
         state = {"fingerprint": fingerprint, "complete": True}
@@ -148,6 +146,23 @@ def test_every_failed_run_is_told_at_the_end(tmp_path):
     assert all("run `make stage3`" in line and "run.log" in line for line in told[1:6])
     shown = run_script("status", *paths)
     assert shown.returncode == 0 and shown.stdout.count("failed") == 5
+
+
+def test_an_exception_in_a_run_is_told_by_its_last_line(tmp_path):
+    run = Run(["system=natural", "paths.run=/dev/null/run"], tmp_path)
+    run.start()
+    run.process.wait()
+    assert run.has_just_ended() and run.state == "failed"
+    assert run.last_line() == "NotADirectoryError: [Errno 20] Not a directory: '/dev/null/run'"
+
+
+def test_runs_that_cannot_be_configured_are_told_before_any_starts(tmp_path):
+    runs = 'sweep.runs=[["sparsity=dense"],["sparsity=none"],["sparsity.begin=0.4"]]'
+    result = run_script("sweep", runs, f"paths.experiment={tmp_path}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "sparsity=none: In 'config': Could not find 'sparsity/none'" in result.stderr
+    assert "sparsity.begin=0.4: Could not override 'sparsity.begin'" in result.stderr
+    assert "sparsity=dense:" not in result.stderr and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
