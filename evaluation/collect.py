@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from evaluation.records import evaluated_as
 from preprocessing.artefacts import read_csv, read_json
 from preprocessing.errors import RecipeError
 
@@ -46,6 +45,12 @@ class Run:
         """Of training and of vocoding; None for what a run did not do or, if old, does not say."""
         training, synthesis = self.training or {}, self.metrics.get("synthesis", {})
         return training.get("precision"), synthesis.get("precision")
+
+    @property
+    def context(self) -> tuple:
+        """Of a trained run, all that seed and sparsity are compared under."""
+        vocoder, recogniser = self.metrics["synthesis"]["vocoder"], self.metrics["recogniser"]
+        return (self.training["context"], self.precision, vocoder, recogniser)
 
     @property
     def has_audio(self) -> bool:
@@ -101,20 +106,9 @@ class Group:
         """The first run whose audio is here; None where all are records."""
         return next((run for run in self.runs if run.has_audio), None)
 
-    @property
-    def context(self) -> list[str]:
-        """Settings in the name that have nothing to do with sparsity."""
-        return [each for each in self.runs[0].settings if not each.startswith("sparsity")]
-
     def compares_with(self, other: "Group") -> bool:
-        """Whether training and precision were the same but for seed and sparsity.
-
-        record.json says so, since long names are cut; those of older runs leave it to the names.
-        """
-        if self.precision != other.precision:
-            return False
-        contexts = [group.training.get("context") for group in (self, other)]
-        return self.context == other.context if None in contexts else contexts[0] == contexts[1]
+        """Whether all but seed and sparsity was the same, from features to recogniser."""
+        return self.runs[0].context == other.runs[0].context
 
 
 def percent(fraction: float, digits: int = 0) -> str:
@@ -154,29 +148,23 @@ def _departures(sparsity: dict) -> list[str]:
     return [words[name] for name, usual in PAPER.items() if given[name] != usual]
 
 
-def finished_runs(experiment: Path, records: Iterable[Path] = ()) -> list[Run]:
+def finished_runs(folders: Iterable[Path], records: Iterable[Path] = ()) -> list[Run]:
     """Natural, vocoded, then trained runs by kind, start and seed.
 
     Args:
-        experiment: the folder of runs.
-        records: folders of records of other runs. One of the same evaluation as the run of its
-            name gives way to it, and takes the place of one of another evaluation.
+        folders: of finished runs.
+        records: folders of records; one whose run is among `folders` gives way to it.
 
     Raises:
-        RecipeError: no run is finished.
+        RecipeError: there is none.
     """
-    folders = {path.name: path for path in experiment.glob("*") if evaluated_as(path)}
-    recorded = {
-        path.name: path
-        for path in records
-        if path.name not in folders or evaluated_as(folders[path.name]) != evaluated_as(path)
-    }
+    own, recorded = ({path.name: path for path in paths} for paths in (folders, records))
     runs = []
-    for name, folder in (folders | recorded).items():
+    for name, folder in (recorded | own).items():
         metrics = read_json(folder / "evaluation" / "metrics.json")
-        runs.append(Run(folder, run_label(metrics), metrics, recorded=name in recorded))
+        runs.append(Run(folder, run_label(metrics), metrics, recorded=name not in own))
     if not runs:
-        raise RecipeError(f"no finished run in {experiment}: run `make demo`, or stages 4 to 6")
+        raise RecipeError("no finished run of today's settings: run `make demo`, or stages 4 to 6")
 
     def order(run: Run) -> tuple:
         if run.training is None:

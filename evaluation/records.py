@@ -1,8 +1,8 @@
 """Records of finished runs: what tables need of a run, small enough to keep in a repository.
 
 A record is a folder of the run's name, with some of the run's files in their places, so that
-tables read both alike, and record.json, the overrides that made the run. It has no weights, masks
-or audio.
+tables read both alike. It has no weights, masks or audio. In both, record.json has the overrides
+that made the run, by which it is known whether today's configuration would make it again.
 """
 
 import os
@@ -22,7 +22,7 @@ TRAINING = ("train/metrics.csv", "train/sparsity.json")
 
 @dataclass(frozen=True)
 class Record:
-    """A record's folder, what made the run, and the fingerprint of its evaluation."""
+    """A run's or record's folder, what made it, and the fingerprint of its evaluation."""
 
     folder: Path
     overrides: list[str]
@@ -60,6 +60,24 @@ def read_records(folder: Path) -> list[Record]:
     return records
 
 
+def write_overrides(run: Path, overrides: Iterable[str]) -> None:
+    """Write record.json in a run's or record's folder."""
+    write_json(run / "record.json", {"overrides": list(overrides)})
+
+
+def read_runs(experiment: Path) -> list[Record]:
+    """All finished runs of an experiment folder by name, as `read_records` reads records.
+
+    One that stage 6 finished before it wrote down overrides has none, as the default run.
+    """
+    runs = []
+    for path in sorted(each for each in experiment.glob("*") if evaluated_as(each)):
+        written = path / "record.json"
+        overrides = read_json(written)["overrides"] if written.exists() else []
+        runs.append(Record(path, overrides, evaluated_as(path)))
+    return runs
+
+
 def keep_record(run: Path, overrides: Iterable[str], folder: Path) -> str:
     """Copy what tables need of a finished run to `<folder>/<name>`, whole or not at all.
 
@@ -82,7 +100,7 @@ def keep_record(run: Path, overrides: Iterable[str], folder: Path) -> str:
     for name in (*EVALUATION, *(each for each in TRAINING if (run / each).exists())):
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run / name, new / name)
-    write_json(new / "record.json", {"overrides": list(overrides)})
+    write_overrides(new, overrides)
     replaced = record.exists()
     if replaced:
         record.rename(old)
@@ -93,15 +111,21 @@ def keep_record(run: Path, overrides: Iterable[str], folder: Path) -> str:
 
 def current_records(
     records: Iterable[Record], fingerprint_of: Callable[[list[str]], str]
-) -> tuple[list[Path], list[Path]]:
-    """Folders of the records that today's configuration would give again, and of the others.
+) -> tuple[list[Path], dict[Path, str]]:
+    """Folders of the runs that today's configuration would give again; of the others, why not.
 
     Args:
-        records: of one recipe.
-        fingerprint_of: of the evaluation that overrides give.
+        records: of runs of one recipe.
+        fingerprint_of: of the evaluation that overrides give; a `RecipeError` says that they
+            fit the configuration no longer.
     """
-    current, outdated = [], []
+    current, outdated = [], {}
     for record in records:
-        same = fingerprint_of(record.overrides) == record.fingerprint
-        (current if same else outdated).append(record.folder)
+        try:
+            if fingerprint_of(record.overrides) == record.fingerprint:
+                current.append(record.folder)
+            else:
+                outdated[record.folder] = "it is of other settings than today's"
+        except RecipeError as error:
+            outdated[record.folder] = str(error)
     return current, outdated

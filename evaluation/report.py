@@ -80,6 +80,15 @@ def curves(groups: list[Group]) -> list[dict]:
     ]
 
 
+def definitions(groups: list[Group]) -> dict[str, str]:
+    """What each measure is; where runs were measured differently, each way."""
+    ways: dict[str, dict[str, None]] = {}
+    for run in (run for group in groups for run in group.runs):
+        for name, text in run.metrics["definitions"].items():
+            ways.setdefault(name, {})[text] = None
+    return {name: " Or, of other runs: ".join(texts) for name, texts in ways.items()}
+
+
 def _inline(value: object) -> str:
     """JSON that may stand in a script element, which only "</" would end."""
     return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
@@ -100,7 +109,7 @@ def write_report(
     page = environment.get_template("report.html.j2").render(
         recipe=config.recipe.name,
         tables=tables,
-        definitions=groups[0].runs[0].metrics["definitions"],
+        definitions=definitions(groups),
         figures={caption: _png(figure) for caption, figure in figures.items()},
         listening=listening(groups),
         recorded=[(g.label, run) for g in groups for run in g.runs if run.recorded],

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from evaluation.fingerprints import synthesis_fingerprint
+from evaluation.fingerprints import other_sentences, synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
@@ -53,11 +53,9 @@ def heldout_clips(store: FeatureStore) -> list[Clip]:
     return clips
 
 
-def other_clips(path: Path, pronouncer: Pronouncer) -> list[Clip]:
-    """Sentences of a text file, one a line, with phones from the dictionary."""
-    if not path.exists():
-        raise RecipeError(f"{path} is not there: write sentences into it, one a line")
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+def other_clips(text: str, pronouncer: Pronouncer) -> list[Clip]:
+    """Sentences, one a line, with phones from the dictionary."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return [
         Clip("other", f"sentence-{number:02d}", line, phones=pronouncer.phones(line))
         for number, line in enumerate(lines, 1)
@@ -106,7 +104,7 @@ def _speaker(
     synthesiser = load_synthesiser(run, device)
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
     pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
-    clips += other_clips(Path(config.evaluation.sentences), pronouncer)[:most]
+    clips += other_clips(other_sentences(config.evaluation.sentences), pronouncer)[:most]
 
     def synthesise(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
         spoken = timer("acoustic", synthesiser.synthesise, [clip.phones for clip in some])

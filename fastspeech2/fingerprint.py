@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import fingerprint
-from preprocessing.fingerprints import features_fingerprint
+from preprocessing.fingerprints import features_fingerprint, vocoder_parts
 
 
 def training_fingerprint(config: DictConfig) -> str:
@@ -14,6 +14,6 @@ def training_fingerprint(config: DictConfig) -> str:
         config.trainer,
         config.selection,
         # What mcd is measured on is vocoded.
-        config.vocoder if config.selection.criterion == "mcd" else None,
+        *(vocoder_parts(config.vocoder) if config.selection.criterion == "mcd" else [None]),
         config.seed,
     )

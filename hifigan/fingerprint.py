@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from preprocessing.artefacts import fingerprint, read_json
-from preprocessing.fingerprints import features_fingerprint
+from preprocessing.fingerprints import features_fingerprint, vocoder_parts
 
 
 def finetuning_fingerprint(config: DictConfig) -> str:
@@ -20,4 +20,5 @@ def finetuning_fingerprint(config: DictConfig) -> str:
     else:
         source = features_fingerprint(config)
     vocoder = [config.vocoder.get(name) for name in ("checkpoint", "config", "sha256")]
-    return fingerprint(settings, vocoder, source, config.seed)
+    weights = vocoder_parts(config.vocoder)[1:]
+    return fingerprint(settings, vocoder, source, config.seed, *weights)

@@ -1,5 +1,12 @@
-"""What the first three stages' results depend on. Imports stay light: every stage asks."""
+"""What the first three stages' results depend on, and vocoders. Imports stay light: all ask.
 
+Files are known by what they hold and not by where they are or when they were written, so that
+machines agree.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,8 +27,8 @@ def alignment_fingerprint(config: DictConfig) -> str:
     source = config.aligner.get("source")
     return fingerprint(
         corpus_fingerprint(config),
-        _without(config.aligner, "jobs"),
-        _files(Path(source)) if source else None,
+        _without(config.aligner, "jobs", "source"),
+        _text_grids(Path(source)) if source else None,
     )
 
 
@@ -30,10 +37,21 @@ def features_fingerprint(config: DictConfig) -> str:
     return fingerprint(
         alignment_fingerprint(config),
         config.features,
-        config.splits,
+        _without(config.splits, "held_out"),
         _list_file(config.splits.get("held_out")),
         _without(config.check, "leave_out"),
     )
+
+
+def vocoder_parts(vocoder: DictConfig) -> list:
+    """Of what is vocoded: the section, and what is in weights that are files of the user's."""
+    checkpoint = vocoder.get("checkpoint", "package:")
+    if checkpoint.startswith("package:"):
+        return [vocoder]
+    path = Path(checkpoint)
+    weights = [*path.glob("g_*"), *path.glob("generator*")] if path.is_dir() else [path]
+    base = path if path.is_dir() else path.parent
+    return [vocoder, _contents([*weights, Path(vocoder.config)], base)]
 
 
 def _list_file(path: str | None) -> str | None:
@@ -45,8 +63,24 @@ def _without(section: DictConfig, *keys: str) -> dict:
     return {key: value for key, value in plain.items() if key not in keys}
 
 
-def _files(source: Path) -> list:
-    """Names, sizes and modification times under a folder, or of one file."""
-    paths = sorted(source.rglob("*.TextGrid")) if source.is_dir() else [source]
-    present = [(path, path.stat()) for path in paths if path.exists()]
-    return [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in present]
+def _text_grids(source: Path) -> list:
+    """What is in all TextGrids under a folder, or in one file."""
+    found = source.rglob("*.TextGrid") if source.is_dir() else [source]
+    return _contents(found, source if source.is_dir() else source.parent)
+
+
+def _contents(paths: Iterable[Path], base: Path) -> list[list[str]]:
+    """Names, below `base` where they are, and digests of those files that are there."""
+    contents = []
+    for path in sorted(path for path in paths if path.is_file()):
+        stat = path.stat()
+        name = str(path.relative_to(base)) if path.is_relative_to(base) else path.name
+        contents.append([name, _digest(path, stat.st_size, stat.st_mtime_ns)])
+    return contents
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Of the file as it is at this size and time, since a sweep asks for each of its runs."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

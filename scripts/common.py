@@ -9,9 +9,13 @@ from pathlib import Path
 import hydra
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from evaluation.collect import Run, finished_runs
 from evaluation.fingerprints import evaluation_fingerprint
+from evaluation.records import Record, current_records, read_runs
 from fastspeech2.cap import cap_for
 from preprocessing.errors import RecipeError
 
@@ -23,8 +27,11 @@ NOT_SETTINGS = (
     *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples"),
     *("output", "speed", "pitch", "energy", "backend"),
 )
-"""Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`."""
-NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "listening.")
+"""Overrides that do not change what a run computes, nor do those of `NOT_SETTINGS_BELOW`.
+
+`nonfinite` decides whether a run goes on, and record.json counts the updates that it skipped.
+"""
+NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "listening.", "hydra.")
 FIRST_SEED = "seed=0"
 """The default: a run that names it is the same as one that does not, and has the same folder."""
 
@@ -55,9 +62,40 @@ def run_name(overrides: Iterable[str]) -> str:
 
 
 def evaluation_given(settings: Iterable[str]) -> str:
-    """The fingerprint of the evaluation that these overrides give in the recipe of this command."""
-    recipe = HydraConfig.get().runtime.choices.recipe
-    return evaluation_fingerprint(compose("config", [f"recipe={recipe}", *settings]))
+    """The fingerprint of the evaluation that these overrides give, with this command's recipe.
+
+    Raises:
+        RecipeError: they do not fit the configuration.
+    """
+    hydra_config = HydraConfig.get()
+    recipe = f"recipe={hydra_config.runtime.choices.recipe}"
+    places = [each for each in hydra_config.overrides.task if each.startswith("paths.")]
+    try:
+        config = compose("config", [recipe, *places, *search_path(), *settings])
+        return evaluation_fingerprint(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RecipeError(str(error)) from None
+
+
+def search_path() -> list[str]:
+    """This command's override of where configuration is looked for besides, if it has one."""
+    hydra_overrides = HydraConfig.get().overrides.hydra
+    return [each for each in hydra_overrides if each.startswith("hydra.searchpath=")]
+
+
+def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run]:
+    """Finished runs of today's settings and such of `records`; says which are left out, and why.
+
+    Raises:
+        RecipeError: none is left.
+    """
+    kept = []
+    for group in (read_runs(Path(config.paths.experiment)), records):
+        current, outdated = current_records(group, evaluation_given)
+        for folder, reason in outdated.items():
+            print(f"{folder} is left out: {reason}")
+        kept.append(current)
+    return finished_runs(*kept)
 
 
 def stage_script(stage: Callable[[DictConfig], None]) -> Callable[[], None]:

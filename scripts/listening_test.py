@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from common import stage_script
+from common import current_runs, stage_script
 
 
 def make_test(config) -> None:
     """Write `paths.listening`."""
-    from evaluation.collect import finished_runs
     from evaluation.listening.build import build_test, choose_runs
 
     settings, folder = config.listening, Path(config.paths.listening)
-    found = finished_runs(Path(config.paths.experiment))
-    runs = choose_runs(found, str(settings.runs).split())
+    runs = choose_runs(current_runs(config), str(settings.runs).split())
     test = build_test(runs, settings.sentences, settings.seed, settings.address, folder)
     for run in runs:
         print(f"{run.label} ({run.folder.name})")

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
-from common import stage_script
+from hydra.core.hydra_config import HydraConfig
+
+from common import run_settings, stage_script
 from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
+from evaluation.records import write_overrides
 from preprocessing.artefacts import StageFolder
 
 
 def evaluate_stage(config) -> None:
     run = Path(config.paths.run)
+    write_overrides(run, run_settings(HydraConfig.get().overrides.task))
     if StageFolder(run / "evaluation", evaluation_fingerprint(config)).is_complete():
         print(f"stage 6: {run} is up to date")
         return

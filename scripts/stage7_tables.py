@@ -2,39 +2,35 @@
 
 from pathlib import Path
 
-from common import evaluation_given, stage_script
-from evaluation.collect import finished_runs, grouped
+from common import current_runs, stage_script
+from evaluation.collect import grouped
 from evaluation.listening.tables import read_analysis
 from evaluation.paper import read_paper
-from evaluation.records import current_records, read_records
+from evaluation.records import Record, read_records
 from preprocessing.artefacts import StageFolder, fingerprint
 from preprocessing.errors import RecipeError
 
 
-def usable_records(config) -> list[Path]:
-    """Folders of the records in `config.records` that are of today's settings; tells the others.
+def kept_records(config) -> list[Record]:
+    """The records in `config.records`; none where it is empty.
 
     Raises:
-        RecipeError: there is no record at all.
+        RecipeError: there is no record there.
     """
-    if not config.records:
-        return []
-    records = read_records(Path(config.records))
-    if not records:
+    records = read_records(Path(config.records)) if config.records else []
+    if config.records and not records:
         raise RecipeError(f"no record in {config.records}: `make sweep RECORDS=` keeps them there")
-    current, outdated = current_records(records, evaluation_given)
-    for folder in outdated:
-        print(f"{folder.name}: its record is of other settings than today's, and is left out")
-    return current
+    return records
 
 
 def tables_stage(config) -> None:
-    runs = finished_runs(Path(config.paths.experiment), usable_records(config))
+    runs = current_runs(config, kept_records(config))
     paper_file = Path(config.recipe.folder) / "paper.yaml"
     depends = [[run.folder.name, run.metrics, run.recorded] for run in runs]
     paper = read_paper(paper_file)
     listeners = read_analysis(Path(config.paths.listening))
-    stage = StageFolder(config.paths.results, fingerprint(depends, paper, listeners))
+    # All of the configuration, since the page shows it.
+    stage = StageFolder(config.paths.results, fingerprint(depends, paper, listeners, config))
     if stage.is_complete():
         print(f"stage 7: {stage.folder} is up to date")
         return
@@ -47,11 +43,11 @@ def tables_stage(config) -> None:
 
     groups = grouped(runs)
     tables = make_tables(groups, paper, paper_file) + tables_of_listeners(listeners)
-    stage.begin()
-    write_tables(tables, stage.folder / "tables")
     # Records need no corpus: their tables can be made where nothing else is.
     heard = any(group.heard for group in groups)
     store = FeatureStore(config.paths.features) if heard else None
+    stage.begin()
+    write_tables(tables, stage.folder / "tables")
     figures = write_figures(groups, store, config.evaluation.f0, stage.folder / "figures")
     write_report(groups, tables, figures, config, stage.folder / "report.html")
     stage.finish()

@@ -11,11 +11,17 @@ import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from rich.console import Console
 from rich.live import Live
 
-from common import PROJECT, evaluation_given, run_name, run_settings, stage_script
+from common import (
+    PROJECT,
+    evaluation_given,
+    run_name,
+    run_settings,
+    search_path,
+    stage_script,
+)
 from evaluation.records import keep_record, read_records
 from preprocessing.errors import RecipeError
 from sweep_state import RunState, sweep_file, table, write_state
@@ -60,9 +66,15 @@ class Run(RunState):
 
 
 def planned_runs(config, common: list[str]) -> list[Run]:
-    """Each of `config.sweep.runs` with each seed, seeds outermost, then the reference rows."""
+    """Each of `config.sweep.runs` with each seed, seeds outermost, then the reference rows.
+
+    Raises:
+        RecipeError: there is no seed, or `common` names all runs alike.
+    """
     if config.seeds < 1:
         raise RecipeError(f"seeds is how many, at least 1, not {config.seeds}")
+    if named := [each for each in common if each.startswith("name=")]:
+        raise RecipeError(f"{named[0]}: a sweep's runs are named by their overrides, leave it out")
     seeded = [
         [*overrides, f"seed={seed}"]
         for seed in range(config.seed, config.seed + config.seeds)
@@ -83,10 +95,11 @@ def runs_of(config) -> list[Run]:
     """The runs of the sweep that this command is given.
 
     Raises:
-        RecipeError: overrides of runs do not fit the configuration.
+        RecipeError: as `planned_runs` and `add_fingerprints`.
     """
     common = [each for each in HydraConfig.get().overrides.task if not each.startswith(OURS)]
-    runs = planned_runs(config, [each for each in common if not each.startswith("seed=")])
+    common = [each for each in common if not each.startswith("seed=")]
+    runs = planned_runs(config, [*common, *search_path()])
     add_fingerprints(runs)
     return runs
 
@@ -95,16 +108,16 @@ def add_fingerprints(runs: list[Run]) -> None:
     """Compose the configuration of each run now, rather than after hours of the runs before it.
 
     Raises:
-        RecipeError: overrides do not fit the configuration; names all such runs.
+        RecipeError: some cannot be; names them all.
     """
     faults = []
     for run in runs:
         try:
             run.fingerprint = evaluation_given(run.settings)
-        except HydraException as error:
+        except RecipeError as error:
             faults.append(f"{run.name}: {error}")
     if faults:
-        raise RecipeError("\n".join(["overrides of runs do not fit conf/:", *faults]))
+        raise RecipeError("\n".join(["runs that cannot be configured:", *faults]))
 
 
 def leave_to_records(runs: list[Run], folder: Path) -> list[str]:
@@ -130,11 +143,19 @@ RECORDED = {
 
 
 def side_by_side(config) -> int:
-    """How many runs at once: `config.jobs`, else as many as there are cores for their threads."""
+    """How many runs at once: `config.jobs`, else as many as there are cores for their threads.
+
+    Raises:
+        RecipeError: none, or runs of several processes each, which a sweep does not start.
+    """
+    if config.trainer.devices > 1:
+        raise RecipeError("a sweep's runs are of one process each: trainer.devices=1")
     if config.jobs is not None:
+        if config.jobs < 1:
+            raise RecipeError(f"jobs is how many runs at once, at least 1, not {config.jobs}")
         return config.jobs
     if config.trainer.accelerator == "gpu":
-        return config.trainer.devices
+        return 1
     return max(1, len(os.sched_getaffinity(0)) // config.trainer.threads)
 
 

@@ -145,7 +145,7 @@ def _environment(text: str) -> dict[str, str]:
 
 def test_errors_come_without_a_traceback(prepared, tmp_path):
     nothing = run_script("stage7_tables", *prepared, f"paths.experiment={tmp_path}")
-    assert nothing.returncode == 1 and "no finished run in" in nothing.stderr
+    assert nothing.returncode == 1 and "no finished run of" in nothing.stderr
     early = run_script("stage5_vocode", *prepared, f"paths.experiment={tmp_path}")
     assert early.returncode == 1 and "run `make stage4`" in early.stderr
     unknown = run_script("stage4_train", "sparsity=decreasing")

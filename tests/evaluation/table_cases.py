@@ -5,12 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.collect import Run, finished_runs
+from evaluation.records import read_runs
 from preprocessing.artefacts import write_csv
 
 DECAYING = {"kind": "decaying", "start": 0.4, "cap": 0.75}
 CONSTANT = {"kind": "constant", "start": 0.4, "cap": 0.75}
 MEASURES = ["wer_heldout", "cer_heldout", "wer_other", "cer_other", "mos_heldout", "mos_other"]
 MEASURES += ["mcd", "log_f0_rmse", "vuv_error", "duration_mae_ms", "duration_rmse_ms"]
+
+
+def runs_in(experiment: Path, records=()) -> list[Run]:
+    """All finished runs of a folder, whatever the configuration of today."""
+    return finished_runs([run.folder for run in read_runs(experiment)], records)
 
 
 def add_run(
@@ -29,11 +36,13 @@ def add_run(
     measures["wer_heldout"] = sum(row["word_errors"] for row in rows) / (words * sentences)
     measures["mos_heldout"] = 3 + 0.1 * seed
     training = {"seed": seed, "sparsity": sparsity, "updates": 100, "parameters": 2_000_000}
+    training["context"] = "as usual"
     training["versions"] = {}
     training["sparsity_switches"] = [{"update": 0, "nominal": level, "achieved": level}]
     metrics = {"system": "model", "measures": measures, "training": training | record}
     metrics["definitions"] = {}
-    metrics["synthesis"] = {"real_time_factors": {}}
+    metrics["synthesis"] = {"real_time_factors": {}, "vocoder": "hifigan"}
+    metrics["recogniser"] = "whisper"
     evaluation = folder / name / "evaluation"
     (evaluation / "metrics.json").write_text(json.dumps(metrics))
     (evaluation / "stage.json").write_text('{"fingerprint": "x", "complete": true}')

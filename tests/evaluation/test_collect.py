@@ -3,18 +3,20 @@
 import json
 
 import pytest
+from table_cases import runs_in
 
-from evaluation.collect import baselines, finished_runs, grouped, run_label
+from evaluation.collect import baselines, grouped, run_label
 from preprocessing.errors import RecipeError
 
 
-def add_run(experiment, name, system="model", complete=True, **training):
-    levels = training.pop("levels", [])
-    record = {"seed": 0, "sparsity": {"kind": "dense"}} | training
+def add_run(experiment, name, system="model", complete=True, vocoder="a", recogniser="a", **given):
+    levels = given.pop("levels", [])
+    record = {"seed": 0, "sparsity": {"kind": "dense"}, "context": "a"} | given
     record["sparsity_switches"] = [{"update": 0, "nominal": level} for level in levels]
     folder = experiment / name / "evaluation"
     folder.mkdir(parents=True)
     metrics = {"system": system, "training": record if system == "model" else None}
+    metrics |= {"synthesis": {"vocoder": vocoder}, "recogniser": recogniser}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "stage.json").write_text(json.dumps({"fingerprint": "x", "complete": complete}))
 
@@ -29,7 +31,7 @@ def test_references_come_first_then_kinds_starts_and_seeds(tmp_path):
     add_run(tmp_path, "vocoded", system="vocoded")
     add_run(tmp_path, "natural", system="natural")
     add_run(tmp_path, "unfinished", complete=False)
-    assert [run.label for run in finished_runs(tmp_path)] == [
+    assert [run.label for run in runs_in(tmp_path)] == [
         "Natural recordings",
         "Vocoded recordings",
         "Dense",
@@ -45,7 +47,7 @@ def test_runs_are_grouped_over_seeds_and_no_two_groups_share_a_name(tmp_path):
     add_run(tmp_path, "seed=1", seed=1)
     add_run(tmp_path, "seed=1,trainer.updates=5600", seed=1)
     add_run(tmp_path, "trainer.updates=5600")
-    groups = grouped(finished_runs(tmp_path))
+    groups = grouped(runs_in(tmp_path))
     assert [group.label for group in groups] == ["Dense (default)", "Dense (trainer.updates=5600)"]
     assert [[run.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
 
@@ -70,19 +72,19 @@ def test_labels_tell_where_training_departs_from_the_paper():
 
 
 def test_systems_are_compared_with_dense_and_with_constant_of_the_same_start(tmp_path):
-    long = "trainer.updates=9"
+    long, context = "trainer.updates=9", {"context": "long"}
     for start in (0.2, 0.4):
         for kind in ("constant", "decaying"):
             sparsity = {"kind": kind, "start": start, "cap": 0.75}
             name = f"sparsity.start={start},sparsity={kind},{long}"
-            add_run(tmp_path, name, sparsity=sparsity, levels=[start])
-    add_run(tmp_path, f"sparsity=dense,{long}")
+            add_run(tmp_path, name, sparsity=sparsity, levels=[start], **context)
+    add_run(tmp_path, f"sparsity=dense,{long}", **context)
     add_run(tmp_path, "default")
     other = {"kind": "constant", "start": 0.4, "cap": 0.75, "score": "random"}
     name = f"sparsity.score=random,sparsity.start=0.4,sparsity=constant,{long}"
-    add_run(tmp_path, name, sparsity=other, levels=[0.4])
+    add_run(tmp_path, name, sparsity=other, levels=[0.4], **context)
     add_run(tmp_path, "vocoded", system="vocoded")
-    groups = grouped(finished_runs(tmp_path))
+    groups = grouped(runs_in(tmp_path))
     against = {group.label: [each.label for each in baselines(group, groups)] for group in groups}
     dense = f"Dense (sparsity=dense,{long})"
     assert against == {
@@ -97,17 +99,19 @@ def test_systems_are_compared_with_dense_and_with_constant_of_the_same_start(tmp
     }
 
 
-def test_records_say_which_systems_compare_where_names_are_cut(tmp_path):
-    add_run(tmp_path, "settings-0123", context="a")
+def test_only_systems_that_all_else_was_the_same_for_are_compared(tmp_path):
+    add_run(tmp_path, "settings-0123")
     add_run(tmp_path, "others-4567", context="b")
+    add_run(tmp_path, "vocoders-4567", vocoder="b")
+    add_run(tmp_path, "recognisers-4567", recogniser="b")
     sparsity = {"kind": "constant", "start": 0.4, "cap": 0.75}
-    add_run(tmp_path, "settings-89ab", sparsity=sparsity, levels=[0.4], context="a")
-    groups = grouped(finished_runs(tmp_path))
+    add_run(tmp_path, "settings-89ab", sparsity=sparsity, levels=[0.4])
+    groups = grouped(runs_in(tmp_path))
     (dense,) = baselines(groups[-1], groups)
     assert dense.runs[0].folder.name == "settings-0123"
 
 
 def test_nothing_finished_is_told(tmp_path):
     add_run(tmp_path, "unfinished", complete=False)
-    with pytest.raises(RecipeError, match="no finished run in .*: run `make demo`"):
-        finished_runs(tmp_path)
+    with pytest.raises(RecipeError, match="no finished run of .*: run `make demo`"):
+        runs_in(tmp_path)

@@ -5,19 +5,24 @@ import shutil
 
 import pytest
 from omegaconf import OmegaConf
-from table_cases import CONSTANT, add_run, make_experiment
+from table_cases import CONSTANT, add_run, make_experiment, runs_in
 
-from evaluation.collect import finished_runs, grouped
-from evaluation.records import current_records, evaluated_as, keep_record, read_records
+from evaluation.collect import grouped
+from evaluation.records import (
+    current_records,
+    evaluated_as,
+    keep_record,
+    read_records,
+    read_runs,
+    write_overrides,
+)
 from evaluation.report import write_report
 from evaluation.tables import make_tables, write_tables
 from preprocessing.errors import RecipeError
 
 
 def keep_all(experiment, records):
-    return [
-        keep_record(run.folder, [run.folder.name], records) for run in finished_runs(experiment)
-    ]
+    return [keep_record(run.folder, [run.folder.name], records) for run in runs_in(experiment)]
 
 
 def evaluate_again(run, fingerprint):
@@ -32,7 +37,7 @@ def test_tables_of_records_are_those_of_the_runs_byte_for_byte(tmp_path):
     kept = [record.folder for record in read_records(tmp_path / "records")]
     written = []
     for number, records in enumerate([[], kept]):
-        groups = grouped(finished_runs(tmp_path / "exp", records))
+        groups = grouped(runs_in(tmp_path / "exp", records))
         folder = tmp_path / f"tables{number}"
         write_tables(make_tables(groups, {}, tmp_path / "paper.yaml"), folder)
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -40,17 +45,14 @@ def test_tables_of_records_are_those_of_the_runs_byte_for_byte(tmp_path):
     assert len(written[0]) > 20 and written[0] == written[1]
 
 
-def test_own_runs_go_before_records_unless_they_are_of_other_settings(tmp_path):
+def test_own_runs_go_before_records(tmp_path):
     make_experiment(tmp_path / "exp")
     keep_all(tmp_path / "exp", tmp_path / "records")
     kept = [record.folder for record in read_records(tmp_path / "records")]
-    assert not any(run.recorded for run in finished_runs(tmp_path / "exp", kept))
-    evaluate_again(tmp_path / "exp" / "sparsity=dense", "y")
+    assert not any(run.recorded for run in runs_in(tmp_path / "exp", kept))
     shutil.rmtree(tmp_path / "exp" / "seed=1,sparsity=dense")
-    recorded = {run.folder for run in finished_runs(tmp_path / "exp", kept) if run.recorded}
-    assert recorded == {
-        tmp_path / "records" / name for name in ("sparsity=dense", "seed=1,sparsity=dense")
-    }
+    recorded = {run.folder for run in runs_in(tmp_path / "exp", kept) if run.recorded}
+    assert recorded == {tmp_path / "records" / "seed=1,sparsity=dense"}
 
 
 def test_a_record_is_never_replaced_by_one_of_other_settings_without_a_word(tmp_path):
@@ -70,15 +72,27 @@ def test_a_record_is_never_replaced_by_one_of_other_settings_without_a_word(tmp_
         keep_record(run, ["sparsity=dense"], records)
 
 
-def test_records_of_other_settings_than_todays_are_told_apart(tmp_path):
+@pytest.mark.parametrize("of", ["records", "exp"])
+def test_runs_and_records_of_other_settings_than_todays_are_told_apart(tmp_path, of):
     make_experiment(tmp_path / "exp")
-    evaluate_again(tmp_path / "exp" / "sparsity=dense", "y")
+    dense, gone = (tmp_path / "exp" / name for name in ("sparsity=dense", "seed=1,sparsity=dense"))
+    evaluate_again(dense, "y")
+    for run in read_runs(tmp_path / "exp"):
+        write_overrides(run.folder, [run.folder.name])
     keep_all(tmp_path / "exp", tmp_path / "records")
-    records = read_records(tmp_path / "records")
-    asked = []
-    current, outdated = current_records(records, lambda given: asked.append(given) or "x")
-    assert outdated == [tmp_path / "records" / "sparsity=dense"] and len(current) == 11
-    assert ["sparsity=dense"] in asked
+
+    def today(overrides):
+        if overrides == [gone.name]:
+            raise RecipeError("no such setting")
+        return "x"
+
+    found = read_records(tmp_path / of) if of == "records" else read_runs(tmp_path / of)
+    current, outdated = current_records(found, today)
+    assert len(found) == 12 and len(current) == 10
+    assert outdated == {
+        tmp_path / of / dense.name: "it is of other settings than today's",
+        tmp_path / of / gone.name: "no such setting",
+    }
 
 
 def test_every_broken_record_is_named(tmp_path):
@@ -100,7 +114,7 @@ def test_runs_of_different_precision_are_neither_averaged_nor_compared(tmp_path)
     for seed, precision in ((1, "bf16-mixed"), (2, "bf16-mixed"), (3, "32-true")):
         name = f"seed={seed},sparsity.start=0.4,sparsity=constant"
         add_run(tmp_path, name, seed, CONSTANT, 0.4, 0.40, 1.5, precision=precision)
-    groups = grouped(finished_runs(tmp_path))
+    groups = grouped(runs_in(tmp_path))
     assert {group.label: len(group.runs) for group in groups if group.kind == "constant"} == {
         "Constant 40 % (training in bf16-mixed)": 2,
         "Constant 40 % (training in 32-true)": 1,
@@ -121,7 +135,7 @@ def test_a_report_of_records_alone_says_so_and_has_no_audio(tmp_path):
     make_experiment(tmp_path / "exp")
     keep_all(tmp_path / "exp", tmp_path / "records")
     kept = [record.folder for record in read_records(tmp_path / "records")]
-    groups = grouped(finished_runs(tmp_path / "none", kept))
+    groups = grouped(runs_in(tmp_path / "none", kept))
     config = OmegaConf.create({"recipe": {"name": "test"}})
     write_report(groups, [], {}, config, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from table_cases import DECAYING, add_run, make_experiment
+from table_cases import DECAYING, add_run, make_experiment, runs_in
 
-from evaluation.collect import finished_runs, grouped
+from evaluation.collect import grouped
 from evaluation.compare import tests as compared
 from evaluation.formats import latex
 from evaluation.measures import INTELLIGIBILITY, NATURALNESS
@@ -24,7 +24,7 @@ def experiment(tmp_path):
 
 
 def groups_of(experiment):
-    return grouped(finished_runs(experiment))
+    return grouped(runs_in(experiment))
 
 
 def test_a_cell_is_the_mean_over_seeds_and_its_interval(experiment):
@@ -132,14 +132,14 @@ def test_files_are_the_same_byte_for_byte_and_hold_full_precision(experiment, tm
     assert written[0] == written[1] and len(written[0]) > 20
     rows = list(csv.DictReader(written[0]["intelligibility.csv"].decode().splitlines()))
     assert [row["seed"] for row in rows] == ["0", "1", "2", "3"] * 3
-    runs = finished_runs(experiment)
+    runs = runs_in(experiment)
     shares = [run.metrics["measures"]["wer_heldout"] for run in runs]
     assert [float(row["WER held-out"]) for row in rows] == shares
     assert b"What the tests show" in written[0]["readings.md"]
 
 
 def test_resampled_measures_are_those_of_the_evaluation(experiment):
-    for run in finished_runs(experiment):
+    for run in runs_in(experiment):
         for column in [*INTELLIGIBILITY, *NATURALNESS]:
             if column.ratio and column.value(run) is not None:
                 assert column.ratio.value(run) == pytest.approx(column.value(run))

@@ -1,6 +1,7 @@
 """What a stage's folder says of itself, and files that appear whole or not at all."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -94,7 +95,13 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     grids.mkdir()
     before = fingerprints(aligner__source=str(grids))
     (grids / "a.TextGrid").write_text("x")
-    assert fingerprints(aligner__source=str(grids))[1] != before[1]
+    with_one = fingerprints(aligner__source=str(grids))
+    assert with_one[1] != before[1]
+    # Elsewhere and of another time, the same files are the same.
+    shutil.copytree(grids, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert fingerprints(aligner__source=str(tmp_path / "copy")) == with_one
+    (grids / "a.TextGrid").write_text("y")
+    assert fingerprints(aligner__source=str(grids))[1] != with_one[1]
     assert fingerprint([1, 2]) != fingerprint([2, 1])
 
 

@@ -1,0 +1,51 @@
+"""What synthesis and evaluation depend on."""
+
+import pytest
+from conftest import composed
+from omegaconf import OmegaConf
+
+from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
+from preprocessing.errors import RecipeError
+from preprocessing.fingerprints import vocoder_parts
+
+
+@pytest.mark.parametrize("recipe", ["allison", "ljspeech"])
+def test_every_recipe_has_its_sentences(recipe):
+    assert evaluation_fingerprint(composed(f"recipe={recipe}"))
+
+
+def test_sentences_may_be_none_but_not_missing(tmp_path):
+    none = composed("evaluation.sentences=null")
+    assert synthesis_fingerprint(none) != synthesis_fingerprint(composed())
+    missing = composed(f"evaluation.sentences={tmp_path}/sentences.txt")
+    with pytest.raises(RecipeError, match="sentences.txt is not there: write sentences"):
+        synthesis_fingerprint(missing)
+
+
+def test_a_vocoder_in_files_is_known_by_what_they_hold(tmp_path):
+    def given(folder) -> str:
+        overrides = ["vocoder=hifigan_folder", f"vocoder.folder={folder}", "vocoder.name=mine"]
+        return vocoder_parts(composed(*overrides).vocoder)[1:]
+
+    folder = tmp_path / "vocoder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "g_1").write_text("weights")
+    first = given(folder)
+    folder.rename(tmp_path / "elsewhere")
+    folder = tmp_path / "elsewhere"
+    assert given(folder) == first
+    (folder / "do_1").write_text("discriminators are not heard")
+    assert given(folder) == first
+    (folder / "g_1").write_text("WEIGHTS")
+    second = given(folder)
+    assert second != first
+    (folder / "g_2").write_text("more of them")
+    assert given(folder) not in (first, second)
+
+
+def test_a_packaged_vocoder_is_known_by_its_checksum():
+    vocoder = composed().vocoder
+    assert vocoder.sha256 and vocoder_parts(vocoder) == [vocoder]
+    griffin_lim = OmegaConf.create({"kind": "griffin_lim"})
+    assert vocoder_parts(griffin_lim) == [griffin_lim]
