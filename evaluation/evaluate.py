@@ -15,6 +15,7 @@ from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
 from preprocessing.artefacts import StageFolder, read_csv, read_json, write_csv, write_json
 from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.machine import device_of
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform
 
@@ -51,7 +52,8 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
     synthesis = run / "synthesis"
     clips = read_csv(synthesis / "manifest.csv")
     store = FeatureStore(config.paths.features)
-    recogniser = Recogniser(config.evaluation, config.trainer.threads)
+    device = device_of(config.trainer.accelerator)
+    recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
 
     rows = []

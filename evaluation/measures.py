@@ -29,6 +29,8 @@ class Ratio:
             if row["set"] != self.set or not row.get(self.amount):
                 continue
             amount, each = float(row[self.amount]), float(row[weight]) if weight else 1.0
+            if self.relative and each == 0:
+                continue  # a sentence without a word has no share of wrong ones
             parts[row["id"]] = (amount / each, 1.0) if self.relative else (amount, each)
         return parts
 

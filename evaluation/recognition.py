@@ -14,6 +14,9 @@ from omegaconf import DictConfig
 from preprocessing.errors import RecipeError
 
 RECOGNISER_RATE = 16_000
+SYMBOLS = {"%": "percent", "$": "dollar", "£": "pound", "€": "euro", "¢": "cent"}
+SYMBOLS |= {"+": "plus", "-": "minus"}
+"""What Whisper's normaliser writes beside a number, and the word that was spoken."""
 
 
 def packaged_model(package: str) -> Path:
@@ -37,17 +40,27 @@ class Recogniser:
     Args:
         config: conf/evaluation/.
         threads: CPU threads.
+        device: cpu or cuda.
+
+    Raises:
+        RecipeError: the model cannot be found, fetched or computed with here.
     """
 
-    def __init__(self, config: DictConfig, threads: int):
+    def __init__(self, config: DictConfig, threads: int, device: str):
         from faster_whisper import WhisperModel
 
         logging.getLogger("faster_whisper").setLevel(logging.WARNING)
         settings = config.recogniser
         model = str(packaged_model(settings.package)) if settings.package else settings.model
-        self._model = WhisperModel(
-            model, device="auto", compute_type=settings.compute_type, cpu_threads=threads
-        )
+        try:
+            self._model = WhisperModel(
+                model, device=device, compute_type=settings.compute_type, cpu_threads=threads
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RecipeError(
+                f"the recogniser {settings.model} cannot be loaded on {device}: {error}. "
+                "evaluation=whisper_tiny needs neither network nor GPU"
+            ) from error
         self._beam = settings.beam
         self._silence = np.zeros(round(config.silence * RECOGNISER_RATE), np.float32)
 
@@ -67,11 +80,12 @@ class Recogniser:
 class ErrorRates:
     """Word and character error rates over sentences, of texts that are normalised alike.
 
-    Normalisation is Whisper's for English, then without what punctuation is left. It parts
-    "re-record" into two words, so a hyphenated word counts as one where the other text writes it
-    without the hyphen: that is spelling, which nobody hears. A sentence has at most as many errors
-    as its reference has words (or characters), since a recogniser that invents text on noise would
-    otherwise outweigh all other sentences.
+    Normalisation is Whisper's for English, then without what punctuation is left, and with its
+    "$5" as two words again, since neither may go unheard (of "one dollar" it leaves only one). It
+    parts "re-record" into two words, so a hyphenated word counts as one where the other text writes
+    it without the hyphen: that is spelling, which nobody hears. A sentence has at most as many
+    errors as its reference has words (or characters), since a recogniser that invents text on noise
+    would otherwise outweigh all other sentences.
     """
 
     @cached_property
@@ -81,11 +95,19 @@ class ErrorRates:
         return EnglishTextNormalizer()
 
     def normalise(self, text: str) -> str:
-        kept = "".join(c if c.isalnum() or c in " '" else " " for c in self._normaliser(text))
+        spelt = re.sub(
+            r"[$£€¢+-](?=\d|one\b)|(?<=\d)%",
+            lambda match: f" {SYMBOLS[match[0]]} ",
+            self._normaliser(text),
+        )
+        kept = "".join(c if c.isalnum() or c in " '" else " " for c in spelt)
         return " ".join(kept.split())
 
     def errors(self, reference: str, hypothesis: str) -> dict[str, int]:
-        """Errors and lengths of one sentence: words, word_errors, characters, character_errors."""
+        """Errors and lengths of one sentence: words, word_errors, characters, character_errors.
+
+        All are zero where normalisation leaves nothing of the reference, as of "Hmm."
+        """
         reference, hypothesis = (
             self.normalise(_joined_like(reference, hypothesis)),
             self.normalise(_joined_like(hypothesis, reference)),

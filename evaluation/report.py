@@ -9,7 +9,7 @@ import jinja2
 import soundfile
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.collect import Group, percent
+from evaluation.collect import Group
 from evaluation.tables import Table
 from evaluation.training_figures import loss_band
 from fastspeech2.metrics import LOSSES
@@ -50,10 +50,7 @@ def listening(groups: list[Group]) -> list[dict]:
             clips = [
                 {"label": label, "audio": _mp3(Path(row["wav"])), "transcript": row["transcript"]}
                 | {"errors": row["word_errors"], "words": row["words"]}
-                | {
-                    "wer": percent(int(row["word_errors"]) / int(row["words"])),
-                    "mos": f"{float(row['mos']):.2f}",
-                }
+                | {"mos": f"{float(row['mos']):.2f}"}
                 for label, row in spoken.items()
             ]
             sentences.append({"text": next(iter(spoken.values()))["text"], "clips": clips})

@@ -53,7 +53,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
         axes.set_ylabel("WER, %")
         axes.set_title(title)
         rows_of_groups = [
-            [row for run in group.runs for row in run.sentences if row["set"] == of]
+            [r for run in group.runs for r in run.sentences if r["set"] == of and int(r["words"])]
             for group in groups
         ]
         # Each sentence once, however many runs spoke it.

@@ -27,6 +27,13 @@ RATES = ErrorRates()
         ("The pre-pending is done", "the prepending is done", 0, 4),
         ("press three to record it", "Press 3 to re-record it.", 1, 5),
         ("a well-known voice", "a well known voice", 0, 4),
+        ("It costs five dollars.", "It costs $5", 0, 4),
+        ("It costs five dollars.", "It costs five.", 1, 4),
+        ("Ten percent of it", "Ten of it", 1, 4),
+        ("Twenty pounds were paid", "Twenty were paid", 1, 4),
+        ("minus five degrees", "five degrees", 1, 3),
+        ("plus one", "one", 1, 2),
+        ("Hmm.", "Oh no", 0, 0),
     ],
 )
 def test_word_errors(reference, hypothesis, errors, words):
@@ -51,11 +58,17 @@ def test_a_missing_recogniser_is_told():
         packaged_model("nothing-of-the-kind")
 
 
+def test_a_recogniser_that_this_machine_cannot_compute_is_told():
+    config = composed("evaluation.recogniser.compute_type=float16").evaluation
+    with pytest.raises(RecipeError, match="tiny.en cannot be loaded on cpu: .*float16"):
+        Recogniser(config, threads=1, device="cpu")
+
+
 def test_real_speech_is_recognised_and_sounds_natural(prepared):
     folder = prepared[0].removeprefix("paths.data=") + "/features/hifigan_22k"
     store = FeatureStore(folder)
     config = composed("name=test").evaluation
-    recogniser, predictor = Recogniser(config, threads=2), NaturalnessPredictor()
+    recogniser, predictor = Recogniser(config, threads=2, device="cpu"), NaturalnessPredictor()
     unabridged = ConvTransformerSQAModel().eval()
     rows, scores, noisy_scores = [], [], []
     for i in store.split("test")[:5]:
