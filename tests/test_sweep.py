@@ -60,6 +60,8 @@ def test_seeds_are_outermost_and_the_first_shares_its_folder_with_the_demo():
     assert names[-2:] == ["vocoded", "natural"]
     with pytest.raises(RecipeError, match="at least 1, not 0"):
         planned_runs(composed("seeds=0"), [])
+    with pytest.raises(RecipeError, match="named by their overrides, leave it out"):
+        planned_runs(config, ["name=all"])
 
 
 def test_as_many_runs_as_cores():
@@ -68,6 +70,10 @@ def test_as_many_runs_as_cores():
     assert side_by_side(composed("jobs=5")) == 5
     assert side_by_side(composed(f"trainer.threads={2 * cores}")) == 1
     assert side_by_side(composed("trainer=gpu")) == 1
+    with pytest.raises(RecipeError, match="at least 1, not 0"):
+        side_by_side(composed("jobs=0"))
+    with pytest.raises(RecipeError, match="one process each: trainer.devices=1"):
+        side_by_side(composed("trainer=ddp"))
 
 
 def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
@@ -154,6 +160,27 @@ def test_an_exception_in_a_run_is_told_by_its_last_line(tmp_path):
     run.process.wait()
     assert run.has_just_ended() and run.state == "failed"
     assert run.last_line() == "NotADirectoryError: [Errno 20] Not a directory: '/dev/null/run'"
+
+
+def test_configuration_from_elsewhere_reaches_every_run(tmp_path):
+    (tmp_path / "conf" / "sweep").mkdir(parents=True)
+    (tmp_path / "conf" / "sweep" / "mine.yaml").write_text("runs: [[sparsity=mine]]\n")
+    (tmp_path / "conf" / "sparsity").mkdir()
+    mine = tmp_path / "conf" / "sparsity" / "mine.yaml"
+    paths = [f"paths.experiment={tmp_path}/exp", f"paths.data={tmp_path}/nothing"]
+    elsewhere = f"hydra.searchpath=[file://{tmp_path}/conf]"
+    mine.write_text("kind: ${no_such_key}\n")
+    wrong = run_script("sweep", "sweep=mine", elsewhere, *paths)
+    assert (
+        wrong.returncode == 1 and "sparsity=mine: Interpolation key 'no_such_key'" in wrong.stderr
+    )
+    mine.write_text("kind: dense\n")
+    result = run_script("sweep", "sweep=mine", elsewhere, *paths)
+    told = result.stderr.splitlines()
+    assert told[0] == "error: 3 of 3 runs failed:" and told[1].startswith(
+        "  sparsity=mine: error: "
+    )
+    assert all("run `make stage3`" in line for line in told[1:4])
 
 
 def test_runs_that_cannot_be_configured_are_told_before_any_starts(tmp_path):
