@@ -156,6 +156,7 @@ def read_answers(source: Path, key: Key) -> tuple[list[dict], list[tuple[str, st
     seen: dict[str, str] = {}
     for where, text in _texts(source):
         try:
+            _require(text is not None, "not a plain file whose name ends in .json or .jsonl")
             _require(len(text) <= MOST_BYTES, f"more than {MOST_BYTES} bytes")
             answers = check(parse(text), key)
             for mark in (answers["listener"], identity(answers)):
@@ -168,16 +169,22 @@ def read_answers(source: Path, key: Key) -> tuple[list[dict], list[tuple[str, st
     return accepted, refused
 
 
-def _texts(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names of places and what is there; what is too large is cut, and so is refused."""
+def _texts(source: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Names of places and what is there; what is too large is cut, and so is refused.
+
+    None instead of a link or of a file of another kind. In a folder, files of other names are not
+    looked at.
+    """
     folder = source if source.is_dir() else source.parent
-    paths = sorted(source.iterdir()) if source.is_dir() else [source]
-    for path in paths:
-        # A link may point anywhere, and a pipe would never end.
-        if path.suffix not in (".json", ".jsonl") or path.is_symlink() or not path.is_file():
-            continue
+    kinds = (".json", ".jsonl")
+    inside = sorted(path for path in source.glob("[!.]*") if path.suffix.lower() in kinds)
+    for path in inside if source.is_dir() else [source]:
         name = str(path.relative_to(folder))
-        if path.suffix == ".json":
+        # A link may point anywhere, and a pipe would never end.
+        if path.suffix.lower() not in kinds or path.is_symlink() or not path.is_file():
+            yield name, None
+            continue
+        if path.suffix.lower() == ".json":
             with path.open("rb") as file:
                 yield name, file.read(MOST_BYTES + 1)
             continue

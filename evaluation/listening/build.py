@@ -2,13 +2,15 @@
 
 <folder>/test/       index.html, page.js, page.css, clips/<random name>.wav
 <folder>/key.json    which clip is which system, sentence by sentence
+<folder>/key.<id>.json, of a test that was written there before
 <folder>/answers.jsonl, once `make serve` has collected some
 """
 
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
@@ -16,10 +18,10 @@ import jinja2
 import numpy as np
 import soundfile
 
-from evaluation.collect import Run
+from evaluation.collect import Run, grouped
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
 from evaluation.listening.loudness import matched
-from preprocessing.artefacts import atomic_path, read_json, write_json
+from preprocessing.artefacts import read_json, write_json
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
 
@@ -31,6 +33,8 @@ SHORTEST = 0.8
 def choose_runs(runs: list[Run], names: list[str]) -> list[Run]:
     """The runs of these names, in this order; without names the first seed of every system.
 
+    Their labels tell them apart.
+
     Raises:
         RecipeError: a run is not there or not finished, or there are not two.
     """
@@ -38,11 +42,18 @@ def choose_runs(runs: list[Run], names: list[str]) -> list[Run]:
     if unknown := [name for name in names if name not in by_name]:
         there = "\n  ".join(by_name)
         raise RecipeError(f"no finished run called {', '.join(unknown)}; there are\n  {there}")
-    first = {run.label: run for run in reversed(runs) if run.training}
-    chosen = [by_name[name] for name in dict.fromkeys(names)] or list(first.values())[::-1]
+    groups = grouped(runs)
+    firsts = [group.runs[0] for group in groups if group.training]
+    chosen = [by_name[name] for name in dict.fromkeys(names)] or firsts
     if len(chosen) < 2:
         raise RecipeError('a listening test needs two runs or more: RUNS="<run> <run>"')
-    return chosen
+    labels = {run.folder: group.label for group in groups for run in group.runs}
+    count = Counter(labels[run.folder] for run in chosen)
+    return [
+        replace(run, label=label + f", seed {run.seed}" * (count[label] > 1))
+        for run in chosen
+        for label in [labels[run.folder]]
+    ]
 
 
 def choose_sentences(runs: list[Run], items: int, seed: int) -> list[tuple[str, str]]:
@@ -107,16 +118,21 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
     }
     test = public_test(plans, files, sample=f"{CLEAN}|{names[0]}")
     _refuse_other_answers(folder, test["id"])
-    _write_page(folder / "test", test, address)
+    new = folder / ".test.new"  # which a kill leaves beside the test before
+    shutil.rmtree(new, ignore_errors=True)
+    _write_page(new, test, address)
+    (new / "clips").mkdir()
     for key, waveform in clips.items():
-        with atomic_path(folder / "test" / "clips" / f"{files[key]}.wav") as temporary:
-            soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(new / "clips" / f"{files[key]}.wav", waveform, SAMPLE_RATE, "PCM_16")
+    _keep_other_key(folder / "key.json", test["id"])
     key = {
         "test": test["id"],
         "labels": {name: run.label for name, run in systems.items()},
         "plans": [[asdict(trial) for trial in plan] for plan in plans],
     }
     write_json(folder / "key.json", key)
+    shutil.rmtree(folder / "test", ignore_errors=True)
+    new.rename(folder / "test")
     return test["id"]
 
 
@@ -150,15 +166,21 @@ def _refuse_other_answers(folder: Path, test: str) -> None:
         )
 
 
+def _keep_other_key(path: Path, test: str) -> None:
+    """Rename the key of another test, which may be served elsewhere."""
+    other = read_json(path)["test"] if path.exists() else test
+    if other != test:
+        path.rename(path.with_name(f"key.{other}.json"))
+
+
 def _write_page(folder: Path, test: dict, address: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True)
     # Within a script element only "</" would end it, and JSON may write it otherwise.
     data = json.dumps(test).replace("</", "<\\/")
     page = environment.get_template("index.html.j2").render(test=data, address=address)
     for name, text in (("index.html", page), *((n, _read(n)) for n in ("page.js", "page.css"))):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, "utf-8")
+        (folder / name).write_text(text, "utf-8")
 
 
 def _read(name: str) -> str:

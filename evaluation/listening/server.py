@@ -25,6 +25,7 @@ from evaluation.listening.answers import (
     parse,
     read_key,
 )
+from preprocessing.errors import RecipeError
 
 MOST_LISTENERS = 10_000
 SECONDS_TO_SEND = 30
@@ -51,6 +52,9 @@ class AnswerFile:
                 except AnswerError:
                     continue  # a line that a crash cut short; `make preferences` tells of it
 
+    def __len__(self) -> int:
+        return len(self._seen) // 2  # each listener's name and answers
+
     def _remember(self, answers: dict) -> None:
         self._seen |= {answers["listener"], identity(answers)}
 
@@ -64,7 +68,7 @@ class AnswerFile:
         with self._lock:
             if {answers["listener"], identity(answers)} & self._seen:
                 raise Duplicate("these answers are here already")
-            if len(self._seen) >= 2 * MOST_LISTENERS:
+            if len(self) >= MOST_LISTENERS:
                 raise AnswerError("the test is over")
             with self.path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -86,7 +90,13 @@ def _ends_well(path: Path) -> bool:
 
 def served_files(folder: Path) -> dict[str, bytes]:
     """{path in the address: contents} of the test; its page sends answers here unless it says
-    otherwise."""
+    otherwise.
+
+    Raises:
+        RecipeError: it is not there.
+    """
+    if not (folder / "index.html").exists():
+        raise RecipeError(f"{folder} holds no listening test: run `make listening-test`")
     files = {
         "/" + str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -98,10 +108,16 @@ def served_files(folder: Path) -> dict[str, bytes]:
 
 
 def make_server(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
-    """A server of the test in `folder` (see `build`), ready for `serve_forever`."""
+    """A server of the test in `folder` (see `build`), ready for `serve_forever`.
+
+    Raises:
+        RecipeError: there is no whole test, or nothing can listen at this host and port.
+    """
     key = read_key(folder)
     store = AnswerFile(folder / "answers.jsonl", key)
-    files, next_listener = served_files(folder / "test"), count()
+    files, next_listener = served_files(folder / "test"), count(len(store))
+    if key.test.encode() not in files["/index.html"]:
+        raise RecipeError(f"{folder}/key.json is of another test: run `make listening-test` again")
 
     class Handler(BaseHTTPRequestHandler):
         """GET and HEAD for the test's files, POST for answers."""
@@ -200,4 +216,9 @@ def make_server(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_) -> None:
             """Say nothing: who listened to what is nobody's business."""
 
-    return ThreadingHTTPServer((host, port), Handler)
+    try:
+        return ThreadingHTTPServer((host, port), Handler)
+    except (OSError, OverflowError) as error:
+        raise RecipeError(
+            f"cannot listen at {host}:{port} ({error}): choose another with listening.port"
+        ) from None

@@ -102,11 +102,15 @@ def test_a_folder_of_files_gives_the_good_ones_and_says_why_not_the_others(tmp_p
         "d.json",
         "e.jsonl, line 2",
         "e.jsonl, line 3",
+        "link.json",
     ]
     reasons = [reason for _, reason in refused]
     assert reasons[:2] == ["a duplicate of a.json"] * 2
     assert reasons[2] == reasons[3] == f"more than {MOST_BYTES} bytes"
     assert reasons[4].startswith("not JSON")
+    plain = "not a plain file whose name ends in .json or .jsonl"
+    assert reasons[5] == plain
+    assert read_answers(tmp_path / "notes.txt", KEY) == ([], [("notes.txt", plain)])
     with pytest.raises(RecipeError, match="RESULTS is a file or folder"):
         read_answers(tmp_path / "nothing", KEY)
 
@@ -124,6 +128,21 @@ def served(tmp_path_factory):
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_what_cannot_be_served_is_told(served):
+    folder = served[1]
+    port = served[0].server_address[1]
+    with pytest.raises(RecipeError, match=f"cannot listen at 127.0.0.1:{port} .*listening.port"):
+        make_server(folder, "127.0.0.1", port)
+    with pytest.raises(RecipeError, match="cannot listen at 127.0.0.1:70000"):
+        make_server(folder, "127.0.0.1", 70_000)
+    key = folder / "key.json"
+    whole = key.read_text()
+    key.write_text(whole.replace(json.loads(whole)["test"], "0" * 16))
+    with pytest.raises(RecipeError, match="key.json is of another test"):
+        make_server(folder, "127.0.0.1", 0)
+    key.write_text(whole)
 
 
 def request(served, method: str, path: str, body: bytes | None = None, **headers):

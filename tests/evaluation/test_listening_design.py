@@ -152,6 +152,30 @@ def test_a_test_is_the_same_when_made_again_and_never_loses_the_key_of_answers(r
     assert {path: path.read_bytes() for path in files} == before
 
 
+def test_another_test_keeps_the_key_of_one_that_may_be_served_elsewhere(runs, tmp_path):
+    first = build_test(runs, 6, 0, "", tmp_path)
+    key = (tmp_path / "key.json").read_bytes()
+    (tmp_path / ".test.new").mkdir()  # as a kill leaves it
+    second = build_test(runs, 6, 1, "", tmp_path)
+    assert (tmp_path / f"key.{first}.json").read_bytes() == key
+    assert json.loads((tmp_path / "key.json").read_text())["test"] == second
+    assert second in (tmp_path / "test" / "index.html").read_text()
+    assert not (tmp_path / ".test.new").exists()
+
+
+def test_systems_of_like_labels_are_told_apart(tmp_path):
+    names = ["sparsity=dense", "seed=1,sparsity=dense", "sparsity=dense,vocoder=griffin_lim"]
+    runs = [make_run(tmp_path / name, "Dense", 0) for name in names]
+    runs[1].metrics["training"]["seed"] = 1
+    chosen = choose_runs(runs, [])
+    assert [run.folder.name for run in chosen] == [names[0], names[2]]
+    assert [run.label for run in chosen] == ["Dense (default)", "Dense (vocoder=griffin_lim)"]
+    assert [run.label for run in choose_runs(runs[:2], names[:2])] == [
+        "Dense, seed 0",
+        "Dense, seed 1",
+    ]
+
+
 def test_clips_of_a_test_are_equally_loud(runs, tmp_path):
     build_test(runs, 5, 0, "", tmp_path)
     levels = []
