@@ -16,6 +16,7 @@ RESULTS ?=
 RECORDS ?=
 BACKEND ?= torch
 MELS ?=
+VOCODER ?= $(if $(MELS),aligned,recordings)
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -25,6 +26,7 @@ RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
 # Compiled once here, where Python is told to write no bytecode, rather than in every process.
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
+.NOTPARALLEL:
 .PHONY: help setup cluster demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
         status tables report say export aligned-mels finetune listening-test serve preferences \
         test test-all test-cluster lint bench clean
@@ -32,7 +34,7 @@ UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/installed: requirements.txt constraints.txt
+$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet uv==$(shell sed -n 's/^uv==//p' constraints.txt)
 	$(UV_INSTALL) -r requirements.txt
@@ -88,8 +90,8 @@ tables report: stage7
 tables: ## the same as stage7
 report: ## the same as stage7
 
-# By the environment, since a sentence may hold quotes.
-say: export SAY_TEXT = $(TEXT)
+# By the environment and unexpanded, since a sentence may hold quotes and dollars.
+say: export SAY_TEXT = $(value TEXT)
 say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
 	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
@@ -97,8 +99,9 @@ export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for
 	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
 aligned-mels: setup ## mels of RUN=<folder in exp/> with the recordings' timing, to fine-tune HiFi-GAN
 	$(PYTHON) scripts/aligned_mels.py $(SETTINGS) 'name="$(RUN)"'
-finetune: setup ## fine-tune HiFi-GAN on the recordings, or on MELS=<folder of make aligned-mels>
-	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) $(if $(MELS),'finetuning.mels="$(MELS)"')
+finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make aligned-mels>
+	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) 'name="$(VOCODER)"' \
+	    $(if $(MELS),'finetuning.mels="$(MELS)"')
 
 # By the environment, since names of runs hold commas and equals signs.
 listening-test: export LISTENING_RUNS = $(RUNS)
@@ -126,5 +129,6 @@ bench: $(VENV)/installed-dev ## what each part costs on this machine; the last t
 	$(PYTHON) scripts/bench_vocoder.py
 	$(PYTHON) scripts/bench_features.py pairs $(SETTINGS)
 	RUN='$(RUN)' $(PYTHON) scripts/bench_say.py
-clean: ## remove what the recipe made, but not downloads
-	rm -rf exp results vocoders $(filter-out %/downloads,$(wildcard data/*/*))
+clean: ## remove what the recipe made, but not downloads, listening tests and their answers
+	rm -rf exp results vocoders say.wav
+	test ! -d data || find data -mindepth 2 -maxdepth 2 ! -name downloads -exec rm -rf {} +

@@ -68,6 +68,14 @@ def read_csv(path: Path | str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)  # from a copy that was killed
+    try:
+        os.link(source, target)
+    except OSError:  # across file systems, or where there are no links
+        shutil.copyfile(source, target)
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Delete what `atomic_path` could not finish in processes that were killed."""
     for path in folder.rglob(".*.partial*"):
@@ -126,6 +134,15 @@ class StageFolder:
         _remove_leftovers(self.folder)
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
         return resuming
+
+    def take_over(self, other: Path) -> None:
+        """Become a complete copy of another folder of the same fingerprint.
+
+        Its files are linked where the file system can: stages replace files and never change them.
+        """
+        self.begin()
+        shutil.copytree(other, self.folder, copy_function=_link, dirs_exist_ok=True)
+        self.finish()
 
     def finish(self) -> None:
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": True})

@@ -1,14 +1,29 @@
 """Stage 4: train FastSpeech2 with SNIPER."""
 
+from pathlib import Path
+
 from common import stage_script
 from fastspeech2.fingerprint import training_fingerprint
 from preprocessing.artefacts import StageFolder
 from preprocessing.fingerprints import features_fingerprint
 
 
+def trained_alike(stage: StageFolder, experiment: Path) -> Path | None:
+    """Another run's finished training of the same settings, where only what follows differs."""
+    others = (StageFolder(path, stage.fingerprint) for path in sorted(experiment.glob("*/train")))
+    return next((other.folder for other in others if other.is_complete()), None)
+
+
 def train_stage(config) -> None:
-    if StageFolder(f"{config.paths.run}/train", training_fingerprint(config)).is_complete():
+    stage = StageFolder(f"{config.paths.run}/train", training_fingerprint(config))
+    if stage.is_complete():
         print(f"stage 4: {config.paths.run} is up to date")
+        return
+    # Of several processes, each would copy: they train.
+    alike = trained_alike(stage, Path(config.paths.experiment))
+    if alike and config.trainer.devices == 1:
+        stage.take_over(alike)
+        print(f"stage 4: {config.paths.run} takes over the training of {alike.parent}")
         return
     StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
     # A schedule that cannot be met is told before the seconds that Lightning takes to load.

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import PROJECT, run_script
+from conftest import PROJECT, composed, run_script
+
+from fastspeech2.fingerprint import training_fingerprint
+from preprocessing.artefacts import StageFolder
 
 SNIPER = ["sparsity=decaying", "sparsity.scoring_batches=10"]
 SHORT = ["trainer.updates=600", "evaluation.clips_per_set=8", "trainer.epoch=50", "samples=1"]
@@ -152,6 +155,19 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
     assert unknown.returncode == 1 and "Could not find 'sparsity/decreasing'" in unknown.stderr
     for result in (nothing, early, unknown):
         assert "Traceback" not in result.stderr
+
+
+def test_a_run_that_differs_in_its_vocoder_is_not_trained_again(tmp_path):
+    experiment = f"paths.experiment={tmp_path}"
+    trained = StageFolder(tmp_path / "default" / "train", training_fingerprint(composed()))
+    trained.begin()
+    (trained.folder / "model.pt").write_text("weights")
+    trained.finish()
+    result = run_script("stage4_train", "vocoder=griffin_lim", experiment)
+    assert result.returncode == 0 and "takes over the training of" in result.stdout, result.stderr
+    assert (tmp_path / "vocoder=griffin_lim" / "train" / "model.pt").read_text() == "weights"
+    other = run_script("stage4_train", "seed=1", experiment, f"paths.data={tmp_path}/nothing")
+    assert other.returncode == 1 and "run `make stage3`" in other.stderr
 
 
 def test_make_help_lists_every_target():

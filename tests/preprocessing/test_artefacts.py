@@ -62,6 +62,23 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     assert not (folder / "a.csv").exists() and (folder / "b.csv").exists()
 
 
+def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
+    other = StageFolder(tmp_path / "a", "one")
+    other.begin()
+    (tmp_path / "a" / "deep").mkdir()
+    (tmp_path / "a" / "deep" / "weights").write_text("1")
+    other.finish()
+    mine = StageFolder(tmp_path / "b", "one")
+    mine.begin()
+    (tmp_path / "b" / "deep").mkdir()
+    (tmp_path / "b" / "deep" / "weights").write_text("half, as a kill leaves it")
+    mine.take_over(tmp_path / "a")
+    assert mine.is_complete() and (tmp_path / "b" / "deep" / "weights").read_text() == "1"
+    StageFolder(tmp_path / "b", "two").begin()
+    assert other.is_complete() and (tmp_path / "a" / "deep" / "weights").read_text() == "1"
+    assert not (tmp_path / "b" / "deep").exists()
+
+
 def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     def fingerprints(**changes) -> list[str]:
         config = OmegaConf.create(
