@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-ESCAPES = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#"}
+ESCAPES = {character: f"\\{character}" for character in "%&_#${}"}
+ESCAPES |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SIGNS = {"→": r"$\rightarrow$", "±": r"$\pm$", "−": r"$-$", "<": r"$<$"}
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def ours(wavs: list[Path], grids: Path, settings) -> None:
         extract(wav, grids / f"{wav.stem}.TextGrid", settings)
 
 
-def pairs(config) -> None:
+def pairs(config, _) -> None:
     """Times of both on the same clips, one after the other, in alternating order."""
     import torch
     from joblib import Parallel, cpu_count, delayed
@@ -167,7 +168,7 @@ def whole(config, overrides: list[str]) -> None:
         )
 
 
-def epoch(config) -> None:
+def epoch(config, _) -> None:
     """Seconds and private memory to open the store and make a training epoch's first batch."""
     import torch  # noqa: F401  # imported before, since any training has it anyway
 
@@ -185,15 +186,14 @@ def epoch(config) -> None:
 
 
 def main() -> None:
-    task, overrides = sys.argv[1], sys.argv[2:]
+    tasks = {"pairs": pairs, "whole": whole, "epoch": epoch}
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=tasks)
+    parser.add_argument("overrides", nargs="*", help="those of stage 3")
+    arguments = parser.parse_args()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("config", overrides=overrides)
-    if task == "pairs":
-        pairs(config)
-    elif task == "whole":
-        whole(config, overrides)
-    else:
-        epoch(config)
+        config = compose("config", overrides=arguments.overrides)
+    tasks[arguments.task](config, arguments.overrides)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from common import PROJECT
 from fastspeech2.loss import fastspeech2_loss
 from fastspeech2.model import FastSpeech2
 from preprocessing.machine import keep_freed_memory
 from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 VOCABULARY, MELS = 80, 80
 # A minibatch of the recipe `ljspeech`, 9,000 frames, and an update of one: the recipe's updates are
@@ -80,7 +78,6 @@ def paired_ratios(
     base: Callable[[], None],
     others: dict[str, Callable[[], None]],
     seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Quartiles over rounds of each function's time ÷ that of `base` in the same round.
 
@@ -95,28 +92,26 @@ def paired_ratios(
         took = {}
         # Turn the order round each time: the second of a pair may find warmer caches.
         for name in list(functions)[:: 1 if rounds % 2 else -1]:
-            start = clock()
+            start = time.perf_counter()
             functions[name]()
-            took[name] = clock() - start
+            took[name] = time.perf_counter() - start
         for name in others:
             ratios[name].append(took[name] / took["base"])
         rounds += 1
     return {name: statistics.quantiles(values, n=4) for name, values in ratios.items()}
 
 
-def update_ratios(seconds: float = 90, clock: Callable[[], float] = time.perf_counter) -> dict:
+def update_ratios(seconds: float) -> dict[str, list[float]]:
     """Time of an update with masks ÷ without, for constant 40 %."""
     batch = build_batch()
     others = {
         "masks": trainee(0.4, "none", batch),
         "masks and per-tensor learning rates": trainee(0.4, "per_tensor", batch),
     }
-    return paired_ratios(trainee(0.0, "none", batch), others, seconds, clock)
+    return paired_ratios(trainee(0.0, "none", batch), others, seconds)
 
 
-def scoring_ratio(
-    seconds: float = 60, clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
+def scoring_ratio(seconds: float) -> list[float]:
     """Time of scoring a single batch ÷ one forward and backward."""
     model, batch = build_model(), build_batch()
 
@@ -125,7 +120,7 @@ def scoring_ratio(
         loss_fn(model, batch).backward()
 
     score = {"scoring": lambda: snip_scores(model, loss_fn, [batch])}
-    return paired_ratios(plain, score, seconds, clock)["scoring"]
+    return paired_ratios(plain, score, seconds)["scoring"]
 
 
 def live_bytes() -> int:
@@ -170,9 +165,9 @@ def main() -> None:
     )
     print(f"fused Adam, clipping; {torch.get_num_threads()} threads)", flush=True)
     limits = {"masks": 1.02, "masks and per-tensor learning rates": 1.03}
-    for name, quartiles in update_ratios().items():
+    for name, quartiles in update_ratios(seconds=90).items():
         report(f"update with {name}, constant 40 % ÷ dense", quartiles, limits[name])
-    report("scoring a batch ÷ forward and backward", scoring_ratio(), 1.10)
+    report("scoring a batch ÷ forward and backward", scoring_ratio(seconds=60), 1.10)
     for start in (0.4, 0.8):
         sparse, dense = memory_ratios({**FALLING, 0: start})
         print(

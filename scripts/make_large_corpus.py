@@ -10,7 +10,7 @@ it, but it costs what LJSpeech costs. It is the same each time.
 Writes `LJSpeech-1.1/wavs/`, `LJSpeech-1.1/metadata.csv` and `TextGrid/LJSpeech/`, ming024's layout.
 """
 
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,13 +119,21 @@ def write_clip(
 
 
 def main() -> None:
-    corpus, alignments, folder = map(Path, sys.argv[1:4])
-    clips = int(sys.argv[4]) if len(sys.argv) > 4 else CLIPS
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    for name, help_text in (
+        ("corpus", "what stage 1 wrote"),
+        ("alignments", "what stage 2 wrote of it"),
+        ("folder", "where the new corpus goes"),
+    ):
+        parser.add_argument(name, type=Path, help=help_text)
+    parser.add_argument("clips", type=int, nargs="?", default=CLIPS)
+    arguments = parser.parse_args()
+    folder, clips = arguments.folder, arguments.clips
     for each in ("LJSpeech-1.1/wavs", "TextGrid/LJSpeech"):
         (folder / each).mkdir(parents=True, exist_ok=True)
     words = [
         word
-        for word in spoken_words(corpus, alignments)
+        for word in spoken_words(arguments.corpus, arguments.alignments)
         if word.phones and word.seconds > 0.1 and not word.text.startswith("{")
     ]
     targets = lengths(clips, np.random.default_rng(0))

@@ -12,17 +12,21 @@ def keep_records(config) -> None:
     """Write `config.records`; a run that is unfinished or of other settings is told.
 
     Raises:
-        RecipeError: it is not said where to.
+        RecipeError: it is not said where to, or no run is finished.
     """
     if not config.records:
         raise RecipeError("where to? make records RECORDS=<folder>")
+    kept = 0
     for run in runs_of(config):
         folder = Path(run.folder)
         if evaluated_as(folder) == run.fingerprint:
-            kept = keep_record(folder, run.settings, Path(config.records))
-            print(f"{run.name}: {RECORDED[kept]}")
+            result = keep_record(folder, run.settings, Path(config.records))
+            print(f"{run.name}: {RECORDED[result]}")
+            kept += 1
         else:
             print(f"{run.name}: not finished with these settings, not recorded")
+    if not kept:
+        raise RecipeError("no run of this sweep is finished: `make sweep` with the same settings")
 
 
 main = stage_script(keep_records)

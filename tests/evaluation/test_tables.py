@@ -162,8 +162,9 @@ def test_listeners_have_tables_where_there_are_any():
 
 
 def test_latex_escapes_what_latex_reads_as_its_own():
-    text = latex([["A_b", "% & #"], ["40 → 20", "−0.1 ± 0.2"]])
+    text = latex([["A_b", "% & #"], ["${x}", "a\\b^~"], ["40 → 20", "−0.1 ± 0.2"]])
     assert r"A\_b & \% \& \# \\" in text
+    assert r"\$\{x\} & a\textbackslash{}b\textasciicircum{}\textasciitilde{} \\" in text
     assert r"40 $\rightarrow$ 20 & $-$0.1 $\pm$ 0.2 \\" in text
 
 
