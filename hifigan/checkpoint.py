@@ -88,7 +88,7 @@ def load_generator(checkpoint_path: Path | str, config_path: Path | str) -> Gene
     """
     checkpoint_path, config_path = locate(str(checkpoint_path)), locate(str(config_path))
     generator = _build(config_path)
-    weights = _fold_weight_norm(_read(checkpoint_path))
+    weights = _fold_weight_norm(_read(checkpoint_path), checkpoint_path)
     # The official convolutions are 1-d; ours are 2-d of height 1.
     weights = {name: w.unsqueeze(2) if w.ndim == 3 else w for name, w in weights.items()}
     try:
@@ -203,12 +203,14 @@ def _read(checkpoint_path: Path, key: str = "generator") -> dict[str, Tensor]:
     return checkpoint[key]
 
 
-def _fold_weight_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fold_weight_norm(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """w = g · v / ‖v‖, the norm being over all but the first dimension."""
     folded = {}
     for name, value in weights.items():
         if name.endswith("weight_g"):
-            direction = weights[name.removesuffix("g") + "v"]
+            direction = weights.get(name.removesuffix("g") + "v")
+            if direction is None:
+                raise RecipeError(f"vocoder checkpoint {path} has {name} but no weight_v to it")
             norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
             folded[name.removesuffix("_g")] = direction * (value / norm)
         elif not name.endswith("weight_v"):

@@ -90,7 +90,7 @@ class SegmentBatches(Dataset):
     Args:
         clips: read anew each time, so that a corpus of any size will do.
         batch: segments of a batch.
-        samples: of a segment, a multiple of 256.
+        samples: of a segment, a multiple of 256, and 1,024 at least.
         seed: of order and places.
 
     Attributes:
@@ -99,7 +99,10 @@ class SegmentBatches(Dataset):
 
     def __init__(self, clips: Sequence[Clip], batch: int, samples: int, seed: int):
         if samples % HOP or samples < 4 * HOP:
-            raise RecipeError(f"finetuning.segment is {samples}: it has to be a multiple of {HOP}")
+            raise RecipeError(
+                f"finetuning.segment is {samples}: it has to be a multiple of {HOP}, and at least "
+                f"{4 * HOP}"
+            )
         if len(clips) < batch:
             raise RecipeError(f"{len(clips)} clips are too few for batches of {batch}")
         self.clips = clips

@@ -15,8 +15,14 @@ from preprocessing.artefacts import fingerprint
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
-    """Of stage 1: all of the corpus's section but what stage 3 applies, and its lexicon."""
+    """Of stage 1: all of the corpus's section but what stage 3 applies, its texts and its lexicon.
+
+    Of a corpus that is not downloaded; its recordings are too large to be read by every stage.
+    """
     parts = [_without(config.corpus, "max_seconds")]
+    source = config.corpus.get("source", {})
+    if texts := _texts(source):
+        parts.append(_contents(texts, Path(source.get("folder") or "")))
     if language := config.corpus.get("language"):
         parts.append(_list_file(language.lexicon))
     return fingerprint(*parts)
@@ -52,6 +58,16 @@ def vocoder_parts(vocoder: DictConfig) -> list:
     weights = [*path.glob("g_*"), *path.glob("generator*")] if path.is_dir() else [path]
     base = path if path.is_dir() else path.parent
     return [vocoder, _contents([*weights, Path(vocoder.config)], base)]
+
+
+def _texts(source: DictConfig) -> list[Path]:
+    """The files that a corpus on disk has its texts in, as conf/corpus/ names them."""
+    folder = Path(source.get("folder") or "")
+    if table := source.get("table"):
+        return [Path(table)]
+    if texts := source.get("texts"):
+        return sorted(folder.glob(texts.replace("{id}", "*")))
+    return [folder / "metadata.csv"] if source.get("folder") else []
 
 
 def _list_file(path: str | None) -> str | None:

@@ -232,6 +232,10 @@ def test_damaged_files_are_told_apart(tmp_path):
     with pytest.raises(RecipeError, match="broken.pth.tar is damaged or another file: its sha256"):
         load_vocoder(settings(checkpoint=str(broken), sha256="0" * 64))
     torch.save({"mpd": {}}, tmp_path / "do_1")
+    halved = tmp_path / "halved"
+    torch.save({"generator": {"conv_pre.weight_g": torch.ones(4, 1, 1)}}, halved)
+    with pytest.raises(RecipeError, match="halved has conv_pre.weight_g but no weight_v to it"):
+        load_vocoder(settings(checkpoint=str(halved)))
     with pytest.raises(RecipeError, match="do_1 has no key `generator`; is it a discriminator's"):
         load_vocoder(settings(checkpoint=str(tmp_path / "do_1")))
 

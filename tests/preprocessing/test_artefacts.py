@@ -119,6 +119,16 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     assert fingerprints(aligner__source=str(tmp_path / "copy")) == with_one
     (grids / "a.TextGrid").write_text("y")
     assert fingerprints(aligner__source=str(grids))[1] != with_one[1]
+    (tmp_path / "list.csv").write_text("file,text")
+    table = {"table": str(tmp_path / "list.csv"), "folder": None}
+    before = fingerprints(corpus__source=table)
+    (tmp_path / "list.csv").write_text("file,words")
+    assert fingerprints(corpus__source=table)[0] != before[0]
+    (tmp_path / "a.txt").write_text("a")
+    files = {"folder": str(tmp_path), "texts": "{id}.txt"}
+    before = fingerprints(corpus__source=files)
+    (tmp_path / "b.txt").write_text("b")
+    assert fingerprints(corpus__source=files)[0] != before[0]
     assert fingerprint([1, 2]) != fingerprint([2, 1])
 
 
