@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from preprocessing.errors import RecipeError
+from preprocessing.numbers import write_out_numbers
 
 PAUSE = "sp"
 CONSONANTS = frozenset("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
@@ -25,13 +26,13 @@ _ABBREVIATIONS = {
 }  # fmt: skip
 _PREFIXES = {"un": "AH0 N", "re": "R IY0", "non": "N AA1 N", "pre": "P R IY0", "mis": "M IH0 S"}
 _SYMBOLS = {"%": " percent", "&": " and ", "@": " at ", "+": " plus ", "=": " equals ",
-            "#": " pound ", "*": " star "}  # fmt: skip
-_CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
+            "−": " minus ", "#": " pound ", "*": " star "}  # fmt: skip
+_CHARACTERS = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "–": "-", "‐": "-", "‑": "-",
+     "—": ", ", "…": "...", "™": "", "®": ""}
+)  # fmt: skip
 
-_CURRENCY = re.compile(r"([$£€])\s?(\d+(?:\.\d\d?)?)(?:\s(million|billion|trillion)\b)?")
-_CLOCK = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)\b")
-_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")
+_ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?=\s|$)", re.IGNORECASE)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
 _INLINE = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(
@@ -47,70 +48,19 @@ _SENTENCE_END = re.compile(r"(\S*[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0
 _NO_SENTENCE_END = re.compile(r"(?:^|\W)(?:[A-Z]|" + "|".join(_ABBREVIATIONS) + r"|no)\.$", re.I)
 
 
-def _cardinal(number: str) -> str:
-    from num2words import num2words
-
-    return num2words(float(number) if "." in number else int(number)).replace(",", "")
-
-
-def _spoken(number: str) -> str:
-    """A number without separators, as it is read aloud: years in pairs, long codes by digits."""
-    from num2words import num2words
-
-    whole = number.lstrip("-")
-    if whole.isdigit() and (len(whole) > 1 and whole[0] == "0" or len(whole) > 9):
-        spoken = " ".join(_cardinal(digit) for digit in whole)
-    elif whole.isdigit() and 1100 <= int(whole) <= 2099:
-        spoken = num2words(int(whole), to="year")
-    else:
-        spoken = _cardinal(whole)
-    return ("minus " if number.startswith("-") else "") + spoken
-
-
-def _spoken_currency(match: re.Match) -> str:
-    symbol, amount, scale = match.groups()
-    unit, subunit = _CURRENCIES[symbol]
-    if scale:
-        return f"{_cardinal(amount)} {scale} {unit}s"
-    whole, _, part = amount.partition(".")
-    spoken = f"{_cardinal(whole)} {unit}{'' if int(whole) == 1 else 's'}"
-    if int(part or 0):
-        subunits = "pence" if subunit == "penny" else f"{subunit}s"
-        part = int(part.ljust(2, "0"))
-        spoken += f" and {_cardinal(str(part))} {subunit if part == 1 else subunits}"
-    return spoken
-
-
-def _spoken_clock(match: re.Match) -> str:
-    hour, minute = match.groups()
-    if minute == "00":
-        return f"{_cardinal(hour)} o'clock"
-    return f"{_cardinal(hour)} {'oh ' if minute < '10' else ''}{_cardinal(minute)}"
-
-
-def _spoken_ordinal(match: re.Match) -> str:
-    from num2words import num2words
-
-    return num2words(int(match[1]), to="ordinal")
+def _decomposed(match: re.Match) -> str:
+    """A character as plain ones, such as an accent after its letter."""
+    # As plain digits, 10⁵ would be 105.
+    if unicodedata.decomposition(match[0]).startswith(("<super>", "<circle>", "<fraction>")):
+        return match[0]
+    return unicodedata.normalize("NFKD", match[0])
 
 
 def _normalise_plain(text: str) -> str:
-    text = unicodedata.normalize("NFKD", text.replace("…", "...").replace("—", ", "))
+    text = re.sub(r"[^\x00-\x7f]", _decomposed, text.translate(_CHARACTERS))
     text = "".join(c for c in text if not unicodedata.combining(c))
-    text = text.translate(str.maketrans("‘’“”–‐‑«»", '\'\'""---""'))
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    text = _CURRENCY.sub(_spoken_currency, text)
-    text = _CLOCK.sub(_spoken_clock, text)
-    text = _ORDINAL.sub(_spoken_ordinal, text)
-    text = re.sub(r"(?:No\.|#)\s?(?=\d)", "number ", text)
-    text = re.sub(r"(?<=\d)\s?-\s?(?=\d)", " to ", text)
-    text = _NUMBER.sub(lambda match: f" {_spoken(match[0])} ", text)
-    text = re.sub(
-        r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?=\s|$)",
-        lambda match: _ABBREVIATIONS[match[1].lower()],
-        text,
-        flags=re.IGNORECASE,
-    )
+    text = write_out_numbers(text)
+    text = _ABBREVIATION.sub(lambda match: _ABBREVIATIONS[match[1].lower()], text)
     text = _INITIALS.sub(lambda match: match[0].upper().rstrip(".") + ".", text)
     text = re.sub(r"(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})", " dot ", text)
     for symbol, spoken in _SYMBOLS.items():

@@ -37,6 +37,59 @@ def test_normalise_writes_out_what_is_read(written, spoken):
 
 
 @pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("the 1,000th, 2,001st", "the one thousandth, two thousand and first"),
+        ("1,963 in 1963", "one thousand nine hundred and sixty-three in nineteen sixty-three"),
+        ("0,100, 1001,1002", "zero, one hundred, one thousand and one, one thousand and two"),
+        ("1.10, 3.0 and 0.50", "one point one zero, three point zero and zero point five zero"),
+        ("v1.2.3 or 10.0.1.", "v one point two point three or ten point zero point one."),
+        ("10², x³, 5 m²", "ten squared, x cubed, five m squared"),
+        ("−5, 20 − 3", "minus five, twenty minus three"),
+        ("from 10:05-11:00", "from ten oh five to eleven o'clock"),
+        ("1990s, 1900s and 2000s", "nineteen nineties, nineteen hundreds and two thousands"),
+        ("the ’90s; his 30s", "the nineties; his thirties"),
+        ("5 ft. of 1 ft. or 21ft", "five feet of one foot or twenty-one feet"),
+        ("a 6-ft. wall, 5 lb. of it", "a six foot wall, five lb. of it"),
+        ("In 1849 Ft. Worth and ufo2ft", "In eighteen forty-nine fort Worth and ufo two ft"),
+    ],
+)
+def test_numbers_are_read_whole(written, spoken):
+    assert normalise(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("$5.125.", "five point one two five dollars."),
+        ("$1.5M and £3.2bn", "one point five million dollars and three point two billion pounds"),
+        ("€2k, $3 Million", "two thousand euros, three million dollars"),
+        ("a $20 B-side", "a twenty dollars B-side"),
+        ("US$5 or A$1.50", "five U.S. dollars or one Australian dollar and fifty cents"),
+        ("-$5; a--$5", "minus five dollars; a--five dollars"),
+        ("$5-$10, £1–2bn", "five to ten dollars, one to two billion pounds"),
+        ("$1.50-$2", "one dollar and fifty cents to two dollars"),
+        ("$5m-$10m", "five million dollars to ten million dollars"),
+        ("£1,000.01", "one thousand pounds and one penny"),
+    ],
+)
+def test_amounts_of_money_are_read_whole(written, spoken):
+    assert normalise(written) == spoken
+
+
+@pytest.mark.parametrize("text", ["10⁵", "1½", "word²", "$5x", "$1.2.3", "R$5"])
+def test_what_no_rule_reads_is_told_rather_than_guessed(text):
+    with pytest.raises(RecipeError, match="cannot be pronounced"):
+        tokens(normalise(text))
+
+
+def test_compatibility_characters_are_read_as_plain_ones():
+    assert normalise("ﬁne ＡＢＣ５ CO₂ Asterisk™ no\u00a0break") == (
+        "fine ABC five CO two Asterisk no break"
+    )
+
+
+@pytest.mark.parametrize(
     "text, parts",
     [
         ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
