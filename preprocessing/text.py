@@ -32,7 +32,8 @@ _CHARACTERS = str.maketrans(
      "—": ", ", "…": "...", "™": "", "®": ""}
 )  # fmt: skip
 
-_ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?=\s|$)", re.IGNORECASE)
+# A comma or a bracket may follow the dot; a letter would make it an address, such as co.uk.
+_ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?!\w)", re.IGNORECASE)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
 _INLINE = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(

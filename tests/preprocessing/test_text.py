@@ -90,6 +90,19 @@ def test_compatibility_characters_are_read_as_plain_ones():
 
 
 @pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("Smith & Co., of York", "Smith and company, of York"),
+        ('(the Col.) "the Gen.," Jones, Esq.;', '(the colonel) "the general," Jones, esquire;'),
+        ("cats, dogs etc.)", "cats, dogs et cetera)"),
+        ("www.asterisk.co.uk", "www dot asterisk dot co dot uk"),
+    ],
+)
+def test_abbreviations_may_have_punctuation_after_them(written, spoken):
+    assert normalise(written) == spoken
+
+
+@pytest.mark.parametrize(
     "text, parts",
     [
         ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
