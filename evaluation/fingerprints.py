@@ -1,11 +1,9 @@
 """What synthesis and evaluation depend on. Imports stay light: every stage asks."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from fastspeech2.fingerprint import training_fingerprint
-from preprocessing.artefacts import fingerprint
+from preprocessing.artefacts import fingerprint, read_utf8
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint, vocoder_parts
 
@@ -14,12 +12,12 @@ def other_sentences(path: str | None) -> str:
     """The text of `evaluation.sentences`, one a line; none where it is null.
 
     Raises:
-        RecipeError: the file is not there.
+        RecipeError: the file is not there or not UTF-8.
     """
     if path is None:
         return ""
     try:
-        return Path(path).read_text("utf-8")
+        return read_utf8(path)
     except FileNotFoundError:
         raise RecipeError(
             f"{path} is not there: write sentences of other domains into it, one a line, or set "

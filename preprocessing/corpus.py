@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.artefacts import atomic_path, read_csv, write_csv
+from preprocessing.artefacts import atomic_path, read_csv, read_utf8, write_csv
 from preprocessing.errors import FaultsError, UtteranceError
 
 SAMPLE_RATE = 22050
@@ -26,6 +26,7 @@ def read_metadata(path: Path | str) -> list[Utterance]:
     """Utterances of a `metadata.csv`: `id|raw|normalised`, UTF-8, in which quotes mean nothing.
 
     Raises:
+        RecipeError: it is in another encoding.
         FaultsError: lines of another shape, empty texts or repeated ids.
     """
     utterances, faults = parse_metadata(path)
@@ -43,7 +44,7 @@ def parse_metadata(
 ) -> tuple[list[Utterance], list[tuple[str, UtteranceError]]]:
     """Utterances of a `metadata.csv`, one for each id, and what is wrong with it: (id, fault)."""
     utterances, faults, seen = [], [], set()
-    for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
         fields = line.split("|")
         if len(fields) not in (2, 3):
             reason = f"has {len(fields)} fields where 3 are needed"

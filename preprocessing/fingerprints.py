@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.artefacts import fingerprint
+from preprocessing.artefacts import fingerprint, read_utf8
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
@@ -71,7 +71,7 @@ def _texts(source: DictConfig) -> list[Path]:
 
 
 def _list_file(path: str | None) -> str | None:
-    return Path(path).read_text("utf-8") if path and Path(path).exists() else None
+    return read_utf8(path) if path and Path(path).exists() else None
 
 
 def _without(section: DictConfig, *keys: str) -> dict:

@@ -1,13 +1,14 @@
 """Recordings and texts of corpora in other layouts than LJSpeech's, wherever they are on disk."""
 
 import csv
+import io
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from preprocessing.artefacts import atomic_path
+from preprocessing.artefacts import atomic_path, read_utf8
 from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import FaultsError, RecipeError
 
@@ -29,14 +30,13 @@ def read_table(source: DictConfig) -> list[Recording]:
             in which relative paths are.
 
     Raises:
-        RecipeError: there is no table, or it lacks these columns.
+        RecipeError: there is no table, it is not UTF-8, or it lacks these columns.
         FaultsError: rows without a file or a text, or two files of one name.
     """
     table = Path(source.table)
     if not table.exists():
         raise RecipeError(f"corpus.source.table={table} is not there: name a CSV table")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, delimiter=source.delimiter))
+    rows = list(csv.DictReader(io.StringIO(read_utf8(table)), delimiter=source.delimiter))
     columns = [source.path, source.text]
     if missing := [name for name in columns if not rows or name not in rows[0]]:
         raise RecipeError(
@@ -57,7 +57,7 @@ def read_folders(source: DictConfig) -> list[Recording]:
             for what names an utterance and `*` for any name: `*/*/{id}.normalized.txt`.
 
     Raises:
-        RecipeError: a pattern has no `{id}`, or finds nothing.
+        RecipeError: a pattern has no `{id}` or finds nothing, or a text is not UTF-8.
         FaultsError: recordings without a text, texts without a recording, or ids that are twice.
     """
     folder = Path(source.folder)
@@ -65,7 +65,7 @@ def read_folders(source: DictConfig) -> list[Recording]:
     texts = dict(_matching(folder, "texts", source.texts))
     unspoken = texts.keys() - {id for id, _ in recordings}
     found = [
-        Recording(id, path, texts[id].read_text("utf-8").strip() if id in texts else "")
+        Recording(id, path, read_utf8(texts[id]).strip() if id in texts else "")
         for id, path in recordings
     ]
     return _checked(folder, found, [(str(texts[id]), "has no recording") for id in unspoken])

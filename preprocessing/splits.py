@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from preprocessing.artefacts import read_utf8
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.text import PAUSE, tokens
 
@@ -41,8 +42,8 @@ def assign_splits(
         tokens: of the corpus's language.
 
     Raises:
-        RecipeError: too few utterances, an unknown kind, or a list file that is missing or names
-            utterances that are not there.
+        RecipeError: too few utterances, an unknown kind, or a list file that is missing, not
+            UTF-8, or names utterances that are not there.
     """
     choose = {
         "distinct": partial(_distinct, tokens=tokens),
@@ -90,7 +91,7 @@ def _of_file(texts: Mapping[str, str], splits: DictConfig) -> Held:
     path = Path(splits.held_out)
     if not path.exists():
         raise RecipeError(f"splits={splits.name} needs the list {path}, which is not there")
-    ids = [line.split("|")[0].strip() for line in path.read_text("utf-8").splitlines()]
+    ids = [line.split("|")[0].strip() for line in read_utf8(path).splitlines()]
     ids = [id for id in ids if id]
     if unknown := sorted(set(ids) - texts.keys()):
         raise FaultsError(

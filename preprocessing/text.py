@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from preprocessing.artefacts import read_utf8
 from preprocessing.errors import RecipeError
 from preprocessing.numbers import write_out_numbers
 
@@ -240,7 +241,7 @@ def _possessive(phones: list[str]) -> list[str]:
 def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
     """A pronunciation lexicon, a line `word PHONE PHONE ...` for each, the commonest first."""
     lexicon: dict[str, list[list[str]]] = {}
-    for line in Path(path).read_text("utf-8").splitlines():
+    for line in read_utf8(path).splitlines():
         word, *phones = line.split()
         lexicon.setdefault(word, []).append(phones)
     return lexicon

@@ -8,7 +8,7 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from preprocessing.artefacts import StageFolder, atomic_path, fingerprint
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, read_utf8
 from preprocessing.corpus import read_reasons, write_reasons
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.fingerprints import (
@@ -32,6 +32,18 @@ def test_a_stage_is_complete_only_when_finished_under_the_same_fingerprint(tmp_p
     assert not other.begin()
     assert [path.name for path in (tmp_path / "stage").iterdir()] == ["stage.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes("\ufeffüber y b ɐ\n".encode())
+    assert read_utf8(path) == "über y b ɐ\n"
+    path.write_bytes("eins a\nüber b\n".encode("latin1"))
+    with pytest.raises(RecipeError, match="lexicon.txt is not UTF-8 in line 2: convert it"):
+        read_utf8(path)
+    corpus = {"name": "mine", "language": {"lexicon": str(path)}}
+    with pytest.raises(RecipeError, match="lexicon.txt is not UTF-8"):
+        corpus_fingerprint(OmegaConf.create({"corpus": corpus}))
 
 
 def test_foreign_files_are_not_emptied(tmp_path):

@@ -169,6 +169,9 @@ def test_a_table_and_its_faults(tmp_path):
     source.text = "spoken"
     with pytest.raises(RecipeError, match="has no row with spoken"):
         read_table(source)
+    table.write_bytes("file;spoken\none.wav;Fünf\n".encode("latin1"))
+    with pytest.raises(RecipeError, match="list.csv is not UTF-8 in line 2"):
+        read_table(source)
 
 
 def test_libritts_like_folders_and_their_faults(mine, tmp_path):
@@ -188,6 +191,11 @@ def test_libritts_like_folders_and_their_faults(mine, tmp_path):
         ("84_1_0", "Text."),
         ("84_2_0", "Text."),
     ]
+    text = tmp_path / "84" / "1" / "84_1_0.normalized.txt"
+    text.write_bytes("Fünf.".encode("latin1"))
+    with pytest.raises(RecipeError, match="84_1_0.normalized.txt is not UTF-8 in line 1"):
+        read_folders(source)
+    text.write_bytes(b"Text.")
     (tmp_path / "84" / "1" / "84_1_0.flac").unlink()
     (tmp_path / "84" / "2" / "84_2_0.normalized.txt").unlink()
     with pytest.raises(FaultsError) as caught:
