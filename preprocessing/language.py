@@ -45,7 +45,8 @@ def corpus_language(corpus: DictConfig) -> Language:
 
     - `normaliser`: the name of a function from a text to a text, such as `my_project.german`;
       null changes nothing but Unicode's form.
-    - `lexicon`: a file with a line `word PHONE PHONE ...` for each pronunciation, in lower case.
+    - `lexicon`: a file with a line `word PHONE PHONE ...` for each pronunciation, the commonest
+      first, such as a dictionary of MFA's. Upper and lower case are the same.
     - `phones`: a list of the phones that may be; null takes those of the lexicon.
 
     Raises:
@@ -73,17 +74,20 @@ def corpus_language(corpus: DictConfig) -> Language:
 @cache
 def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon:
     """Read and checked once a process for each state of the file, since every stage's part asks."""
-    read = text.read_lexicon(path)
-    lexicon = {_composed(word).lower(): variants for word, variants in read.items()}
+    lexicon: dict[str, list[list[str]]] = {}
     reserved, faults = SILENCES | {UNKNOWN}, []
-    for word, variants in lexicon.items():
-        used = {phone for each in variants for phone in each}
-        if not all(variants):
-            faults.append((word, "has no phone"))
-        elif wrong := sorted(used & reserved):
-            faults.append((word, f"has {', '.join(wrong)}, which means silence or an unknown word"))
-        elif phones and (wrong := sorted(used - set(phones))):
-            faults.append((word, f"has {', '.join(wrong)}, which corpus.language.phones lacks"))
+    for number, word, pronunciation in text.lexicon_lines(path):
+        # Weg and weg are one word, with the pronunciations of both.
+        variants = lexicon.setdefault(_composed(word).lower(), [])
+        if pronunciation not in variants:
+            variants.append(pronunciation)
+        line = f"line {number}, {word}"
+        if not pronunciation:
+            faults.append((line, "has no phone"))
+        elif wrong := sorted(reserved.intersection(pronunciation)):
+            faults.append((line, f"has {', '.join(wrong)}, which means silence or an unknown word"))
+        elif phones and (wrong := sorted(set(pronunciation).difference(phones))):
+            faults.append((line, f"has {', '.join(wrong)}, which corpus.language.phones lacks"))
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
     return lexicon

@@ -6,8 +6,9 @@ imported until a text needs it, since `make say` waits for this module.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import dropwhile
 from pathlib import Path
 
 from preprocessing.artefacts import read_utf8
@@ -36,6 +37,8 @@ _CHARACTERS = str.maketrans(
 # A comma or a bracket may follow the dot; a letter would make it an address, such as co.uk.
 _ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?!\w)", re.IGNORECASE)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
+# 9 is none, but a phone in X-SAMPA.
+_PROBABILITY = re.compile(r"\d+\.\d+")
 _INLINE = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(
     r"(?P<inline>\{[^{}]*\})"
@@ -238,10 +241,32 @@ def _possessive(phones: list[str]) -> list[str]:
     return [*phones, "S" if phones[-1] in {"P", "T", "K", "F", "TH"} else "Z"]
 
 
+def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
+    """Line number, word and phones of each line `word PHONE PHONE ...` of a pronunciation lexicon.
+
+    Blank lines are passed over, and so are the probabilities between word and phones in MFA's
+    dictionaries: `word 0.99 0.2 1.0 1.0 PHONE PHONE ...`.
+
+    Raises:
+        RecipeError: it is not UTF-8.
+    """
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
+        if line.strip():
+            word, *columns = line.split()
+            yield number, word, list(dropwhile(_PROBABILITY.fullmatch, columns))
+
+
 def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
-    """A pronunciation lexicon, a line `word PHONE PHONE ...` for each, the commonest first."""
+    """Pronunciations by word of `lexicon_lines`, the commonest first.
+
+    Raises:
+        RecipeError: it is not UTF-8, or a word has no phone.
+    """
     lexicon: dict[str, list[list[str]]] = {}
-    for line in read_utf8(path).splitlines():
-        word, *phones = line.split()
+    for number, word, phones in lexicon_lines(path):
+        if not phones:
+            raise RecipeError(
+                f"line {number} of {path} has no phone for '{word}': write `word PHONE PHONE ...`"
+            )
         lexicon.setdefault(word, []).append(phones)
     return lexicon

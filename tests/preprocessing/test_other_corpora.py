@@ -17,6 +17,7 @@ from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.readers import read_folders, read_table
 from preprocessing.store import FeatureStore
+from preprocessing.text import read_lexicon
 from preprocessing.textgrid import read_textgrid
 
 UTTERANCES = 24
@@ -138,10 +139,45 @@ def test_what_is_wrong_with_a_language_is_told(mine, tmp_path):
     with pytest.raises(FaultsError) as caught:
         corpus_language(settings(mine, lexicon=str(lexicon), phones=["w", "ʌ", "n", "t", "f"]))
     assert caught.value.faults == [
-        ("two", "has uː, which corpus.language.phones lacks"),
-        ("three", "has no phone"),
-        ("four", "has sil, which means silence or an unknown word"),
+        ("line 2, two", "has uː, which corpus.language.phones lacks"),
+        ("line 3, three", "has no phone"),
+        ("line 4, four", "has sil, which means silence or an unknown word"),
     ]
+
+
+@pytest.fixture
+def lexicon(mine, tmp_path):
+    """The language of a lexicon's text."""
+
+    def language(written: str):
+        path = tmp_path / "lexicon.txt"
+        path.write_text(written, "utf-8")
+        return corpus_language(settings(mine, normaliser=None, lexicon=str(path)))
+
+    return language
+
+
+def test_a_word_in_two_cases_has_the_pronunciations_of_both(lexicon):
+    language = lexicon("Weg v eː k\nweg v ɛ k\n\nWEG v eː k\n")
+    assert language.pronunciations("weg") == [["v", "eː", "k"], ["v", "ɛ", "k"]]
+
+
+def test_the_probabilities_of_mfas_dictionaries_are_no_phones(lexicon):
+    language = lexicon("weg\t0.99\t0.2\t1.0\t1.0\tv ɛ k\nweg 0.01 v eː k\nœuf 9 f\n")
+    assert language.pronunciations("weg") == [["v", "ɛ", "k"], ["v", "eː", "k"]]
+    assert language.pronunciations("œuf") == [["9", "f"]], "X-SAMPA"
+    assert language.phones == {"v", "ɛ", "eː", "k", "9", "f"}
+    with pytest.raises(FaultsError, match="lexicon.txt: 1 fault\n  line 2, no: has no phone"):
+        lexicon("weg v ɛ k\nno 0.99\n")
+
+
+def test_a_lexicon_that_stage_2_wrote_and_somebody_changed(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("the DH AH0\n\nthe DH IY0\n")
+    assert read_lexicon(path) == {"the": [["DH", "AH0"], ["DH", "IY0"]]}
+    path.write_text("the DH AH0\n\nworld\n")
+    with pytest.raises(RecipeError, match="line 3 of .*lexicon.txt has no phone for 'world'"):
+        read_lexicon(path)
 
 
 def test_a_table_and_its_faults(tmp_path):
