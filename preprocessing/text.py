@@ -97,7 +97,8 @@ def sentences(text: str) -> list[str]:
 
 def _checked_inline(content: str, text: str) -> list[str]:
     phones = content.split()
-    unknown = [p for p in phones if p not in CONSONANTS and (p[:-1] not in VOWELS or p[-1] > "2")]
+    known = CONSONANTS | {vowel + stress for vowel in VOWELS for stress in "012"}
+    unknown = [phone for phone in phones if phone not in known]
     if unknown or not phones:
         raise RecipeError(
             f"{{{content}}} in '{text}' is not a pronunciation"

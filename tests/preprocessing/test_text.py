@@ -167,6 +167,7 @@ def test_pronouncer_prefers_the_speakers_lexicon_and_the_models_stresses():
         (" ?! ", "is empty"),
         ("price of 日 here", "the character '日' in 'price of 日 here' cannot be pronounced"),
         ("say {HX AH0}", "no phone is called HX"),
+        ("say {AH!}", "no phone is called AH!"),
         ("say {}", "{} in 'say {}' is not a pronunciation"),
         ("x" + "ab" * 40, "no pronunciation for 'xab"),
     ],
