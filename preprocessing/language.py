@@ -4,6 +4,7 @@ English is preprocessing.text, unless the corpus's configuration has a section `
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,6 @@ from preprocessing import text
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.text import PAUSE, VOWELS
 from preprocessing.textgrid import ARPABET, SILENCES, UNKNOWN
-
-_WORD_OR_PAUSE = re.compile(r"(?P<word>[^\W_]+(?:['’-][^\W_]+)*)|(?P<pause>[^\w\s'’\"-]+)")
-
 
 Lexicon = Mapping[str, list[list[str]]]
 
@@ -109,9 +107,22 @@ def _function(name: str) -> Callable[[str], str]:
         ) from error
 
 
+@cache
+def _word_or_pause() -> re.Pattern:
+    """Words of letters, digits and marks, and the punctuation between them.
+
+    Marks are the vowels of Devanagari or Thai, which `\\w` lacks; joiners are inside words too.
+    """
+    characters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
+    marks += "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+    part = rf"[^\W_](?:[^\W_]|[{marks}])*"
+    return re.compile(rf"(?P<word>{part}(?:['’-]{part})*)|(?P<pause>[^\w\s'’\"{marks}-]+)")
+
+
 def _words(normalised: str) -> list[str]:
     """Words in lower case, with `PAUSE` at punctuation inside; digits are words as they stand."""
-    matches = _WORD_OR_PAUSE.finditer(_composed(normalised))
+    matches = _word_or_pause().finditer(_composed(normalised))
     found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
     return text.clauses(found, normalised)
 
@@ -154,8 +165,9 @@ class Pronouncer:
         return [self._known(phone) for phone in phones]
 
     def _known(self, phone: str) -> str:
-        if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS:
+        # Another language may have a phone AH: beside.
+        nearest = {"0": "021", "1": "120", "2": "210"}.get(phone[-1])
+        if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS or not nearest:
             return phone
-        nearest = {"0": "021", "1": "120", "2": "210"}[phone[-1]]
         candidates = (phone[:-1] + stress for stress in (*nearest, ""))
         return next((c for c in candidates if c in self._symbols), phone)

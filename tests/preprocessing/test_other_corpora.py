@@ -171,6 +171,23 @@ def test_the_probabilities_of_mfas_dictionaries_are_no_phones(lexicon):
         lexicon("weg v ɛ k\nno 0.99\n")
 
 
+def test_words_of_other_scripts_stay_whole(lexicon):
+    language = lexicon("one w ʌ n\n")
+    assert language.tokens("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert language.tokens("தமிழ்; ที่นี่") == ["தமிழ்", "sp", "ที่นี่"]
+    joined = "می\N{ZERO WIDTH NON-JOINER}خواهم"
+    assert language.tokens(f"{joined} – it's ❤\N{VARIATION SELECTOR-16} a-b") == (
+        [joined, "sp", "it's", "sp", "a-b"]
+    )
+
+
+def test_a_phone_like_arpabets_is_left_as_it_is(lexicon):
+    language = lexicon("a AH:\n")
+    assert Pronouncer(symbols={"AH:"}, language=language).phones("a") == ["AH:"]
+    # The model then says that it does not know it.
+    assert Pronouncer(symbols={"AH"}, language=language).phones("a") == ["AH:"]
+
+
 def test_a_lexicon_that_stage_2_wrote_and_somebody_changed(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("the DH AH0\n\nthe DH IY0\n")
