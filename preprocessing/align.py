@@ -44,19 +44,19 @@ def align(config: DictConfig) -> None:
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     check_wavs(corpus, utterances)
-    folder = StageFolder(config.paths.alignments, alignment_fingerprint(config))
-    if not folder.begin():
-        print(f"stage 2: aligning {len(utterances)} utterances by {config.aligner.name}")
     language = corpus_language(config.corpus)
     transcripts, lexicon, unaligned = _transcripts(utterances, language)
-    run = {
-        "viter": aligners.align_by_viter,
-        "mfa": aligners.align_by_mfa,
-        "textgrid": aligners.collect_textgrids,
-    }[config.aligner.name]
+    if not transcripts:
+        raise FaultsError("aligning", unaligned, "No utterance is left to train on.")
+    folder = StageFolder(config.paths.alignments, alignment_fingerprint(config))
     grids = folder.folder / "TextGrid"
+    if not (folder.is_begun() and grids.exists()):
+        aligners.check(config.aligner, transcripts)
+    if not folder.begin():
+        print(f"stage 2: aligning {len(utterances)} utterances by {config.aligner.name}")
     if not grids.exists():
         recordings = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in transcripts)
+        run = aligners.ALIGNERS[config.aligner.name]
         with disk_space(folder.folder, recordings):
             run(config.aligner, corpus / "wavs", transcripts, lexicon, folder.folder)
     spoken: Counter[tuple[str, str]] = Counter()

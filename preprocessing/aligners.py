@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from omegaconf import DictConfig
@@ -128,14 +129,8 @@ def align_by_mfa(
     steps in its temporary folder.
 
     Raises:
-        RecipeError: the command is not installed, its model cannot be had, or it failed.
+        RecipeError: its model cannot be had, or it failed.
     """
-    if not shutil.which("mfa"):
-        raise RecipeError(
-            "aligner=mfa needs the command `mfa`, which is not installed: "
-            "`conda install -c conda-forge montreal-forced-aligner`; or use aligner=viter, which "
-            "needs no other program"
-        )
     work = folder / "mfa"
     corpus, dictionary, validated = work / "corpus", work / "dictionary.txt", work / "validated"
     work.mkdir(exist_ok=True)
@@ -182,32 +177,84 @@ def collect_textgrids(
     """Copy the corpus's TextGrids out of a folder, searched through, or a zip file.
 
     Raises:
-        RecipeError: there is no such folder or file, or it is not a zip file.
+        RecipeError: as of `find_textgrids`.
     """
     source = Path(aligner.source)
+    found = find_textgrids(source, transcripts)
+    collected = folder / "collected"
+    shutil.rmtree(collected, ignore_errors=True)
+    collected.mkdir()
+    with _reader(source) as (_, read):
+        for utterance, name in found.items():
+            (collected / f"{utterance}.TextGrid").write_bytes(read(name))
+    os.replace(collected, folder / "TextGrid")
+
+
+def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
+    """Names of these utterances' TextGrids in a folder, searched through, or a zip file.
+
+    Raises:
+        RecipeError: there is no such folder or file, it is not a zip file, or has none of them.
+    """
     if not source.exists():
         raise RecipeError(
             f"aligner=textgrid finds no folder or zip file at {source}: put your TextGrids there "
             "(for LJSpeech, those that ming024/FastSpeech2's README links to), or say where they "
             "are with aligner.source=<folder or zip>"
         )
-    collected = folder / "collected"
-    shutil.rmtree(collected, ignore_errors=True)
-    collected.mkdir()
-    for name, contents in _textgrids(source):
-        if PurePosixPath(name).stem in transcripts:
-            (collected / PurePosixPath(name).name).write_bytes(contents)
-    os.replace(collected, folder / "TextGrid")
+    with _reader(source) as (names, _):
+        stems = {PurePosixPath(name).stem: name for name in names if name.endswith(".TextGrid")}
+    found = {stem: name for stem, name in stems.items() if stem in utterances}
+    if not found:
+        raise RecipeError(
+            f"{source} has no TextGrid of this corpus, such as {next(iter(utterances))}.TextGrid. "
+            "No utterance is left to train on."
+        )
+    return found
 
 
-def _textgrids(source: Path) -> Iterable[tuple[str, bytes]]:
+@contextmanager
+def _reader(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Names of the files in a folder or zip file, and what reads one of them."""
     if source.is_dir():
-        yield from ((path.name, path.read_bytes()) for path in source.rglob("*.TextGrid"))
+        paths = sorted(source.rglob("*.TextGrid"))
+        yield [str(path.relative_to(source)) for path in paths], lambda n: (source / n).read_bytes()
         return
     try:
         with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                if name.endswith(".TextGrid"):
-                    yield name, archive.read(name)
+            yield archive.namelist(), archive.read
     except zipfile.BadZipFile as error:
         raise RecipeError(f"{source} is neither a folder nor a zip file: {error}") from error
+
+
+def _check_mfa(aligner: DictConfig, utterances: Collection[str]) -> None:
+    if not shutil.which("mfa"):
+        raise RecipeError(
+            "aligner=mfa needs the command `mfa`, which is not installed: "
+            "`conda install -c conda-forge montreal-forced-aligner`; or use aligner=viter, which "
+            "needs no other program"
+        )
+    model = aligner.acoustic_model
+    if model.endswith(".zip") and "://" not in model and not Path(model).exists():
+        raise RecipeError(
+            f"aligner.acoustic_model={model} is not there: name a file, or see mfa.yaml"
+        )
+
+
+ALIGNERS = {"viter": align_by_viter, "mfa": align_by_mfa, "textgrid": collect_textgrids}
+_CHECKS = {
+    "viter": lambda aligner, utterances: None,
+    "mfa": _check_mfa,
+    "textgrid": lambda aligner, utterances: find_textgrids(Path(aligner.source), utterances),
+}
+
+
+def check(aligner: DictConfig, utterances: Collection[str]) -> None:
+    """Whether an aligner has what it needs, so that no earlier result is given up for nothing.
+
+    Raises:
+        RecipeError: there is no such aligner, or its command or source is missing or wrong.
+    """
+    if aligner.name not in ALIGNERS:
+        raise RecipeError(f"aligner.name={aligner.name}: choose one of {', '.join(ALIGNERS)}")
+    _CHECKS[aligner.name](aligner, utterances)

@@ -127,21 +127,32 @@ class StageFolder:
         if not self.is_complete():
             raise RecipeError(f"{self.folder} is not there or outdated: run `{command}`")
 
+    def is_begun(self) -> bool:
+        """Whether `begin` would go on with what is there, rather than empty the folder."""
+        return self._recorded().get("fingerprint") == self.fingerprint
+
+    def check_ours(self) -> None:
+        """Raise `RecipeError` if the folder holds files that no stage wrote."""
+        if self._state.exists() or not self.folder.exists():
+            return
+        if foreign := [path.name for path in self.folder.iterdir() if path.name[0] != "."]:
+            raise RecipeError(
+                f"{self.folder} holds files that are not this recipe's ({foreign[0]}): move "
+                "them away, or choose other paths"
+            )
+
     def begin(self) -> bool:
         """Make the folder ready; True if earlier work under the same fingerprint is there.
+
+        A finished result of other settings is emptied: check first that these can be followed.
 
         Raises:
             RecipeError: the folder holds files that no stage wrote, and would be emptied.
         """
-        resuming = self._recorded().get("fingerprint") == self.fingerprint
+        self.check_ours()
+        resuming = self.is_begun()
         stale = self.folder.with_name(f".{self.folder.name}.stale")
         if not resuming and self.folder.exists():
-            foreign = [path.name for path in self.folder.iterdir() if path.name[0] != "."]
-            if foreign and not self._state.exists():
-                raise RecipeError(
-                    f"{self.folder} holds files that are not this recipe's ({foreign[0]}): move "
-                    "them away, or choose other paths"
-                )
             # Renamed first, so that a process killed here leaves no half of a finished result.
             shutil.rmtree(stale, ignore_errors=True)
             self.folder.rename(stale)

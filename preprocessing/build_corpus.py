@@ -35,8 +35,8 @@ def build_corpus(config: DictConfig) -> None:
         RecipeError: the corpus cannot be fetched or verified, or the disk is full.
         FaultsError: recordings are missing, empty, corrupt or of another format.
     """
-    folder = StageFolder(config.paths.corpus, corpus_fingerprint(config))
-    folder.begin()
+    stage = StageFolder(config.paths.corpus, corpus_fingerprint(config))
+    stage.check_ours()
     language = corpus_language(config.corpus)
     layouts = {"asterisk": _build_asterisk, "ljspeech": _build_ljspeech}
     layouts |= dict.fromkeys(("table", "folders"), _build_recordings)
@@ -45,19 +45,20 @@ def build_corpus(config: DictConfig) -> None:
             f"corpus.layout={config.corpus.layout}: choose one of {', '.join(layouts)}"
         )
     build = layouts[config.corpus.layout]
-    found, dropped = build(config.corpus, Path(config.paths.downloads), folder.folder)
+    # Each begins the stage, which may empty its folder, once its inputs have passed.
+    found, dropped = build(config.corpus, Path(config.paths.downloads), stage)
     corrections = config.corpus.corrections
     utterances = [
         Utterance(u.id, u.raw, language.normalise(corrections.get(u.id, u.text))) for u in found
     ]
-    kept, unusable = _screen(utterances, folder.folder, config.corpus.screening, language)
+    kept, unusable = _screen(utterances, stage.folder, config.corpus.screening, language)
     if not kept:
         raise RecipeError(f"no utterance of {config.corpus.name} is usable: {unusable[:3]}")
-    write_metadata(folder.folder / "metadata.csv", kept)
-    write_reasons(folder.folder / "dropped.csv", sorted(dropped + unusable))
-    folder.finish()
+    write_metadata(stage.folder / "metadata.csv", kept)
+    write_reasons(stage.folder / "dropped.csv", sorted(dropped + unusable))
+    stage.finish()
     print(
-        f"stage 1: {len(kept)} utterances in {folder.folder}, {len(dropped) + len(unusable)} "
+        f"stage 1: {len(kept)} utterances in {stage.folder}, {len(dropped) + len(unusable)} "
         "dropped (dropped.csv says why)"
     )
 
@@ -73,7 +74,7 @@ def _chosen(only: list[str] | None, known: set[str]) -> Callable[[str], bool]:
 
 
 def _build_asterisk(
-    corpus: DictConfig, downloads: Path, folder: Path
+    corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     import soundfile
     import soxr
@@ -82,12 +83,13 @@ def _build_asterisk(
     spoken, dropped = asterisk.prompts(texts, recordings)
     chosen = _chosen(corpus.only, texts.keys() | recordings.keys())
     spoken = {prompt: text for prompt, text in spoken.items() if chosen(prompt)}
+    stage.begin()
     with (
-        disk_space(folder, 100_000 * len(spoken)),
+        disk_space(stage.folder, 100_000 * len(spoken)),
         progress("decoding", len(spoken)) as show,
     ):
         for done, prompt in enumerate(spoken, 1):
-            path = folder / "wavs" / f"{prompt}.wav"
+            path = stage.folder / "wavs" / f"{prompt}.wav"
             if not path.exists():
                 waveform = asterisk.decode(recordings[prompt])
                 waveform = soxr.resample(waveform, asterisk.SOURCE_RATE, SAMPLE_RATE)
@@ -99,65 +101,73 @@ def _build_asterisk(
 
 
 def _build_ljspeech(
-    corpus: DictConfig, downloads: Path, folder: Path
+    corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     source = corpus.source
     if source.folder:
-        metadata = _link_ljspeech(Path(source.folder), corpus.only, folder)
-    else:
-        archive = downloads / Path(source.archive.url).name
-        fetch([source.archive.url, *source.archive.mirrors], archive, source.archive.sha256)
-        metadata = _unpack_ljspeech(archive, corpus.only, folder)
-    published = {u.id: u for u in read_metadata(metadata)}
-    if metadata.parent == folder:
-        metadata.unlink()
-    chosen = _chosen(corpus.only, set(published))
-    if corpus.only is None:
-        _compare(folder / "wavs", published.keys(), source.clips)
-    utterances = [utterance for id, utterance in published.items() if chosen(id)]
-    check_wavs(folder, utterances)
+        published = Path(source.folder)
+        utterances = _published(corpus, published / "metadata.csv", published / "wavs")
+        check_wavs(published, utterances)
+        stage.begin()
+        _link_wavs(published / "wavs", utterances, stage.folder / "wavs")
+        return utterances, []
+    archive = downloads / Path(source.archive.url).name
+    fetch([source.archive.url, *source.archive.mirrors], archive, source.archive.sha256)
+    metadata = archive.with_name(f"{archive.name}.metadata.csv")
+    if metadata.exists() and metadata.stat().st_mtime >= archive.stat().st_mtime:
+        # Kept when this archive was last unpacked, so that its ids are known before that is lost.
+        _chosen(corpus.only, {utterance.id for utterance in read_metadata(metadata)})
+    stage.begin()
+    _unpack_ljspeech(archive, corpus.only, metadata, stage.folder / "wavs")
+    utterances = _published(corpus, metadata, stage.folder / "wavs")
+    check_wavs(stage.folder, utterances)
     return utterances, []
 
 
-def _link_ljspeech(source: Path, only: list[str] | None, folder: Path) -> Path:
-    """Link the recordings of an unpacked corpus that are asked for; its metadata.csv."""
-    metadata = source / "metadata.csv"
+def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance]:
+    """The utterances that are asked for, of a corpus that is whole if all of them are."""
     if not metadata.exists():
         raise RecipeError(
-            f"corpus.source.folder={source} has no metadata.csv: name the folder that holds it "
-            "and wavs/, such as LJSpeech-1.1"
+            f"corpus.source.folder={metadata.parent} has no metadata.csv: name the folder that "
+            "holds it and wavs/, such as LJSpeech-1.1"
         )
-    shutil.rmtree(folder / "wavs", ignore_errors=True)  # links to what may be gone
-    (folder / "wavs").mkdir()
-    for path in (source / "wavs").glob("*.wav"):
-        if only is None or path.stem in only:
-            (folder / "wavs" / path.name).symlink_to(path.absolute())
-    return metadata
+    published = {utterance.id: utterance for utterance in read_metadata(metadata)}
+    chosen = _chosen(corpus.only, set(published))
+    if corpus.only is None:
+        _compare(wavs, published.keys(), corpus.source.clips)
+    return [utterance for id, utterance in published.items() if chosen(id)]
 
 
-def _unpack_ljspeech(archive: Path, only: list[str] | None, folder: Path) -> Path:
-    """Write an archive's recordings that are asked for; its metadata.csv."""
+def _link_wavs(wavs: Path, utterances: list[Utterance], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # links to what may be gone
+    folder.mkdir()
+    for utterance in utterances:
+        name = f"{utterance.id}.wav"
+        (folder / name).symlink_to((wavs / name).absolute())
+
+
+def _unpack_ljspeech(archive: Path, only: list[str] | None, metadata: Path, wavs: Path) -> None:
+    """Write an archive's recordings that are asked for, and its metadata.csv."""
     wanted = None if only is None else set(only)
-    metadata = folder / "published.csv"
+    metadata.unlink(missing_ok=True)
 
     def is_wanted(path: Path) -> bool:
         is_recording = path.suffix == ".wav" and (wanted is None or path.stem in wanted)
         return is_recording or path.name == "metadata.csv"
 
     # Uncompressed speech takes about 1.5 times its bzip2 archive.
-    with disk_space(folder, archive.stat().st_size * 3 // 2 if only is None else 0):
+    with disk_space(wavs.parent, archive.stat().st_size * 3 // 2 if only is None else 0):
         for name, size, file in read_archive(archive, is_wanted):
-            path = metadata if name.name == "metadata.csv" else folder / "wavs" / name.name
+            path = metadata if name.name == "metadata.csv" else wavs / name.name
             if not path.exists() or path.stat().st_size != size:
                 with atomic_path(path) as temporary:
                     temporary.write_bytes(file.read())
     if not metadata.exists():
         raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
-    return metadata
 
 
 def _build_recordings(
-    corpus: DictConfig, downloads: Path, folder: Path
+    corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     """Convert recordings of any format, where they are not converted yet."""
     found = readers.LAYOUTS[corpus.layout](corpus.source)
@@ -171,12 +181,13 @@ def _build_recordings(
             faults.append((str(recording.path), str(error)))
     if faults:
         raise FaultsError("reading the recordings", faults, "Mend them, or leave them out.")
+    stage.begin()
     with (
-        disk_space(folder, int(2 * SAMPLE_RATE * seconds)),
+        disk_space(stage.folder, int(2 * SAMPLE_RATE * seconds)),
         progress("converting", len(recordings)) as show,
     ):
         for done, recording in enumerate(recordings, 1):
-            path = folder / "wavs" / f"{recording.id}.wav"
+            path = stage.folder / "wavs" / f"{recording.id}.wav"
             if not path.exists():
                 readers.convert(recording.path, path)
             show(done)

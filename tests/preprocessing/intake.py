@@ -1,0 +1,61 @@
+"""Small corpora of tones, with what stages 1 and 2 want to know of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import tgt
+from omegaconf import DictConfig, OmegaConf
+
+TEXTS = {"one": "Hello, my good friend.", "two": "The weather is fine.", "three": "Goodbye now."}
+
+
+def tone(seconds: float = 1.5, rate: int = 22050) -> np.ndarray:
+    return 0.3 * np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 200 / rate)
+
+
+def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
+    """Tones and a table that lists them; the configuration of stages 1 and 2."""
+    folder.mkdir(exist_ok=True)
+    for name in texts:
+        soundfile.write(folder / f"{name}.wav", tone(), 22050)
+    rows = "".join(f'{name}.wav,"{text}"\n' for name, text in texts.items())
+    (folder / "list.csv").write_text(f"file,said\n{rows}", "utf-8")
+    source = {"table": str(folder / "list.csv"), "delimiter": ",", "path": "file", "text": "said"}
+    screening = {"lowest_rms": 0.001, "characters_per_second": [0.5, 40]}
+    screening |= {"phone_seconds": [0.03, 2], "short_phones": 0.5, "sound_outside": 2}
+    corpus = {"name": "tones", "layout": "table", "only": None, "corrections": {}}
+    corpus |= {"source": source | {"folder": str(folder)}, "screening": screening}
+    paths = {"downloads": "downloads", "corpus": "corpus", "alignments": "alignments"}
+    return OmegaConf.create(
+        {
+            "corpus": corpus,
+            "paths": {name: str(folder / "data" / path) for name, path in paths.items()},
+            "aligner": {"name": "textgrid", "source": str(folder / "grids")},
+        }
+    )
+
+
+def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
+    """The same tones as a copy of a corpus in LJSpeech's layout."""
+    config = table_corpus(folder, texts)
+    (folder / "wavs").mkdir()
+    for name in texts:
+        (folder / f"{name}.wav").rename(folder / "wavs" / f"{name}.wav")
+    (folder / "metadata.csv").write_text("".join(f"{n}|{t}|{t}\n" for n, t in texts.items()))
+    config.corpus.layout = "ljspeech"
+    config.corpus.source = {"folder": str(folder), "clips": None}
+    return config
+
+
+def write_grid(path: Path, phones: list[tuple[str, float, float]], speakers=("",)) -> None:
+    """A TextGrid with these phones for each of some speakers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid = tgt.TextGrid()
+    for speaker in speakers:
+        tier = tgt.IntervalTier(name=f"{speaker} - phones" if speaker else "phones")
+        for label, start, end in phones:
+            tier.add_interval(tgt.Interval(start, end, label))
+        grid.add_tier(tier)
+    tgt.write_to_file(grid, str(path), format="long")

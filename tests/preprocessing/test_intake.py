@@ -1,0 +1,126 @@
+"""What is wrong with settings and inputs is told before an earlier result is given up."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from intake import TEXTS, ljspeech_corpus, table_corpus, write_grid
+from omegaconf import DictConfig, OmegaConf
+
+from preprocessing.align import align
+from preprocessing.artefacts import read_json
+from preprocessing.build_corpus import build_corpus
+from preprocessing.corpus import read_metadata
+from preprocessing.errors import RecipeError
+
+
+def changed(config: DictConfig, **changes) -> DictConfig:
+    """A copy with other settings: `source__table` stands for `source.table` of the corpus."""
+    copy = OmegaConf.create(OmegaConf.to_container(config))
+    for key, value in changes.items():
+        OmegaConf.update(copy.corpus, key.replace("__", "."), value, merge=False)
+    return copy
+
+
+def is_finished(folder: str) -> bool:
+    return read_json(Path(folder) / "stage.json")["complete"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"source__table": "lst.csv"}, "corpus.source.table=lst.csv is not there"),
+        ({"source__text": "spoken"}, "has no row with spoken"),
+        ({"source__folder": "/absent"}, "is not there"),
+        ({"layout": "tables"}, "choose one of asterisk, ljspeech, table, folders"),
+        ({"only": ["four"]}, "corpus.only names utterances that are not there: four"),
+        ({"language": {"lexicon": "/absent", "phones": None}}, "lexicon=/absent is not there"),
+    ],
+)
+def test_a_mistyped_setting_leaves_the_finished_corpus(tmp_path, changes, message):
+    config = table_corpus(tmp_path)
+    build_corpus(config)
+    with pytest.raises(RecipeError, match=message):
+        build_corpus(changed(config, **changes))
+    assert is_finished(config.paths.corpus)
+    assert len(list((Path(config.paths.corpus) / "wavs").iterdir())) == len(TEXTS)
+    build_corpus(changed(config, only=["one"]))
+    assert [path.name for path in (Path(config.paths.corpus) / "wavs").iterdir()] == ["one.wav"]
+
+
+def test_a_damaged_copy_of_ljspeech_leaves_the_finished_corpus(tmp_path):
+    config = ljspeech_corpus(tmp_path)
+    build_corpus(config)
+    (tmp_path / "wavs" / "two.wav").write_bytes(b"RIFF and no more")
+    for changes in ({"source__clips": 3}, {"source__folder": "/absent"}, {"only": ["four"]}):
+        with pytest.raises(RecipeError, match="two.wav|no metadata.csv|not there: four"):
+            build_corpus(changed(config, **changes))
+        assert is_finished(config.paths.corpus)
+
+
+def test_an_id_that_no_archive_has_leaves_the_corpus_that_was_unpacked(tmp_path):
+    config = ljspeech_corpus(tmp_path)
+    archive = Path(config.paths.downloads) / "LJSpeech-1.1.tar.bz2"
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:bz2") as tar:
+        for path in (tmp_path / "metadata.csv", *(tmp_path / "wavs").iterdir()):
+            entry = tarfile.TarInfo(f"LJSpeech-1.1/{path.relative_to(tmp_path)}")
+            entry.size = path.stat().st_size
+            tar.addfile(entry, io.BytesIO(path.read_bytes()))
+    source = {"url": f"http://127.0.0.1:9/{archive.name}", "sha256": None, "mirrors": []}
+    config.corpus.source = {"folder": None, "clips": 3, "archive": source}
+    build_corpus(config)
+    with pytest.raises(RecipeError, match="not there: four"):
+        build_corpus(changed(config, only=["four"]))
+    assert is_finished(config.paths.corpus)
+    build_corpus(changed(config, only=["one"]))
+    assert [u.id for u in read_metadata(f"{config.paths.corpus}/metadata.csv")] == ["one"]
+
+
+def test_a_folder_that_is_not_the_recipes_is_told_before_anything_is_fetched(tmp_path):
+    config = table_corpus(tmp_path)
+    Path(config.paths.corpus).mkdir(parents=True)
+    (Path(config.paths.corpus) / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecipeError, match="holds files that are not this recipe's"):
+        build_corpus(changed(config, source__table="absent.csv"))
+
+
+@pytest.fixture
+def aligned(tmp_path) -> DictConfig:
+    """A corpus whose stage 2 is finished."""
+    config = table_corpus(tmp_path)
+    build_corpus(config)
+    for name in TEXTS:
+        write_grid(tmp_path / "grids" / f"{name}.TextGrid", [("HH", 0, 0.7), ("AY1", 0.7, 1.5)])
+    align(config)
+    return config
+
+
+@pytest.mark.parametrize(
+    "aligner, message",
+    [
+        ({"name": "textgrid", "source": "/absent"}, "finds no folder or zip file at /absent"),
+        ({"name": "textgrid", "source": __file__}, "is neither a folder nor a zip file"),
+        ({"name": "textgrid", "source": str(Path(__file__).parent)}, "No utterance is left"),
+        ({"name": "mfa", "acoustic_model": "x", "jobs": 1}, "needs the command `mfa`"),
+        ({"name": "vitre"}, "aligner.name=vitre: choose one of viter, mfa, textgrid"),
+    ],
+)
+def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(aligned, aligner, message):
+    config = OmegaConf.merge(aligned, {})
+    config.aligner = aligner
+    with pytest.raises(RecipeError, match=message):
+        align(config)
+    assert is_finished(aligned.paths.alignments)
+    assert len(list((Path(aligned.paths.alignments) / "TextGrid").iterdir())) == len(TEXTS)
+
+
+def test_utterances_of_which_none_has_a_pronunciation_are_told(aligned):
+    metadata = Path(aligned.paths.corpus) / "metadata.csv"
+    odd = "l" + "anfairpwll" * 8
+    metadata.write_text("".join(f"{name}|{odd}|{odd}\n" for name in TEXTS))
+    aligned.aligner = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    with pytest.raises(RecipeError, match="aligning: 3 faults(.|\n)*no pronunciation for"):
+        align(aligned)
+    assert is_finished(aligned.paths.alignments)
