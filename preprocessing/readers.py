@@ -27,16 +27,18 @@ def read_table(source: DictConfig) -> list[Recording]:
 
     Args:
         source: `table`, its `delimiter`, the names of its columns `path` and `text`, and `folder`,
-            in which relative paths are.
+            in which relative paths are. With `quoting: none` quotation marks are part of a text;
+            without it they may stand around a field, as spreadsheets write them.
 
     Raises:
         RecipeError: there is no table, it is not UTF-8, or it lacks these columns.
-        FaultsError: rows without a file or a text, or two files of one name.
+        FaultsError: rows of too many or too few fields or of several lines, without a file or a
+            text, or two files of one name.
     """
     table = Path(source.table)
     if not table.exists():
         raise RecipeError(f"corpus.source.table={table} is not there: name a CSV table")
-    rows = list(csv.DictReader(io.StringIO(read_utf8(table)), delimiter=source.delimiter))
+    rows = _rows(table, source.delimiter, source.get("quoting", "minimal"))
     columns = [source.path, source.text]
     if missing := [name for name in columns if not rows or name not in rows[0]]:
         raise RecipeError(
@@ -45,8 +47,39 @@ def read_table(source: DictConfig) -> list[Recording]:
             "between them with corpus.source.delimiter"
         )
     folder = Path(source.folder)
-    found = [(folder / (row[source.path] or ""), row[source.text] or "") for row in rows]
+    found = [(folder / row[source.path], row[source.text]) for row in rows]
     return _checked(table, [Recording(path.stem, path, text.strip()) for path, text in found])
+
+
+def _rows(table: Path, delimiter: str, quoting: str) -> list[dict[str, str]]:
+    """Rows of a table, by its heading, none of which has swallowed another or lost a field."""
+    quotings = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+    if quoting not in quotings:
+        raise RecipeError(f"corpus.source.quoting={quoting}: choose one of {', '.join(quotings)}")
+    contents = io.StringIO(read_utf8(table), newline="")
+    reader = csv.DictReader(contents, delimiter=delimiter, quoting=quotings[quoting], strict=True)
+    rows, faults, before = [], [], 1
+    try:
+        for row in reader:
+            line = f"line {reader.line_num}"
+            if None in row:
+                faults.append((line, "has more fields than the first line"))
+            elif None in row.values():
+                faults.append((line, "has fewer fields than the first line"))
+            elif any("\n" in field or "\r" in field for field in row.values()):
+                faults.append((line, f"ends a row of several lines, from line {before + 1} on"))
+            rows.append(row)
+            before = reader.line_num
+    except csv.Error as error:
+        faults.append((f"line {reader.line_num + 1}", f"cannot be read as CSV: {error}"))
+    if faults:
+        raise FaultsError(
+            f"reading {table}",
+            faults,
+            'Put "" around a field that holds the delimiter, and write " as "" in such a field; or '
+            "set quoting: none in the corpus's source, where quotation marks are part of texts.",
+        )
+    return rows
 
 
 def read_folders(source: DictConfig) -> list[Recording]:
