@@ -25,7 +25,7 @@ from preprocessing.text import PAUSE
 from preprocessing.textgrid import Alignment, read_textgrid, segments
 
 KINDS = {
-    "metadata_line": "a line of metadata.csv is not id|text|normalised text",
+    "metadata_line": "a line of metadata.csv is not id|text|normalised text, or id|text",
     "id_repeated": "metadata.csv has an id twice",
     "text_missing": "no text",
     "text_characters": "a character that cannot be pronounced",

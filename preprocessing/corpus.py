@@ -25,6 +25,8 @@ class Utterance:
 def read_metadata(path: Path | str) -> list[Utterance]:
     """Utterances of a `metadata.csv`: `id|raw|normalised`, UTF-8, in which quotes mean nothing.
 
+    A line `id|text` is taken too: stage 1 normalises every text.
+
     Raises:
         RecipeError: it is in another encoding.
         FaultsError: lines of another shape, empty texts or repeated ids.
@@ -34,7 +36,7 @@ def read_metadata(path: Path | str) -> list[Utterance]:
         raise FaultsError(
             f"reading {path}",
             [(name, str(fault)) for name, fault in faults],
-            "Mend these lines: id|text|normalised text.",
+            "Mend these lines: id|text|normalised text, or id|text.",
         )
     return utterances
 
@@ -47,7 +49,7 @@ def parse_metadata(
     for number, line in enumerate(read_utf8(path).splitlines(), 1):
         fields = line.split("|")
         if len(fields) not in (2, 3):
-            reason = f"has {len(fields)} fields where 3 are needed"
+            reason = f"has {len(fields)} fields where 3 are needed, or 2 without normalised text"
             faults.append((f"line {number}", UtteranceError("metadata_line", reason)))
             continue
         utterance = Utterance(fields[0], fields[1], fields[-1])
@@ -64,9 +66,14 @@ def parse_metadata(
 
 
 def write_metadata(path: Path | str, utterances: Iterable[Utterance]) -> None:
+    """Write a `metadata.csv` that is read back as it was, but for `|` and white space in texts."""
     with atomic_path(path) as temporary:
-        lines = (f"{u.id}|{u.raw.replace('|', ' ')}|{u.text}\n" for u in utterances)
+        lines = (f"{u.id}|{_one_field(u.raw)}|{_one_field(u.text)}\n" for u in utterances)
         temporary.write_text("".join(lines), "utf-8")
+
+
+def _one_field(text: str) -> str:
+    return " ".join(text.replace("|", " ").split())
 
 
 def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:

@@ -1,11 +1,13 @@
-"""CSV tables of a user's own: no row is swallowed, and no part of a text is lost."""
+"""CSV tables and metadata.csv: no row is swallowed, and no part of a text is lost."""
 
 from pathlib import Path
 
 import pytest
-from intake import table_corpus
+from intake import TEXTS, table_corpus
 from omegaconf import DictConfig
 
+from preprocessing.build_corpus import build_corpus
+from preprocessing.corpus import Utterance, read_metadata, write_metadata
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.readers import read_table
 
@@ -54,3 +56,38 @@ def test_quotation_marks_may_be_a_part_of_texts(tmp_path):
     source.quoting = "some"
     with pytest.raises(RecipeError, match="quoting=some: choose one of minimal, none"):
         read_table(source)
+
+
+def test_metadata_that_stage_1_writes_can_be_read(tmp_path):
+    """Whatever line breaks, even Unicode's, and bars a text has."""
+    utterances = [
+        Utterance("a", "One\ntwo\u2028three | four\x85", "one two|three\r\nfour"),
+        Utterance("b", "Plain.", "plain."),
+    ]
+    write_metadata(tmp_path / "metadata.csv", utterances)
+    assert read_metadata(tmp_path / "metadata.csv") == [
+        Utterance("a", "One two three four", "one two three four"),
+        Utterance("b", "Plain.", "plain."),
+    ]
+
+
+def test_a_text_file_of_several_lines_goes_through_stage_1(tmp_path):
+    config = table_corpus(tmp_path)
+    for name, text in TEXTS.items():
+        (tmp_path / f"{name}.txt").write_text(text.replace(" ", "\n", 1))
+    config.corpus.layout = "folders"
+    config.corpus.source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "{id}.txt"}
+    build_corpus(config)
+    found = {each.id: each.raw for each in read_metadata(f"{config.paths.corpus}/metadata.csv")}
+    assert found == TEXTS
+
+
+@pytest.mark.parametrize("line, fields", [("a", 1), ("a|b|c|d", 4)])
+def test_metadata_of_two_or_three_fields_is_taken_and_no_other(tmp_path, line, fields):
+    path = tmp_path / "metadata.csv"
+    path.write_text("x|Text.\ny|Text 2.|text two.\n")
+    assert [each.text for each in read_metadata(path)] == ["Text.", "text two."]
+    path.write_text(f"x|Text.\n{line}\n")
+    message = f"line 2: has {fields} fields where 3 are needed, or 2 without(.|\n)*or id.text"
+    with pytest.raises(FaultsError, match=message):
+        read_metadata(path)
