@@ -163,6 +163,6 @@ def _sound_outside(waveform: np.ndarray, start: float, end: float) -> float:
     hop = SAMPLE_RATE // 100
     blocks = waveform[: len(waveform) // hop * hop].reshape(-1, hop)
     loudness = np.sqrt(np.mean(np.square(blocks), axis=1))
-    first, last = round(start * 100), round(end * 100)
+    first, last = (round(seconds * SAMPLE_RATE / hop) for seconds in (start, end))
     outside = np.concatenate([loudness[:first], loudness[last:]])
-    return float(np.sum(outside > np.median(loudness[first:last]) / 4)) / 100
+    return int(np.sum(outside > np.median(loudness[first:last]) / 4)) * hop / SAMPLE_RATE

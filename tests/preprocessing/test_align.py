@@ -19,7 +19,7 @@ from preprocessing.align import check_plausible
 from preprocessing.aligners import collect_textgrids
 from preprocessing.corpus import read_metadata, read_reasons, read_wav, write_metadata
 from preprocessing.errors import RecipeError
-from preprocessing.textgrid import read_textgrid
+from preprocessing.textgrid import Alignment, Interval, read_textgrid
 
 PROMPTS = "agent-user all-circuits-busy-now check-number-dial-again demo-nogo goodbye hello".split()
 
@@ -231,3 +231,18 @@ def test_text_that_was_not_spoken_is_recognised(data):
     fifth = [type(p)(p.start / 5, p.end / 5, p.label) for p in alignment.phones]
     with pytest.raises(RecipeError, match="phones as short as they can be"):
         check_plausible(type(alignment)(fifth, []), waveform[: len(waveform) // 5], screening)
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.2])
+def test_sound_outside_is_measured_as_well_after_a_minute_as_at_the_start(beyond):
+    """A tone between silences, aligned but for `beyond` seconds at its end."""
+    seconds = np.arange(62 * 22050) / 22050
+    inside = (seconds >= 0.5) & (seconds < 60.5)
+    waveform = np.where(inside, 0.3 * np.sin(2 * np.pi * 200 * seconds), 0).astype(np.float32)
+    ends = np.linspace(0.5, 60.5 - beyond, 301)
+    phones = [Interval(a, b, "AY1") for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    limits = {"short_phones": 0.3, "phone_seconds": [0.03, 0.6], "sound_outside": beyond + 0.02}
+    check_plausible(Alignment(phones, []), waveform, OmegaConf.create(limits))
+    limits["sound_outside"] = beyond - 0.02
+    with pytest.raises(RecipeError, match=f"has {beyond:.2f} s of sound outside"):
+        check_plausible(Alignment(phones, []), waveform, OmegaConf.create(limits))
