@@ -1,5 +1,6 @@
 """A corpus on disk in LJSpeech's layout: `wavs/<id>.wav` and `metadata.csv` (id|raw|normalised)."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,11 @@ from preprocessing.errors import FaultsError, UtteranceError
 
 SAMPLE_RATE = 22050
 """Hz; HiFi-GAN's official vocoders know no other."""
+NOT_FINITE = "holds samples that are infinite or not numbers"
+_CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+"""what libsndfile says of the chunk of samples in a WAV or AIFF"""
+_UNKNOWN_LENGTH = 2**31 - 2**16
+"""bytes; what writes a WAV into a pipe, as ffmpeg and sox do, states one as great as can be"""
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,22 @@ def read_reasons(path: Path | str) -> list[tuple[str, str]]:
 
 
 def wav_fault(path: Path | str) -> UtteranceError | None:
-    """What is wrong with a recording's file, by its header, or None."""
+    """What is wrong with a recording's file by its header, or its samples if they are floats."""
     import soundfile
 
     if not Path(path).exists():
         return UtteranceError("wav_missing", "there is no such file")
     try:
-        info = soundfile.info(path)
+        info = soundfile.info(path, verbose=True)
+        if info.frames == 0:
+            return UtteranceError("wav_empty", "holds no samples")
+        if reason := cut_short(info):
+            return UtteranceError("wav_unreadable", reason)
+        # Whole numbers, which nearly all corpora have, are always finite.
+        if info.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(soundfile.read(path)[0]).all():
+            return UtteranceError("wav_unreadable", NOT_FINITE)
     except soundfile.LibsndfileError as error:
         return _unreadable(error)
-    if info.frames == 0:
-        return UtteranceError("wav_empty", "holds no samples")
     if info.samplerate != SAMPLE_RATE:
         return UtteranceError(
             "wav_rate",
@@ -105,6 +116,14 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
     if info.channels != 1:
         return UtteranceError("wav_channels", f"has {info.channels} channels where 1 is needed")
     return None
+
+
+def cut_short(info) -> str | None:
+    """Whether a file has less than its header says, by libsndfile's verbose report, or None."""
+    found = _CUT.search(info.extra_info)
+    if found is None or int(found[1]) >= _UNKNOWN_LENGTH:
+        return None
+    return f"is cut short: {found[2]} bytes are left of {found[1]}"
 
 
 def _unreadable(error) -> UtteranceError:
@@ -126,7 +145,8 @@ def check_wavs(folder: Path | str, utterances: Iterable[Utterance]) -> None:
             "checking the recordings",
             faults,
             f"Convert them to mono at {SAMPLE_RATE} Hz, for example with "
-            f"`sox in.wav -r {SAMPLE_RATE} -c 1 -b 16 out.wav`, or take them out of metadata.csv.",
+            f"`sox in.wav -r {SAMPLE_RATE} -c 1 -b 16 out.wav`, get damaged ones again, or "
+            "take them out of metadata.csv.",
         )
 
 

@@ -6,10 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path, read_utf8
-from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.corpus import NOT_FINITE, SAMPLE_RATE, cut_short
 from preprocessing.errors import FaultsError, RecipeError
 
 
@@ -139,12 +140,15 @@ def seconds(path: Path) -> float:
     """Of a recording, by its header.
 
     Raises:
-        RecipeError: it cannot be read as audio.
+        RecipeError: it cannot be read as audio, or is cut short.
     """
     import soundfile
 
     try:
-        return soundfile.info(path).duration
+        info = soundfile.info(path, verbose=True)
+        if reason := cut_short(info):
+            raise RecipeError(reason)
+        return info.duration
     except soundfile.LibsndfileError as error:
         raise RecipeError(f"cannot be read as audio ({error.error_string.strip()})") from error
 
@@ -162,6 +166,8 @@ def convert(source: Path, path: Path) -> None:
         waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise RecipeError(f"{source} is damaged ({error.error_string.strip()})") from error
+    if not np.isfinite(waveform).all():
+        raise RecipeError(f"{source} {NOT_FINITE}")
     waveform = soxr.resample(waveform.mean(1), rate, SAMPLE_RATE)
     with atomic_path(path) as temporary:
         soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")

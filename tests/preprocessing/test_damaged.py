@@ -1,0 +1,66 @@
+"""Recordings that are cut short or hold what is no sound, and disks that are full."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from intake import TEXTS, ljspeech_corpus, table_corpus, tone
+
+from preprocessing.build_corpus import build_corpus
+from preprocessing.corpus import Utterance, check_wavs, read_wav
+from preprocessing.errors import FaultsError, RecipeError, UtteranceError
+
+
+def halve(path: Path) -> None:
+    contents = path.read_bytes()
+    path.write_bytes(contents[: len(contents) // 2])
+
+
+def with_nan(path: Path) -> None:
+    waveform = tone()
+    waveform[100] = np.nan
+    soundfile.write(path, waveform, 22050, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_recordings_that_are_cut_short_or_not_finite_are_told(tmp_path, subtype):
+    (tmp_path / "wavs").mkdir()
+    for name in ("good", "cut", "nan"):
+        soundfile.write(tmp_path / "wavs" / f"{name}.wav", tone(), 22050, subtype=subtype)
+    halve(tmp_path / "wavs" / "cut.wav")
+    with_nan(tmp_path / "wavs" / "nan.wav")
+    with pytest.raises(FaultsError) as caught:
+        check_wavs(tmp_path, [Utterance(name, "x", "x") for name in ("good", "cut", "nan")])
+    assert [Path(name).stem for name, _ in caught.value.faults] == ["cut", "nan"]
+    reasons = [reason for _, reason in caught.value.faults]
+    assert reasons[0].startswith("is cut short: ") and "not numbers" in reasons[1]
+    for name in ("cut", "nan"):
+        with pytest.raises(UtteranceError) as caught:
+            read_wav(tmp_path / "wavs" / f"{name}.wav")
+        assert caught.value.kind == "wav_unreadable"
+
+
+def test_a_wav_from_a_pipe_is_whole_although_its_length_is_not_stated(tmp_path):
+    """As `ffmpeg -f wav -` writes it."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), 22050)
+    contents = bytearray(path.read_bytes())
+    for length in (0xFFFFFFFF, 0x7FFFF000):
+        contents[4:8] = contents[40:44] = struct.pack("<I", length)
+        path.write_bytes(contents)
+        assert len(read_wav(path)) == len(tone())
+
+
+@pytest.mark.parametrize("damage", [halve, with_nan])
+@pytest.mark.parametrize("make", [table_corpus, ljspeech_corpus])
+def test_stage_1_refuses_damaged_recordings(tmp_path, make, damage):
+    config = make(tmp_path)
+    wav = next(tmp_path.rglob("two.wav"))
+    damage(wav)
+    with pytest.raises(RecipeError, match=f"{wav}:? .*(cut short|not numbers)"):
+        build_corpus(config)
+    soundfile.write(wav, tone(), 22050)
+    build_corpus(config)
+    assert len(list((Path(config.paths.corpus) / "wavs").iterdir())) == len(TEXTS)
