@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path
-from preprocessing.corpus import SAMPLE_RATE, read_wav
+from preprocessing.corpus import SAMPLE_RATE, read_wav, write_wav
 from preprocessing.download import fetch
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
@@ -43,7 +43,6 @@ def _link_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
 
 def _resample_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
     """Recordings at viter's rate; its own resampling takes as long as its aligning."""
-    import soundfile
     import soxr
 
     missing = [id for id in ids if not (folder / f"{id}.wav").exists()]
@@ -52,8 +51,7 @@ def _resample_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
             waveform = soxr.resample(
                 read_wav(wavs / f"{utterance}.wav"), SAMPLE_RATE, VITER_SAMPLE_RATE
             )
-            with atomic_path(folder / f"{utterance}.wav") as temporary:
-                soundfile.write(temporary, waveform, VITER_SAMPLE_RATE)
+            write_wav(folder / f"{utterance}.wav", waveform, VITER_SAMPLE_RATE)
             show(done)
 
 

@@ -17,6 +17,7 @@ from preprocessing.corpus import (
     read_wav,
     write_metadata,
     write_reasons,
+    write_wav,
 )
 from preprocessing.disk import disk_space
 from preprocessing.download import fetch, read_archive
@@ -76,7 +77,6 @@ def _chosen(only: list[str] | None, known: set[str]) -> Callable[[str], bool]:
 def _build_asterisk(
     corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
-    import soundfile
     import soxr
 
     texts, recordings = asterisk.obtain(corpus.source, downloads)
@@ -92,9 +92,7 @@ def _build_asterisk(
             path = stage.folder / "wavs" / f"{prompt}.wav"
             if not path.exists():
                 waveform = asterisk.decode(recordings[prompt])
-                waveform = soxr.resample(waveform, asterisk.SOURCE_RATE, SAMPLE_RATE)
-                with atomic_path(path) as temporary:
-                    soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
+                write_wav(path, soxr.resample(waveform, asterisk.SOURCE_RATE, SAMPLE_RATE))
             show(done)
     utterances = [Utterance(prompt, text, text) for prompt, text in spoken.items()]
     return utterances, [(prompt, reason) for prompt, reason in dropped if chosen(prompt)]

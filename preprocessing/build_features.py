@@ -1,5 +1,6 @@
 """Stage 3: features of a whole corpus, in parallel, packed into a `FeatureStore`."""
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -181,8 +182,11 @@ def _join(path: Path, shards: list[Path], name: str) -> None:
 
 
 def _save(path: Path, values: list[int], kind: type) -> None:
+    # In memory first: NumPy's own writing to a file does not say that a disk is full.
+    contents = io.BytesIO()
+    np.save(contents, np.array(values, dtype=kind))
     with atomic_path(path) as temporary:
-        np.save(temporary, np.array(values, dtype=kind))
+        temporary.write_bytes(contents.getbuffer())
 
 
 def _text(segment: dict, text: str) -> str:

@@ -1,5 +1,6 @@
 """A corpus on disk in LJSpeech's layout: `wavs/<id>.wav` and `metadata.csv` (id|raw|normalised)."""
 
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,6 +90,20 @@ def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:
 
 def read_reasons(path: Path | str) -> list[tuple[str, str]]:
     return [(row["id"], row["reason"]) for row in read_csv(path)]
+
+
+def write_wav(path: Path | str, waveform: np.ndarray, rate: int = SAMPLE_RATE) -> None:
+    """Write a recording of one channel atomically, 16 bit.
+
+    Raises:
+        OSError: the disk is full, or what else; libsndfile itself would only say "System error".
+    """
+    import soundfile
+
+    contents = io.BytesIO()
+    soundfile.write(contents, waveform, rate, subtype="PCM_16", format="WAV")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(contents.getbuffer())
 
 
 def wav_fault(path: Path | str) -> UtteranceError | None:

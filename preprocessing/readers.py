@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing.artefacts import atomic_path, read_utf8
-from preprocessing.corpus import NOT_FINITE, SAMPLE_RATE, cut_short
+from preprocessing.artefacts import read_utf8
+from preprocessing.corpus import NOT_FINITE, SAMPLE_RATE, cut_short, write_wav
 from preprocessing.errors import FaultsError, RecipeError
 
 
@@ -169,5 +169,4 @@ def convert(source: Path, path: Path) -> None:
     if not np.isfinite(waveform).all():
         raise RecipeError(f"{source} {NOT_FINITE}")
     waveform = soxr.resample(waveform.mean(1), rate, SAMPLE_RATE)
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
+    write_wav(path, waveform)

@@ -1,6 +1,8 @@
 """Recordings that are cut short or hold what is no sound, and disks that are full."""
 
+import resource
 import struct
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,11 @@ import pytest
 import soundfile
 from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 
+from preprocessing.align import align
 from preprocessing.build_corpus import build_corpus
+from preprocessing.build_features import _save
 from preprocessing.corpus import Utterance, check_wavs, read_wav
+from preprocessing.disk import disk_space
 from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 
 
@@ -64,3 +69,38 @@ def test_stage_1_refuses_damaged_recordings(tmp_path, make, damage):
     soundfile.write(wav, tone(), 22050)
     build_corpus(config)
     assert len(list((Path(config.paths.corpus) / "wavs").iterdir())) == len(TEXTS)
+
+
+@contextmanager
+def full_disk(size: int):
+    """No file of this process may pass so many bytes, which the kernel refuses as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_while_recordings_are_written_is_named(tmp_path):
+    config = table_corpus(tmp_path)
+    with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: .*goes on where"):
+        build_corpus(config)
+    assert list((Path(config.paths.corpus) / "wavs").iterdir()) == []
+
+
+def test_a_disk_that_fills_while_arrays_are_written_is_named(tmp_path):
+    with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: "):
+        with disk_space(tmp_path, 0):
+            _save(tmp_path / "phones.npy", [1] * 30_000, np.uint8)
+    assert list(tmp_path.iterdir()) == []
+    _save(tmp_path / "phones.npy", [1, 2, 3], np.uint8)
+    assert np.load(tmp_path / "phones.npy", mmap_mode="c").tolist() == [1, 2, 3]
+
+
+def test_a_disk_that_fills_while_viter_gets_its_recordings_is_named(tmp_path):
+    config = table_corpus(tmp_path)
+    build_corpus(config)
+    config.aligner = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: "):
+        align(config)
