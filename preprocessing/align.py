@@ -17,7 +17,7 @@ from preprocessing.corpus import (
     read_wav,
     write_reasons,
 )
-from preprocessing.disk import disk_space
+from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 from preprocessing.fingerprints import alignment_fingerprint
 from preprocessing.language import Language, corpus_language
@@ -57,7 +57,7 @@ def align(config: DictConfig) -> None:
     if not grids.exists():
         recordings = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in transcripts)
         run = aligners.ALIGNERS[config.aligner.name]
-        with disk_space(folder.folder, recordings):
+        with disk_space(folder.folder, recordings - bytes_in(folder.folder)):
             run(config.aligner, corpus / "wavs", transcripts, lexicon, folder.folder)
     spoken: Counter[tuple[str, str]] = Counter()
     for utterance in transcripts:

@@ -19,7 +19,7 @@ from preprocessing.corpus import (
     write_reasons,
     write_wav,
 )
-from preprocessing.disk import disk_space
+from preprocessing.disk import bytes_in, disk_space
 from preprocessing.download import fetch, read_archive
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.fingerprints import corpus_fingerprint
@@ -85,7 +85,7 @@ def _build_asterisk(
     spoken = {prompt: text for prompt, text in spoken.items() if chosen(prompt)}
     stage.begin()
     with (
-        disk_space(stage.folder, 100_000 * len(spoken)),
+        disk_space(stage.folder, 100_000 * len(spoken) - bytes_in(stage.folder)),
         progress("decoding", len(spoken)) as show,
     ):
         for done, prompt in enumerate(spoken, 1):
@@ -154,7 +154,8 @@ def _unpack_ljspeech(archive: Path, only: list[str] | None, metadata: Path, wavs
         return is_recording or path.name == "metadata.csv"
 
     # Uncompressed speech takes about 1.5 times its bzip2 archive.
-    with disk_space(wavs.parent, archive.stat().st_size * 3 // 2 if only is None else 0):
+    needed = archive.stat().st_size * 3 // 2 if only is None else 0
+    with disk_space(wavs.parent, needed - bytes_in(wavs)):
         for name, size, file in read_archive(archive, is_wanted):
             path = metadata if name.name == "metadata.csv" else wavs / name.name
             if not path.exists() or path.stat().st_size != size:
@@ -181,7 +182,7 @@ def _build_recordings(
         raise FaultsError("reading the recordings", faults, "Mend them, or leave them out.")
     stage.begin()
     with (
-        disk_space(stage.folder, int(2 * SAMPLE_RATE * seconds)),
+        disk_space(stage.folder, int(2 * SAMPLE_RATE * seconds) - bytes_in(stage.folder)),
         progress("converting", len(recordings)) as show,
     ):
         for done, recording in enumerate(recordings, 1):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
 from preprocessing.check import Fault, check_corpus, refuse
 from preprocessing.corpus import SAMPLE_RATE, write_reasons
-from preprocessing.disk import disk_space
+from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import RecipeError
 from preprocessing.features import HOP, MELS, Settings, extract
 from preprocessing.fingerprints import features_fingerprint
@@ -57,7 +57,8 @@ def build_features(config: DictConfig) -> None:
     seconds = sum((wavs / f"{id}.wav").stat().st_size for ids in shards.values() for id in ids) / (
         2 * SAMPLE_RATE
     )
-    with disk_space(folder.folder, int(seconds * BYTES_PER_SECOND)):
+    needed = int(seconds * BYTES_PER_SECOND) - bytes_in(folder.folder)
+    with disk_space(folder.folder, needed):
         grids = Path(config.paths.alignments) / "TextGrid"
         _compute(shards, wavs, grids, settings, config.parallel)
         faults += _dropped(list(shards))

@@ -15,14 +15,20 @@ def _existing(folder: Path) -> Path:
     return folder if folder.exists() else _existing(folder.parent)
 
 
+def bytes_in(folder: Path | str) -> int:
+    """Of the files under a folder; of what a stage needs, so much is there when it goes on."""
+    paths = (path for path in Path(folder).rglob("*") if not path.is_symlink() and path.is_file())
+    return sum(path.stat().st_size for path in paths)
+
+
 @contextmanager
 def disk_space(folder: Path | str, needed: int) -> Iterator[None]:
-    """Run a block that writes about `needed` bytes under `folder`.
+    """Run a block that writes about `needed` bytes more under `folder`.
 
     Raises:
         RecipeError: there is too little space to begin with, or it runs out in the block.
     """
-    folder = Path(folder).absolute()
+    folder, needed = Path(folder).absolute(), max(needed, 0)
     free = shutil.disk_usage(_existing(folder)).free
     if free < needed:
         raise RecipeError(_message(folder, needed))

@@ -1,6 +1,7 @@
 """Recordings that are cut short or hold what is no sound, and disks that are full."""
 
 import resource
+import shutil
 import struct
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from preprocessing.align import align
 from preprocessing.build_corpus import build_corpus
 from preprocessing.build_features import _save
 from preprocessing.corpus import Utterance, check_wavs, read_wav
-from preprocessing.disk import disk_space
+from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 
 
@@ -104,3 +105,32 @@ def test_a_disk_that_fills_while_viter_gets_its_recordings_is_named(tmp_path):
     config.aligner = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
     with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: "):
         align(config)
+
+
+def leave_free(monkeypatch, size: int) -> None:
+    usage = type(shutil.disk_usage("/"))(10**9, 10**9 - size, size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+
+
+def test_what_is_there_already_needs_no_space_again(tmp_path, monkeypatch):
+    """Stage 1 stopped before its last recording; one of them fits in 66 kB."""
+    config = table_corpus(tmp_path)
+    leave_free(monkeypatch, 70_000)
+    with pytest.raises(RecipeError, match="the disk is full"):
+        build_corpus(config)
+    leave_free(monkeypatch, 10**9)
+    build_corpus(config)
+    folder = Path(config.paths.corpus)
+    assert bytes_in(folder) > 3 * 66_000
+    (folder / "wavs" / "one.wav").unlink()
+    leave_free(monkeypatch, 70_000)
+    build_corpus(config)
+    assert (folder / "wavs" / "one.wav").exists()
+    assert not list(folder.rglob("*.partial*"))
+
+
+def test_links_take_no_space(tmp_path):
+    (tmp_path / "wavs").mkdir()
+    soundfile.write(tmp_path / "a.wav", tone(), 22050)
+    (tmp_path / "wavs" / "a.wav").symlink_to(tmp_path / "a.wav")
+    assert bytes_in(tmp_path / "wavs") == 0 and bytes_in(tmp_path / "absent") == 0
