@@ -100,6 +100,8 @@ def _remove_leftovers(folder: Path) -> None:
             os.kill(writer, 0)  # signal 0 only asks whether the process is there
         except ProcessLookupError:
             path.unlink(missing_ok=True)
+        except PermissionError:  # it is there, and another user's: perhaps it still writes
+            pass
 
 
 class StageFolder:

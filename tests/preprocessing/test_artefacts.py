@@ -156,3 +156,24 @@ def test_reasons_survive_commas_and_quotes(tmp_path):
     write_reasons(tmp_path / "reasons.csv", rows)
     assert read_reasons(tmp_path / "reasons.csv") == rows
     assert os.listdir(tmp_path) == ["reasons.csv"]
+
+
+def test_what_another_users_process_writes_is_left(tmp_path):
+    """Process 1 is root's; as root itself, another process asks as a user that is none."""
+    StageFolder(tmp_path / "stage", "one").begin()
+    theirs = tmp_path / "stage" / ".a.1.partial.csv"
+    theirs.write_text("perhaps still being written")
+    begin = (
+        "import os, sys; from preprocessing.artefacts import _remove_leftovers\n"
+        "from pathlib import Path\n"
+        "os.chdir(sys.argv[1])  # since that user may not look for the folder by its path\n"
+        "if os.getuid() == 0:\n"
+        "    os.setuid(12345)\n"
+        "_remove_leftovers(Path())"
+    )
+    (tmp_path / "stage").chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", begin, tmp_path / "stage"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert theirs.exists()
