@@ -7,8 +7,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from filelock import FileLock
 
 from preprocessing.disk import disk_space
 from preprocessing.errors import RecipeError
@@ -30,6 +33,10 @@ class _Interrupted(Exception):
     """An attempt failed as the next may not."""
 
 
+class _Unreachable(_Interrupted):
+    """Nobody listens, or no such host: as a server that was there may be for a while."""
+
+
 def sha256(path: Path | str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -38,8 +45,10 @@ def sha256(path: Path | str) -> str:
 def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) -> None:
     """Download a file to `path`, unless one with the right checksum is there already.
 
-    What has arrived is kept as `<path>.partial`, and any server is only asked for the rest. After
-    an interruption another attempt is made, later and later while nothing comes.
+    What has arrived is kept as `<path>.partial`, and any server is only asked for the rest; without
+    a checksum, which tells whether two parts fit, each server and call starts afresh. After an
+    interruption another attempt is made, later and later while nothing comes. A process that
+    fetches the same file is waited for.
 
     Args:
         urls: HTTP or HTTPS, of the same file; the next is asked when one fails for good.
@@ -51,14 +60,33 @@ def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) ->
         RecipeError: the disk is full.
     """
     path = Path(path)
-    if path.exists() and (expected_sha256 is None or sha256(path) == expected_sha256):
+    if _is_there(path, expected_sha256):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock):
+        try:
+            if not _is_there(path, expected_sha256):
+                _fetch_from_any(urls, path, expected_sha256)
+        finally:
+            lock.unlink(missing_ok=True)  # who waits for it then takes a new one (filelock >= 4)
+
+
+def _is_there(path: Path, expected_sha256: str | None) -> bool:
+    return path.exists() and (expected_sha256 is None or sha256(path) == expected_sha256)
+
+
+def _fetch_from_any(urls: Sequence[str], path: Path, expected_sha256: str | None) -> None:
     partial = path.with_name(path.name + ".partial")
+    advice = "Run the same command again" + (
+        ", which goes on from there" if expected_sha256 else ""
+    )
     failures = []
     for url in urls:
+        if expected_sha256 is None:
+            partial.unlink(missing_ok=True)
         try:
-            _fetch_patiently(url, partial)
+            _fetch_patiently(url, partial, advice)
             _verify(url, partial, expected_sha256)
         except ServerError as error:
             failures.append(str(error))
@@ -82,19 +110,23 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch_patiently(url: str, partial: Path) -> None:
-    failures = 0
+def _fetch_patiently(url: str, partial: Path, advice: str) -> None:
+    failures, was_there = 0, False
     while True:
         before = _size(partial)
         try:
             return _fetch_rest(url, partial)
         except _Interrupted as error:
+            if isinstance(error, _Unreachable) and not was_there:
+                # Minutes of waiting would not help.
+                raise ServerError(f"{url} cannot be reached: {error}") from error
+            was_there = True
             if _size(partial) > before:
                 failures = 0
             if failures == len(_PAUSES):
                 raise ServerError(
-                    f"downloading {url} failed after {_size(partial) / 1e6:.1f} MB: {error}. Run "
-                    "the same command again, which goes on from there"
+                    f"downloading {url} failed after {_size(partial) / 1e6:.1f} MB: {error}. "
+                    + advice
                 ) from error
             print(f"{url}: {error}; trying again in {_PAUSES[failures]} s", flush=True)
             time.sleep(_PAUSES[failures])
@@ -111,7 +143,9 @@ def _fetch_rest(url: str, partial: Path) -> None:
     have = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA) as response:
+        with _network():
+            opened = urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA)
+        with opened as response:
             # A server that cannot send ranges answers 200 with the whole file.
             start = have if response.status == 206 else 0
             total = start + int(response.headers.get("Content-Length", 0))
@@ -123,15 +157,23 @@ def _fetch_rest(url: str, partial: Path) -> None:
         if error.code != 416:
             raise ServerError(f"{url} answered {error.code} {error.reason}") from error
         # Nothing is left to ask for: the checksum decides whether the file is whole.
-    except TimeoutError as error:
-        raise _Interrupted(f"nothing came for {_SECONDS_WITHOUT_DATA} s") from error
-    except (ConnectionError, http.client.HTTPException) as error:
-        raise _Interrupted(str(error) or type(error).__name__) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError | ConnectionResetError):
             raise _Interrupted(str(error.reason)) from error
-        # Nobody listens, or no such host: minutes of waiting would not help.
-        raise ServerError(f"{url} cannot be reached: {error.reason}") from error
+        raise _Unreachable(str(error.reason)) from error
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Take whatever goes wrong between us and the server for passing."""
+    try:
+        yield
+    except urllib.error.URLError:
+        raise
+    except TimeoutError as error:
+        raise _Interrupted(f"nothing came for {_SECONDS_WITHOUT_DATA} s") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Interrupted(str(error) or type(error).__name__) from error
 
 
 def _receive(response: http.client.HTTPResponse, partial: Path, start: int, total: int) -> None:
@@ -141,13 +183,18 @@ def _receive(response: http.client.HTTPResponse, partial: Path, start: int, tota
     ):
         file.seek(start)
         done = start
-        # read1 gives what has arrived; read would wait, and lose it if the connection broke.
-        while block := response.read1(_BLOCK):
+        while block := _arrived(response):
             file.write(block)
             done += len(block)
             show(done)
     if total and done < total:
-        raise ConnectionError(f"the server broke off after {done} of {total} bytes")
+        raise _Interrupted(f"the server broke off after {done} of {total} bytes")
+
+
+def _arrived(response: http.client.HTTPResponse) -> bytes:
+    # read1 gives what has arrived; read would wait, and lose it if the connection broke.
+    with _network():
+        return response.read1(_BLOCK)
 
 
 def read_archive(

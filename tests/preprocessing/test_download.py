@@ -1,10 +1,15 @@
 """Downloads from a real HTTP server that cuts, stalls and lies; and hostile archives."""
 
+import errno
 import hashlib
+import http.client
 import io
+import itertools
 import shutil
+import ssl
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -37,11 +42,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(CONTENTS) - start))
         self.end_headers()
         contents = CONTENTS[::-1] if fault == "wrong bytes" else CONTENTS
-        if fault in ("break off", "stall"):
+        if fault in ("break off", "stall", "go away"):
             self.wfile.write(contents[start : start + 500_000])
             self.wfile.flush()
             if fault == "stall":
                 server.stalling.wait(10)
+            if fault == "go away":
+                server.shutdown()
+                server.server_close()
+                server.back.start()
             return None
         return self.wfile.write(contents[start:])
 
@@ -142,6 +151,77 @@ def test_a_full_disk_is_told_before_a_byte_is_written(server, tmp_path, monkeypa
     with pytest.raises(RecipeError, match="the disk is full: .* about 3 MB are needed there"):
         fetch([server.url, server.url], tmp_path / "archive", DIGEST)
     assert list(tmp_path.iterdir()) == [] and len(server.ranges) == 1, "no mirror would help"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError(1, "bad record mac")]
+)
+def test_a_network_that_fails_in_any_way_is_tried_again(
+    server, tmp_path, monkeypatch, capsys, error
+):
+    """A real response, whose socket fails after the first block."""
+    read1, reads = http.client.HTTPResponse.read1, itertools.count()
+
+    def failing(response, size):
+        if next(reads) == 1:
+            raise error
+        return read1(response, size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", failing)
+    fetch([server.url], tmp_path / "archive", DIGEST)
+    assert (tmp_path / "archive").read_bytes() == CONTENTS
+    assert f"{error}; trying again in" in capsys.readouterr().out
+    assert len(server.ranges) == 2 and server.ranges[1]
+
+
+def test_a_disk_that_fails_is_not_taken_for_the_network(server, tmp_path):
+    (tmp_path / "archive.partial").mkdir()
+    with pytest.raises(IsADirectoryError):
+        fetch([server.url], tmp_path / "archive", DIGEST)
+
+
+def test_a_server_that_is_gone_for_a_while_is_waited_for(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(download, "_PAUSES", (0.05,) * 20)
+    back = ThreadingHTTPServer(server.server_address, Handler, bind_and_activate=False)
+    back.ranges, back.faults = [], []
+
+    def come_back():
+        back.server_bind()
+        back.server_activate()
+        back.serve_forever()
+
+    server.faults, server.back = ["go away"], threading.Timer(0.2, come_back)
+    fetch([server.url], tmp_path / "archive", DIGEST)
+    back.shutdown()
+    back.server_close()
+    assert (tmp_path / "archive").read_bytes() == CONTENTS
+    assert "Connection refused" in capsys.readouterr().out
+    assert back.ranges == ["bytes=500000-"]
+
+
+@pytest.mark.parametrize("size", [1000, len(CONTENTS), 4_000_000])
+def test_without_a_checksum_no_part_of_an_earlier_call_is_trusted(server, tmp_path, size):
+    (tmp_path / "archive.partial").write_bytes(b"x" * size)
+    server.faults = ["break off"]
+    fetch([server.url], tmp_path / "archive", None)
+    assert (tmp_path / "archive").read_bytes() == CONTENTS
+    assert server.ranges == [None, "bytes=500000-"], "within one call, parts are of one file"
+
+
+def test_without_a_checksum_nothing_is_promised(server, tmp_path):
+    server.faults = ["break off", 503, 503, 503, 503]
+    with pytest.raises(RecipeError, match="503 .*Run the same command again$"):
+        fetch([server.url], tmp_path / "archive", None)
+
+
+def test_processes_that_want_the_same_file_wait_for_each_other(server, tmp_path):
+    server.faults = ["break off"] * 3
+    folder = tmp_path / "shared"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fetch([server.url], folder / "archive", DIGEST), range(4)))
+    assert (folder / "archive").read_bytes() == CONTENTS
+    assert len(server.ranges) == 4, "three cuts and the rest: fetched once"
+    assert [path.name for path in folder.iterdir()] == ["archive"]
 
 
 def hostile(path, name, kind=tarfile.REGTYPE):
