@@ -104,10 +104,10 @@ def _unpack_package(deb: Path, folder: Path) -> None:
 
 
 def _unpack_archive(archive: Path, folder: Path) -> None:
-    for name, _, file in read_archive(archive, lambda path: path.suffix in {".g722", ".txt"}):
+    for name, contents in read_archive(archive, lambda path: path.suffix in {".g722", ".txt"}):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.read())
+        path.write_bytes(contents)
 
 
 def _contents(unpacked: Path, expected_sha256: str) -> tuple[dict[str, str], dict[str, Path]]:

@@ -156,11 +156,11 @@ def _unpack_ljspeech(archive: Path, only: list[str] | None, metadata: Path, wavs
     # Uncompressed speech takes about 1.5 times its bzip2 archive.
     needed = archive.stat().st_size * 3 // 2 if only is None else 0
     with disk_space(wavs.parent, needed - bytes_in(wavs)):
-        for name, size, file in read_archive(archive, is_wanted):
+        for name, contents in read_archive(archive, is_wanted):
             path = metadata if name.name == "metadata.csv" else wavs / name.name
-            if not path.exists() or path.stat().st_size != size:
+            if not path.exists() or path.stat().st_size != len(contents):
                 with atomic_path(path) as temporary:
-                    temporary.write_bytes(file.read())
+                    temporary.write_bytes(contents)
     if not metadata.exists():
         raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
 

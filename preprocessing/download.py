@@ -2,14 +2,15 @@
 
 import hashlib
 import http.client
+import lzma
 import tarfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from filelock import FileLock
 
@@ -199,8 +200,8 @@ def _arrived(response: http.client.HTTPResponse) -> bytes:
 
 def read_archive(
     archive: Path | str, wanted: Callable[[PurePosixPath], bool]
-) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Name, size and contents of an archive's wanted files, in the order they are stored.
+) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Names and contents of an archive's wanted files, in the order they are stored.
 
     Nothing is written to disk, so that nothing can land outside the corpus's folder.
 
@@ -224,8 +225,11 @@ def read_archive(
                     continue
                 if not member.isreg():
                     raise RecipeError(f"{archive} holds {member.name}, which is not a plain file")
-                yield path, member.size, tar.extractfile(member)
-    except (tarfile.TarError, EOFError, OSError) as error:
+                # Read here, so that damage inside a member is told as any other.
+                yield path, tar.extractfile(member).read()
+            while tar.fileobj.read(_BLOCK):
+                pass  # to the end, where gzip and xz have their checksums
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise RecipeError(f"{archive} is damaged: {error}. Delete it and run again") from error

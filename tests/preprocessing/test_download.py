@@ -248,13 +248,25 @@ def test_hostile_archives_are_refused(tmp_path, name, kind, message):
         list(read_archive(archive, lambda path: path.suffix == ".wav"))
 
 
-def test_damaged_archives_are_told(tmp_path):
-    path = tmp_path / "a.tar.bz2"
-    with tarfile.open(path, "w:bz2") as tar:
+def cut(contents: bytes) -> bytes:
+    return contents[: len(contents) // 2]
+
+
+def overwrite(contents: bytes) -> bytes:
+    middle = len(contents) // 2
+    return contents[:middle] + b"\xff" * 1000 + contents[middle + 1000 :]
+
+
+@pytest.mark.parametrize(
+    "suffix, damage",
+    [("bz2", cut), ("gz", cut), ("xz", cut), ("", cut), ("gz", overwrite), ("xz", overwrite)],
+)
+def test_damaged_archives_are_told(tmp_path, suffix, damage):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, f"w:{suffix}") as tar:
         entry = tarfile.TarInfo("a.wav")
-        entry.size = 1_000_000
-        tar.addfile(entry, io.BytesIO(CONTENTS[:1_000_000]))
-    path.write_bytes(path.read_bytes()[:500_000])
-    with pytest.raises(RecipeError, match="a.tar.bz2 is damaged"):
-        for _, _, file in read_archive(path, lambda path: True):
-            file.read()
+        entry.size = 300_000
+        tar.addfile(entry, io.BytesIO(CONTENTS[:300_000]))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecipeError, match="a.tar is damaged"):
+        list(read_archive(path, lambda path: True))
