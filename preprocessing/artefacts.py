@@ -55,6 +55,9 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text("utf-8"))
 
 
+NOT_UTF8 = "is not UTF-8: convert it, for example with `iconv -f latin1 -t utf-8`"
+
+
 def read_utf8(path: Path | str) -> str:
     """A text file of the user's, without the byte order mark that some editors write.
 
@@ -65,10 +68,7 @@ def read_utf8(path: Path | str) -> str:
         return Path(path).read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise RecipeError(
-            f"{path} is not UTF-8 in line {line}: convert it, for example with "
-            "`iconv -f latin1 -t utf-8` if it is Latin-1"
-        ) from error
+        raise RecipeError(f"line {line} of {path} {NOT_UTF8}") from error
 
 
 def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping]) -> None:

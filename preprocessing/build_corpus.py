@@ -21,7 +21,7 @@ from preprocessing.corpus import (
 )
 from preprocessing.disk import bytes_in, disk_space
 from preprocessing.download import fetch, read_archive
-from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.errors import FaultsError, RecipeError, UtteranceError
 from preprocessing.fingerprints import corpus_fingerprint
 from preprocessing.language import Language, corpus_language
 from preprocessing.progress import progress
@@ -187,9 +187,14 @@ def _build_recordings(
     ):
         for done, recording in enumerate(recordings, 1):
             path = stage.folder / "wavs" / f"{recording.id}.wav"
-            if not path.exists():
-                readers.convert(recording.path, path)
+            try:
+                if not path.exists():
+                    readers.convert(recording.path, path)
+            except RecipeError as error:
+                faults.append((str(recording.path), str(error)))
             show(done)
+    if faults:
+        raise FaultsError("converting the recordings", faults, "Mend them, or leave them out.")
     return [Utterance(each.id, each.text, each.text) for each in recordings], []
 
 
@@ -219,18 +224,28 @@ def _compare(wavs: Path, rows: Set[str], clips: int | None) -> None:
 def _screen(
     utterances: list[Utterance], folder: Path, screening: DictConfig, language: Language
 ) -> tuple[list[Utterance], Reasons]:
-    """Split utterances into usable ones and those whose recording cannot be what the text says."""
-    kept, dropped = [], []
+    """Split utterances into usable ones and those whose recording cannot be what the text says.
+
+    Raises:
+        FaultsError: recordings cannot be read.
+    """
+    kept, dropped, faults = [], [], []
     with progress("screening", max(len(utterances), 1)) as show:
         for done, utterance in enumerate(utterances, 1):
-            path = folder / "wavs" / f"{utterance.id}.wav"
-            reason = _unusable(utterance.text, read_wav(path), screening, language)
-            if reason:
+            try:
+                waveform = read_wav(folder / "wavs" / f"{utterance.id}.wav")
+            except UtteranceError as error:
+                faults.append((utterance.id, str(error)))
+                continue
+            if reason := _unusable(utterance.text, waveform, screening, language):
                 dropped.append((utterance.id, reason))
-                path.unlink()
             else:
                 kept.append(utterance)
             show(done)
+    if faults:
+        raise FaultsError("screening", faults, "Mend these recordings, or leave them out.")
+    for id, _ in dropped:
+        (folder / "wavs" / f"{id}.wav").unlink()
     return kept, dropped
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.artefacts import atomic_path, read_csv, read_utf8, write_csv
+from preprocessing.artefacts import NOT_UTF8, atomic_path, read_csv, write_csv
 from preprocessing.errors import FaultsError, UtteranceError
 
 SAMPLE_RATE = 22050
@@ -53,8 +53,12 @@ def parse_metadata(
 ) -> tuple[list[Utterance], list[tuple[str, UtteranceError]]]:
     """Utterances of a `metadata.csv`, one for each id, and what is wrong with it: (id, fault)."""
     utterances, faults, seen = [], [], set()
-    for number, line in enumerate(read_utf8(path).splitlines(), 1):
-        fields = line.split("|")
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        try:
+            fields = line.decode("utf-8").split("|")
+        except UnicodeDecodeError:
+            faults.append((f"line {number}", UtteranceError("metadata_line", NOT_UTF8)))
+            continue
         if len(fields) not in (2, 3):
             reason = f"has {len(fields)} fields where 3 are needed, or 2 without normalised text"
             faults.append((f"line {number}", UtteranceError("metadata_line", reason)))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing.artefacts import read_utf8
+from preprocessing.artefacts import NOT_UTF8, read_utf8
 from preprocessing.corpus import NOT_FINITE, SAMPLE_RATE, cut_short, write_wav
 from preprocessing.errors import FaultsError, RecipeError
 
@@ -91,18 +91,23 @@ def read_folders(source: DictConfig) -> list[Recording]:
             for what names an utterance and `*` for any name: `*/*/{id}.normalized.txt`.
 
     Raises:
-        RecipeError: a pattern has no `{id}` or finds nothing, or a text is not UTF-8.
-        FaultsError: recordings without a text, texts without a recording, or ids that are twice.
+        RecipeError: a pattern has no `{id}`, or finds nothing.
+        FaultsError: recordings without a text, texts without a recording or not in UTF-8, or ids
+            that are twice.
     """
     folder = Path(source.folder)
     recordings = _matching(folder, "recordings", source.recordings)
     texts = dict(_matching(folder, "texts", source.texts))
     unspoken = texts.keys() - {id for id, _ in recordings}
-    found = [
-        Recording(id, path, read_utf8(texts[id]).strip() if id in texts else "")
-        for id, path in recordings
-    ]
-    return _checked(folder, found, [(str(texts[id]), "has no recording") for id in unspoken])
+    faults = [(str(texts[id]), "has no recording") for id in unspoken]
+    found = []
+    for id, path in recordings:
+        try:
+            text = texts[id].read_text("utf-8-sig").strip() if id in texts else ""
+            found.append(Recording(id, path, text))
+        except UnicodeDecodeError:
+            faults.append((str(texts[id]), NOT_UTF8))
+    return _checked(folder, found, faults)
 
 
 LAYOUTS = {"table": read_table, "folders": read_folders}
@@ -140,12 +145,14 @@ def seconds(path: Path) -> float:
     """Of a recording, by its header.
 
     Raises:
-        RecipeError: it cannot be read as audio, or is cut short.
+        RecipeError: it cannot be read as audio, is empty, or is cut short.
     """
     import soundfile
 
     try:
         info = soundfile.info(path, verbose=True)
+        if info.frames == 0:
+            raise RecipeError("holds no samples")
         if reason := cut_short(info):
             raise RecipeError(reason)
         return info.duration
@@ -157,7 +164,7 @@ def convert(source: Path, path: Path) -> None:
     """Write a recording as 16 bit mono at 22,050 Hz, its channels averaged.
 
     Raises:
-        RecipeError: it is damaged.
+        RecipeError: it is damaged; says how, of the recording.
     """
     import soundfile
     import soxr
@@ -165,8 +172,8 @@ def convert(source: Path, path: Path) -> None:
     try:
         waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise RecipeError(f"{source} is damaged ({error.error_string.strip()})") from error
+        raise RecipeError(f"is damaged ({error.error_string.strip()})") from error
     if not np.isfinite(waveform).all():
-        raise RecipeError(f"{source} {NOT_FINITE}")
+        raise RecipeError(NOT_FINITE)
     waveform = soxr.resample(waveform.mean(1), rate, SAMPLE_RATE)
     write_wav(path, waveform)

@@ -134,3 +134,32 @@ def test_links_take_no_space(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(), 22050)
     (tmp_path / "wavs" / "a.wav").symlink_to(tmp_path / "a.wav")
     assert bytes_in(tmp_path / "wavs") == 0 and bytes_in(tmp_path / "absent") == 0
+
+
+def test_all_damaged_recordings_of_a_table_are_told_at_once(tmp_path):
+    config = table_corpus(tmp_path, TEXTS | {"four": "Thank you.", "five": "One more time."})
+    for name in ("two", "four"):
+        with_nan(tmp_path / f"{name}.wav")
+    with pytest.raises(FaultsError, match="converting the recordings: 2 faults(.|\n)*four.wav: h"):
+        build_corpus(config)
+    soundfile.write(tmp_path / "one.wav", tone(0), 22050)
+    halve(tmp_path / "five.wav")
+    with pytest.raises(
+        FaultsError, match="2 faults(.|\n)*one.wav: holds no s(.|\n)*five.wav: is c"
+    ):
+        build_corpus(config)
+
+
+def test_all_recordings_whose_samples_cannot_be_read_are_told_at_once(tmp_path):
+    """FLAC under the name of a WAV, as LJSpeech's layout takes it, damaged behind its header."""
+    config = ljspeech_corpus(tmp_path)
+    for name in TEXTS:
+        soundfile.write(tmp_path / "wavs" / f"{name}.wav", tone(), 22050, format="FLAC")
+    for name in ("one", "three"):
+        path = tmp_path / "wavs" / f"{name}.wav"
+        contents = bytearray(path.read_bytes())
+        contents[len(contents) // 2 :] = bytes(len(contents) - len(contents) // 2)
+        path.write_bytes(contents)
+    with pytest.raises(FaultsError, match="screening: 2 faults") as caught:
+        build_corpus(config)
+    assert [name for name, _ in caught.value.faults] == ["one", "three"]

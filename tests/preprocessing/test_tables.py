@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from intake import TEXTS, table_corpus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from preprocessing.build_corpus import build_corpus
 from preprocessing.corpus import Utterance, read_metadata, write_metadata
 from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.readers import read_table
+from preprocessing.readers import read_folders, read_table
 
 
 def source_of(folder: Path, table: str, **changes) -> DictConfig:
@@ -91,3 +91,25 @@ def test_metadata_of_two_or_three_fields_is_taken_and_no_other(tmp_path, line, f
     message = f"line 2: has {fields} fields where 3 are needed, or 2 without(.|\n)*or id.text"
     with pytest.raises(FaultsError, match=message):
         read_metadata(path)
+
+
+def test_texts_that_are_not_utf8_are_told_with_their_files(tmp_path):
+    texts = {"one": "Caf\u00e9.", "two": "Tea.", "three": "Fianc\u00e9."}
+    config = table_corpus(tmp_path, texts)
+    table = tmp_path / "list.csv"
+    table.write_bytes(table.read_text("utf-8").encode("latin-1"))
+    with pytest.raises(RecipeError, match="list.csv is not UTF-8: .*iconv -f latin1"):
+        build_corpus(config)
+
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_bytes(text.encode("latin-1"))
+    source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "{id}.txt"}
+    with pytest.raises(FaultsError, match="2 faults(.|\n)*one.txt: is not UTF-8") as caught:
+        read_folders(OmegaConf.create(source))
+    assert len(caught.value.faults) == 2
+
+    lines = "".join(f"{name}|{text}\n" for name, text in texts.items())
+    (tmp_path / "metadata.csv").write_bytes(lines.encode("latin-1"))
+    with pytest.raises(FaultsError, match="line 1: is not UTF-8") as caught:
+        read_metadata(tmp_path / "metadata.csv")
+    assert [name for name, _ in caught.value.faults] == ["line 1", "line 3"]
