@@ -8,6 +8,7 @@ from pathlib import Path
 from preprocessing.errors import UtteranceError
 from preprocessing.text import CONSONANTS, PAUSE, VOWELS
 
+_TIERS = ("phones", "words")
 UNKNOWN = "spn"
 """What an aligner writes for a word that its dictionary lacks: speech, but which phones?"""
 SILENCES = frozenset({"", "sil", "sp", "<eps>"})
@@ -51,8 +52,8 @@ def read_textgrid(
     """Read an alignment written by MFA 1 to 3, viter or ming024's recipe.
 
     Its tiers are `phones` and, if it is there, `words`; MFA puts a speaker's name and ` - ` before
-    these where it knows one. Other tiers are ignored. The file may be in Praat's long or short
-    format, in UTF-8 or, as Praat itself writes it, UTF-16.
+    these where it knows one, of whom only one may speak. Other tiers are ignored. The file may be
+    in Praat's long or short format, in UTF-8 or, as Praat itself writes it, UTF-16.
 
     Silence is `sil`, `sp`, `<eps>` or, in MFA 2 and 3, an empty label. It becomes `sp` inside the
     utterance and is left out at both ends, as is `spn` there (ming024/FastSpeech2).
@@ -64,8 +65,8 @@ def read_textgrid(
         known: phones that may be there beside silences.
 
     Raises:
-        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, unknown phones,
-            in ARPAbet stress on some vowels only, gaps or overlaps.
+        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, two speakers,
+            unknown phones, in ARPAbet stress on some vowels only, gaps or overlaps.
     """
     tiers = _read_tiers(Path(path))
     if "phones" not in tiers:
@@ -86,7 +87,11 @@ def read_textgrid(
 
 
 def _read_tiers(path: Path) -> dict[str, list[Interval]]:
-    """Interval tiers by name, without a speaker's name before it; of two alike, the first."""
+    """Interval tiers by name, without a speaker's name before it; of two alike, the one in use.
+
+    Raises:
+        UtteranceError: no such file, not a TextGrid, or two speakers' phones or words.
+    """
     import tgt
 
     try:
@@ -95,14 +100,14 @@ def _read_tiers(path: Path) -> dict[str, list[Interval]]:
         grid = tgt.io.read_textgrid(
             str(path), encoding="utf-16" if is_utf16 else "utf-8-sig", include_empty_intervals=True
         )
-        tiers: dict[str, list[Interval]] = {}
-        for tier in grid.tiers:
-            if isinstance(tier, tgt.IntervalTier):
-                rows = [
-                    Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier
-                ]
-                tiers.setdefault(tier.name.rpartition(" - ")[2].strip(), rows)
-        return tiers
+        tiers = [
+            (
+                tier.name.rpartition(" - ")[2].strip(),
+                [Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier],
+            )
+            for tier in grid.tiers
+            if isinstance(tier, tgt.IntervalTier)
+        ]
     except FileNotFoundError as error:
         raise UtteranceError(
             "textgrid_missing", "has no TextGrid: the aligner did not find an alignment"
@@ -111,6 +116,19 @@ def _read_tiers(path: Path) -> dict[str, list[Interval]]:
         raise UtteranceError(
             "textgrid_unreadable", f"has a TextGrid that cannot be read ({error})"
         ) from error
+    used: dict[str, list[Interval]] = {}
+    for name, rows in tiers:
+        if not _is_spoken(used.get(name, [])):
+            used[name] = rows
+        elif name in _TIERS and _is_spoken(rows):
+            raise UtteranceError(
+                "textgrid_unreadable", f"has a TextGrid with the {name} of two speakers"
+            )
+    return used
+
+
+def _is_spoken(intervals: list[Interval]) -> bool:
+    return any(interval.label not in SILENCES for interval in intervals)
 
 
 def _as_symbol(interval: Interval) -> Interval:

@@ -204,3 +204,14 @@ def test_missing_damaged_and_overlong_alignments_say_so(tmp_path):
     alignment = read_textgrid(write(tmp_path / "a.TextGrid", [("M", 2.0)]), 0.03)
     with pytest.raises(RecipeError, match="up to 2.000 s, but its recording ends at 1.498"):
         segments(alignment, round(1.5 * RATE), RATE, None)
+
+
+def test_of_two_speakers_only_one_may_have_phones(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    rows = [[("sil", 0.2), ("HH", 0.1), ("AY1", 0.2)], [("", 0.5)]]
+    for order in (rows, rows[::-1]):
+        write(path, *order, tiers=("Ann - phones", "Bob - phones"))
+        assert [phone.label for phone in read_textgrid(path, 0.03).phones] == ["HH", "AY1"]
+    write(path, rows[0], [("", 0.3), ("OW1", 0.2)], tiers=("Ann - phones", "Bob - phones"))
+    with pytest.raises(RecipeError, match="with the phones of two speakers"):
+        read_textgrid(path, 0.03)
