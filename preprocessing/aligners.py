@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from preprocessing.artefacts import atomic_path
 from preprocessing.corpus import SAMPLE_RATE, read_wav, write_wav
 from preprocessing.download import fetch
-from preprocessing.errors import RecipeError
+from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.progress import progress
 
 VITER_SAMPLE_RATE = 16000
@@ -175,7 +175,7 @@ def collect_textgrids(
     """Copy the corpus's TextGrids out of a folder, searched through, or a zip file.
 
     Raises:
-        RecipeError: as of `find_textgrids`.
+        RecipeError: as of `find_textgrids`, or a file in the zip is damaged.
     """
     source = Path(aligner.source)
     found = find_textgrids(source, transcripts)
@@ -193,6 +193,7 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
 
     Raises:
         RecipeError: there is no such folder or file, it is not a zip file, or has none of them.
+        FaultsError: it has two for one utterance.
     """
     if not source.exists():
         raise RecipeError(
@@ -201,8 +202,16 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
             "are with aligner.source=<folder or zip>"
         )
     with _reader(source) as (names, _):
-        stems = {PurePosixPath(name).stem: name for name in names if name.endswith(".TextGrid")}
-    found = {stem: name for stem, name in stems.items() if stem in utterances}
+        grids = [name for name in names if name.endswith(".TextGrid")]
+    found, faults = {}, []
+    for name in grids:
+        utterance = PurePosixPath(name).stem
+        if utterance in found:
+            faults.append((utterance, f"has {found[utterance]} and {name}"))
+        elif utterance in utterances:
+            found[utterance] = name
+    if faults:
+        raise FaultsError(f"looking for TextGrids in {source}", faults, "Leave one of each there.")
     if not found:
         raise RecipeError(
             f"{source} has no TextGrid of this corpus, such as {next(iter(utterances))}.TextGrid. "

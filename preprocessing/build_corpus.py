@@ -64,14 +64,18 @@ def build_corpus(config: DictConfig) -> None:
     )
 
 
-def _chosen(only: list[str] | None, known: set[str]) -> Callable[[str], bool]:
-    """Whether an utterance is asked for by `corpus.only`."""
-    if only is None:
-        return lambda utterance: True
-    unknown = sorted(set(only) - known)
-    if unknown:
-        raise RecipeError(f"corpus.only names utterances that are not there: {', '.join(unknown)}")
-    return set(only).__contains__
+def _chosen(corpus: DictConfig, known: Set[str]) -> Callable[[str], bool]:
+    """Whether an utterance is asked for by `corpus.only`.
+
+    Raises:
+        RecipeError: that or `corpus.corrections` names utterances that are not among the known.
+    """
+    for setting in ("only", "corrections"):
+        if unknown := sorted(set(corpus[setting] or ()) - known):
+            raise RecipeError(
+                f"corpus.{setting} names utterances that are not there: {', '.join(unknown)}"
+            )
+    return (lambda utterance: True) if corpus.only is None else set(corpus.only).__contains__
 
 
 def _build_asterisk(
@@ -81,7 +85,7 @@ def _build_asterisk(
 
     texts, recordings = asterisk.obtain(corpus.source, downloads)
     spoken, dropped = asterisk.prompts(texts, recordings)
-    chosen = _chosen(corpus.only, texts.keys() | recordings.keys())
+    chosen = _chosen(corpus, texts.keys() | recordings.keys())
     spoken = {prompt: text for prompt, text in spoken.items() if chosen(prompt)}
     stage.begin()
     with (
@@ -114,7 +118,7 @@ def _build_ljspeech(
     metadata = archive.with_name(f"{archive.name}.metadata.csv")
     if metadata.exists() and metadata.stat().st_mtime >= archive.stat().st_mtime:
         # Kept when this archive was last unpacked, so that its ids are known before that is lost.
-        _chosen(corpus.only, {utterance.id for utterance in read_metadata(metadata)})
+        _chosen(corpus, {utterance.id for utterance in read_metadata(metadata)})
     stage.begin()
     _unpack_ljspeech(archive, corpus.only, metadata, stage.folder / "wavs")
     utterances = _published(corpus, metadata, stage.folder / "wavs")
@@ -130,7 +134,7 @@ def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance
             "holds it and wavs/, such as LJSpeech-1.1"
         )
     published = {utterance.id: utterance for utterance in read_metadata(metadata)}
-    chosen = _chosen(corpus.only, set(published))
+    chosen = _chosen(corpus, published.keys())
     if corpus.only is None:
         _compare(wavs, published.keys(), corpus.source.clips)
     return [utterance for id, utterance in published.items() if chosen(id)]
@@ -170,7 +174,7 @@ def _build_recordings(
 ) -> tuple[list[Utterance], Reasons]:
     """Convert recordings of any format, where they are not converted yet."""
     found = readers.LAYOUTS[corpus.layout](corpus.source)
-    chosen = _chosen(corpus.only, {recording.id for recording in found})
+    chosen = _chosen(corpus, {recording.id for recording in found})
     recordings = [recording for recording in found if chosen(recording.id)]
     seconds, faults = 0.0, []
     for recording in recordings:

@@ -97,9 +97,12 @@ def read_folders(source: DictConfig) -> list[Recording]:
     """
     folder = Path(source.folder)
     recordings = _matching(folder, "recordings", source.recordings)
-    texts = dict(_matching(folder, "texts", source.texts))
+    texts, faults = {}, []
+    for id, path in _matching(folder, "texts", source.texts):
+        if texts.setdefault(id, path) != path:
+            faults.append((id, f"has two texts, {texts[id]} and {path}"))
     unspoken = texts.keys() - {id for id, _ in recordings}
-    faults = [(str(texts[id]), "has no recording") for id in unspoken]
+    faults += [(str(texts[id]), "has no recording") for id in unspoken]
     found = []
     for id, path in recordings:
         try:

@@ -1,6 +1,7 @@
 """What is wrong with settings and inputs is told before an earlier result is given up."""
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from preprocessing.align import align
 from preprocessing.artefacts import read_json
 from preprocessing.build_corpus import build_corpus
 from preprocessing.corpus import read_metadata
-from preprocessing.errors import RecipeError
+from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.readers import read_folders
 
 
 def changed(config: DictConfig, **changes) -> DictConfig:
@@ -124,3 +126,42 @@ def test_utterances_of_which_none_has_a_pronunciation_are_told(aligned):
     with pytest.raises(RecipeError, match="aligning: 3 faults(.|\n)*no pronunciation for"):
         align(aligned)
     assert is_finished(aligned.paths.alignments)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_two_textgrids_of_one_utterance_are_told(aligned, tmp_path, zipped):
+    grids = tmp_path / "grids"
+    for chapter in ("A", "B"):
+        for name in ("one", "three"):
+            write_grid(grids / chapter / f"{name}.TextGrid", [("HH", 0, 1.5)])
+    if zipped:
+        aligned.aligner.source = shutil.make_archive(str(tmp_path / "grids"), "zip", grids)
+    with pytest.raises(FaultsError, match="Leave one of each") as caught:
+        align(aligned)
+    assert sorted(name for name, _ in caught.value.faults) == ["one", "one", "three", "three"]
+    assert is_finished(aligned.paths.alignments)
+
+
+def test_two_texts_of_one_recording_are_told(tmp_path):
+    table_corpus(tmp_path, {"one": "", "two": ""})
+    for name in ("a/one", "b/one", "b/two"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(f"The text {name}.")
+    source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "*/{id}.txt"}
+    with pytest.raises(FaultsError) as caught:
+        read_folders(OmegaConf.create(source))
+    texts = f"has two texts, {tmp_path}/a/one.txt and {tmp_path}/b/one.txt"
+    assert caught.value.faults == [("one", texts)]
+
+
+@pytest.mark.parametrize("make", [table_corpus, ljspeech_corpus])
+def test_corrections_are_of_utterances_that_are_there(tmp_path, make):
+    config = make(tmp_path)
+    build_corpus(config)
+    with pytest.raises(RecipeError, match="corpus.corrections names .* not there: tow"):
+        build_corpus(changed(config, corrections={"tow": "It rains.", "one": "Hello."}))
+    assert is_finished(config.paths.corpus)
+    build_corpus(changed(config, corrections={"two": "It rains."}, only=["one"]))
+    build_corpus(changed(config, corrections={"two": "It rains."}))
+    texts = {u.id: u.text for u in read_metadata(f"{config.paths.corpus}/metadata.csv")}
+    assert texts["two"] == "It rains."
