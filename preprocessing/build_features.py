@@ -37,19 +37,19 @@ def build_features(config: DictConfig) -> None:
         RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
             splits cannot be made, or the disk is full.
     """
-    utterances, faults = check_corpus(config)
-    leave_out = config.check.leave_out
-    refuse(faults, leave_out)
-    texts = {utterance.id: utterance.text for utterance in utterances}
-    faulty = {fault.id for fault in faults}
     language = corpus_language(config.corpus)
-    splits = assign_splits(texts, config.splits, faulty, language.tokens)
     settings = Settings(
         **config.features.f0,
         shortest_pause=config.features.shortest_pause,
         max_seconds=config.features.max_seconds,
         phones=language.phones,
     )
+    utterances, faults = check_corpus(config)
+    leave_out = config.check.leave_out
+    refuse(faults, leave_out)
+    texts = {utterance.id: utterance.text for utterance in utterances}
+    faulty = {fault.id for fault in faults}
+    splits = assign_splits(texts, config.splits, faulty, language.tokens)
     wavs = Path(config.paths.corpus) / "wavs"
     folder = StageFolder(config.paths.features, features_fingerprint(config))
     folder.begin()

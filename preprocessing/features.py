@@ -1,5 +1,6 @@
 """One utterance's acoustic features: HiFi-GAN mel, WORLD F0, energy, and their phone averages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from preprocessing.textgrid import ARPABET, Segment, read_textgrid, segments
 
 HOP = 256
 """samples from one frame to the next, as in preprocessing.mel, which imports torch"""
+PERIOD = 1000 * HOP / SAMPLE_RATE
+"""milliseconds from one frame to the next"""
 MELS = 80
 SHORTEST_FRAMES = 4
 """A shorter segment cannot be reflected at its ends, as HiFi-GAN's mel wants."""
@@ -35,13 +38,15 @@ class Settings:
     phones: frozenset[str] = ARPABET
     """that an alignment may have"""
 
+    def __post_init__(self):
+        _f0_method(self.method)  # told once, rather than of each utterance
+
 
 @dataclass(frozen=True)
 class SegmentFeatures:
     """Arrays of one segment, whose durations add up to its frames."""
 
     segment: Segment
-    samples: int
     mel: np.ndarray
     """log-mel, float32 `[frames, mels]`"""
     f0: np.ndarray
@@ -59,19 +64,32 @@ def estimate_f0(waveform: np.ndarray, settings: Settings) -> np.ndarray:
 
     Mel frame i is centred at sample 256 i + 128, WORLD's at 256 i: hence the shift.
     """
-    import pyworld
-
     shifted = waveform[HOP // 2 :].astype(np.float64)
-    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling}
-    period = 1000 * HOP / SAMPLE_RATE
-    if settings.method == "harvest":
-        f0, _ = pyworld.harvest(shifted, SAMPLE_RATE, frame_period=period, **options)
-    else:
-        options["speed"] = settings.decimation
-        f0, times = pyworld.dio(shifted, SAMPLE_RATE, frame_period=period, **options)
-        f0 = pyworld.stonemask(shifted, f0, times, SAMPLE_RATE)
+    f0 = _f0_method(settings.method)(shifted, settings)
     missing = len(waveform) // HOP + 1 - len(f0)
     return np.pad(f0, (0, max(missing, 0))).astype(np.float32)
+
+
+def _f0_method(name: str) -> Callable[[np.ndarray, Settings], np.ndarray]:
+    methods = {"dio": _dio, "harvest": _harvest}
+    if name not in methods:
+        raise RecipeError(f"features.f0.method={name}: choose one of {', '.join(methods)}")
+    return methods[name]
+
+
+def _dio(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    import pyworld
+
+    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
+    f0, times = pyworld.dio(waveform, SAMPLE_RATE, speed=settings.decimation, **options)
+    return pyworld.stonemask(waveform, f0, times, SAMPLE_RATE)
+
+
+def _harvest(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    import pyworld
+
+    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
+    return pyworld.harvest(waveform, SAMPLE_RATE, **options)[0]
 
 
 def continuous_log_f0(f0: np.ndarray) -> np.ndarray:
@@ -125,7 +143,6 @@ def extract(wav: Path, textgrid: Path, settings: Settings) -> list[SegmentFeatur
         features.append(
             SegmentFeatures(
                 segment=segment,
-                samples=len(samples),
                 mel=mel,
                 f0=f0[frames],
                 energy_frames=energy,

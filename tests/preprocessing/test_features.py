@@ -6,7 +6,9 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from preprocessing.errors import RecipeError
 from preprocessing.features import Settings, continuous_log_f0, estimate_f0, phone_means
 from preprocessing.mel import log_mel
 from preprocessing.store import FeatureStore, natural_waveform
@@ -54,6 +56,14 @@ def test_f0_of_a_glide_is_that_at_the_frames_centres(method):
 def test_f0_of_noise_is_unvoiced():
     noise = np.random.default_rng(0).normal(0, 0.05, 22050).astype(np.float32)
     assert np.mean(estimate_f0(noise, DIO) > 0) < 0.2
+
+
+def test_a_method_of_f0_that_is_none_is_told():
+    with pytest.raises(RecipeError, match="f0.method=haverst: choose one of dio, harvest"):
+        Settings("haverst", 71, 800, 4, 0.03, 8)
+    evaluations = OmegaConf.create({"method": "dios", "floor": 71, "ceiling": 800, "decimation": 1})
+    with pytest.raises(RecipeError, match="f0.method=dios"):
+        estimate_f0(np.zeros(22050, np.float32), evaluations)
 
 
 def test_continuous_f0_and_phone_means():
