@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -63,15 +64,21 @@ def build_features(config: DictConfig) -> None:
         _compute(shards, wavs, grids, settings, config.parallel)
         faults += _dropped(list(shards))
         left_out = refuse(faults, leave_out)
+        if (unusable := {fault.id for fault in faults}) != faulty:
+            # Extraction found more: drawn sets are of the same size without these.
+            splits = assign_splits(texts, config.splits, unusable, language.tokens)
         index = _pack(list(shards), texts, splits, folder.folder)
         index |= {"splits_name": config.splits.name, "left_out": left_out, "wavs": str(wavs)}
         write_json(folder.folder / "index.json", index)
     write_reasons(folder.folder / "dropped.csv", [(fault.id, fault.reason) for fault in faults])
     shutil.rmtree(folder.folder / "shards")
     folder.finish()
+    lost = Counter(splits.get(id) for id in unusable)
+    counts = [f"{lost[split]} of {split}" for split in SPLITS[1:] if lost[split]]
+    why = f" ({', '.join([*counts, 'dropped.csv says why'])})" if left_out else ""
     print(
         f"stage 3: features of {len(set(index['utterances']))} utterances in {folder.folder}, "
-        f"{left_out.total()} left out" + (" (dropped.csv says why)" if left_out else "")
+        f"{left_out.total()} left out{why}"
     )
 
 

@@ -32,8 +32,8 @@ def assign_splits(
       id up to the first `|` in each line (ming024/FastSpeech2's `val.txt`).
     - `random`: drawn by `seed`.
 
-    Drawn sets have only usable utterances; of published ones the unusable are to be left out, which
-    moves no other utterance from one set to another.
+    Drawn sets (`distinct`, `random`) have only usable utterances; of published ones the unusable
+    are to be left out, which moves no other utterance from one set to another.
 
     Args:
         texts: normalised, of all utterances.

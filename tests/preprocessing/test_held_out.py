@@ -1,0 +1,58 @@
+"""Utterances of which stage 3 finds no features, and the sets that they were held out for."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from intake import table_corpus, write_grid
+from omegaconf import DictConfig, OmegaConf
+
+from preprocessing.align import align
+from preprocessing.build_corpus import build_corpus
+from preprocessing.build_features import build_features
+from preprocessing.splits import assign_splits
+from preprocessing.store import FeatureStore
+
+TEXTS = {f"u{i}": "Hello, my good friend." for i in range(8)}
+RANDOM = {"name": "seed", "kind": "random", "test": 2, "validation": 2, "seed": 0}
+LAST = {"name": "last", "kind": "last", "test": 2, "validation": 2}
+
+
+@pytest.fixture
+def prepared_tones(tmp_path) -> DictConfig:
+    """Stages 1 and 2 of some tones."""
+    config = table_corpus(tmp_path, TEXTS)
+    for name in TEXTS:
+        write_grid(tmp_path / "grids" / f"{name}.TextGrid", [("HH", 0, 0.7), ("AY1", 0.7, 1.5)])
+    build_corpus(config)
+    align(config)
+    f0 = {"method": "dio", "floor": 71, "ceiling": 800, "decimation": 4}
+    config.features = {"f0": f0, "shortest_pause": 0.03, "max_seconds": None}
+    config.check = {"leave_out": ["features"], "seconds": [0.3, 20], "longest_pause": 2}
+    config.parallel = {"workers": 1, "backend": "loky", "address": None}
+    config.paths.features = str(tmp_path / "features")
+    return config
+
+
+@pytest.mark.parametrize("splits", [RANDOM, LAST])
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_what_has_no_features_is_drawn_anew_or_said(prepared_tones, capsys, splits, held_out):
+    config = prepared_tones
+    config.splits = OmegaConf.create(splits)
+    assigned = assign_splits(TEXTS, config.splits)
+    silent = next(id for id in TEXTS if assigned[id] == held_out)
+    wav = Path(config.paths.corpus) / "wavs" / f"{silent}.wav"
+    soundfile.write(wav, np.full(int(1.5 * 22050), 0.3), 22050)  # which has no F0
+    build_features(config)
+    store = FeatureStore(config.paths.features)
+    sizes = {name: len(store.split(name)) for name in ("train", "validation", "test")}
+    assert silent not in store.utterances and store.left_out == {"features": 1}
+    printed = capsys.readouterr().out
+    if splits is RANDOM:
+        assert sizes == {"train": 3, "validation": 2, "test": 2}
+        assert "1 left out (dropped.csv says why)" in printed
+    else:
+        assert sizes == Counter({"train": 4, "validation": 2, "test": 2}) - Counter([held_out])
+        assert f"1 left out (1 of {held_out}, dropped.csv says why)" in printed
