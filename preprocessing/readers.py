@@ -39,28 +39,24 @@ def read_table(source: DictConfig) -> list[Recording]:
     table = Path(source.table)
     if not table.exists():
         raise RecipeError(f"corpus.source.table={table} is not there: name a CSV table")
-    rows = _rows(table, source.delimiter, source.get("quoting", "minimal"))
-    columns = [source.path, source.text]
-    if missing := [name for name in columns if not rows or name not in rows[0]]:
-        raise RecipeError(
-            f"{table} has no row with {' and '.join(missing)}: its first line has to name its "
-            "columns; say which with corpus.source.path and corpus.source.text, and what is "
-            "between them with corpus.source.delimiter"
-        )
+    rows = _rows(table, source)
     folder = Path(source.folder)
     found = [(folder / row[source.path], row[source.text]) for row in rows]
     return _checked(table, [Recording(path.stem, path, text.strip()) for path, text in found])
 
 
-def _rows(table: Path, delimiter: str, quoting: str) -> list[dict[str, str]]:
+def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
     """Rows of a table, by its heading, none of which has swallowed another or lost a field."""
+    quoting = source.get("quoting", "minimal")
     quotings = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
     if quoting not in quotings:
         raise RecipeError(f"corpus.source.quoting={quoting}: choose one of {', '.join(quotings)}")
     contents = io.StringIO(read_utf8(table), newline="")
-    reader = csv.DictReader(contents, delimiter=delimiter, quoting=quotings[quoting], strict=True)
-    rows, faults, before = [], [], 1
+    options = {"delimiter": source.delimiter, "quoting": quotings[quoting], "strict": True}
+    reader = csv.DictReader(contents, **options)
+    heading, rows, faults, before = [], [], [], 1
     try:
+        heading = reader.fieldnames or []
         for row in reader:
             line = f"line {reader.line_num}"
             if None in row:
@@ -73,6 +69,13 @@ def _rows(table: Path, delimiter: str, quoting: str) -> list[dict[str, str]]:
             before = reader.line_num
     except csv.Error as error:
         faults.append((f"line {reader.line_num + 1}", f"cannot be read as CSV: {error}"))
+    columns = [source.path, source.text]
+    if missing := [name for name in columns if not (rows or faults) or name not in heading]:
+        raise RecipeError(
+            f"{table} has no row with {' and '.join(missing)}: its first line has to name its "
+            "columns; say which with corpus.source.path and corpus.source.text, and what is "
+            "between them with corpus.source.delimiter"
+        )
     if faults:
         raise FaultsError(
             f"reading {table}",

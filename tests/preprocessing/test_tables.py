@@ -44,6 +44,16 @@ def test_rows_that_would_lose_something_are_told_by_their_lines(tmp_path, table,
     assert caught.value.faults == faults
 
 
+def test_another_delimiter_is_not_taken_for_rows_of_other_lengths(tmp_path):
+    source = source_of(tmp_path, "")
+    Path(source.table).write_text("file|said\na.wav|Hello, you, there.\n")
+    with pytest.raises(RecipeError, match="has no row with file and said.*corpus.source.delimiter"):
+        read_table(source)
+    Path(source.table).write_text("file,said\n")
+    with pytest.raises(RecipeError, match="has no row with file and said"):
+        read_table(source)
+
+
 def test_quotation_marks_may_be_a_part_of_texts(tmp_path):
     rows = 'a.wav|"Hello," he said.\nb.wav|"Hello\nc.wav|He said "no".\n'
     source = source_of(tmp_path, "", delimiter="|")
