@@ -103,6 +103,7 @@ def test_only_some_prompts(prepared, tmp_path):
     wrong = stage("stage1_download", prepared, tmp_path, "corpus.only=[hello-wurld]")
     assert wrong.returncode == 1
     assert "corpus.only names utterances that are not there: hello-wurld" in wrong.stderr
+    assert len(read_metadata(tmp_path / "corpus" / "metadata.csv")) == 2, "what was finished stays"
 
 
 def test_wrong_overrides_are_told_by_hydra():

@@ -118,6 +118,18 @@ def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(aligned, ali
     assert len(list((Path(aligned.paths.alignments) / "TextGrid").iterdir())) == len(TEXTS)
 
 
+def test_an_acoustic_model_that_is_not_there_leaves_the_finished_alignments(
+    aligned, tmp_path, monkeypatch
+):
+    (tmp_path / "mfa").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "mfa").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    aligned.aligner = {"name": "mfa", "acoustic_model": "/absent.zip", "jobs": 1}
+    with pytest.raises(RecipeError, match="aligner.acoustic_model=/absent.zip is not there"):
+        align(aligned)
+    assert is_finished(aligned.paths.alignments)
+
+
 def test_utterances_of_which_none_has_a_pronunciation_are_told(aligned):
     metadata = Path(aligned.paths.corpus) / "metadata.csv"
     odd = "l" + "anfairpwll" * 8
