@@ -55,7 +55,7 @@ def parse_metadata(
     utterances, faults, seen = [], [], set()
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            fields = line.decode("utf-8").split("|")
+            fields = line.decode("utf-8-sig").split("|")
         except UnicodeDecodeError:
             faults.append((f"line {number}", UtteranceError("metadata_line", NOT_UTF8)))
             continue
