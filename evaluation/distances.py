@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from evaluation.mel_cepstra import mel_cepstra
 from preprocessing.features import estimate_f0
-from preprocessing.mel import HOP, SAMPLE_RATE, WINDOW
+from preprocessing.frames import HOP, SAMPLE_RATE
+from preprocessing.mel import WINDOW
 
 
 def log_f0(waveform: np.ndarray, frames: int, settings: DictConfig) -> np.ndarray:

@@ -14,7 +14,7 @@ from evaluation.fingerprints import evaluation_fingerprint
 from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
 from preprocessing.artefacts import StageFolder, read_csv, read_json, write_csv, write_json
-from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.machine import device_of
 from preprocessing.progress import progress
 from preprocessing.store import FeatureStore, natural_waveform

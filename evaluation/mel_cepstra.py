@@ -9,7 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from preprocessing.mel import HOP, WINDOW
+from preprocessing.frames import HOP
+from preprocessing.mel import WINDOW
 
 ORDER = 34
 ALPHA = 0.45

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from evaluation.collect import Group
 from evaluation.line_styles import REFERENCES, line_style
-from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.features import estimate_f0
-from preprocessing.mel import HOP, log_mel
+from preprocessing.frames import HOP, SAMPLE_RATE
+from preprocessing.mel import log_mel
 from preprocessing.store import FeatureStore
 
 F0_RANGE = (50, 450)

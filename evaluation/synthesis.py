@@ -15,8 +15,8 @@ from evaluation.fingerprints import other_sentences, synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
-from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.machine import device_of, processor_name
 from preprocessing.progress import progress

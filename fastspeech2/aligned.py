@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, read_json
-from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore, natural_waveform

@@ -7,7 +7,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from preprocessing.mel import SAMPLE_RATE
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.store import FeatureStore
 
 from .acoustic import AcousticModel

@@ -1,6 +1,5 @@
 """Official HiFi-GAN checkpoints: found on disk or in a package, checked, loaded, and written."""
 
-import hashlib
 import json
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from hifigan.discriminators import Discriminators
 from hifigan.generator import Generator
-from preprocessing.artefacts import atomic_path
+from preprocessing.artefacts import atomic_path, sha256
 from preprocessing.errors import RecipeError
 
 PACKAGE = "package:"
@@ -61,14 +60,12 @@ def locate(location: str) -> Path:
     return path
 
 
-def verify(path: Path, sha256: str) -> None:
+def verify(path: Path, expected_sha256: str) -> None:
     """Raise `RecipeError` if the file's checksum is another."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    if (found := sha256(path)) != expected_sha256:
         raise RecipeError(
-            f"vocoder file {path} is damaged or another file: its sha256 is {found}, expected "
-            f"{sha256}; reinstall or fetch it again, or set vocoder.sha256=null if it is yours"
+            f"vocoder file {path} is damaged or another file: its sha256 is {found}, not "
+            f"{expected_sha256}; reinstall or fetch it again, or set vocoder.sha256=null if yours"
         )
 
 

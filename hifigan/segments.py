@@ -13,7 +13,8 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from preprocessing.errors import RecipeError
-from preprocessing.mel import FLOOR, HOP, MELS, SAMPLE_RATE
+from preprocessing.frames import HOP, MELS, SAMPLE_RATE
+from preprocessing.mel import FLOOR
 from preprocessing.store import FeatureStore, natural_waveform
 
 

@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from hifigan.checkpoint import load_generator, locate, verify
 from hifigan.generator import Generator
 from preprocessing.errors import RecipeError
-from preprocessing.mel import HIGHEST_FREQUENCY, HOP, MELS, SAMPLE_RATE, WINDOW
+from preprocessing.frames import HOP, MELS, SAMPLE_RATE
+from preprocessing.mel import HIGHEST_FREQUENCY, WINDOW
 from preprocessing.precision import fast_bfloat16
 
 # What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.

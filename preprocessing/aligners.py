@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path
-from preprocessing.corpus import SAMPLE_RATE, read_wav, write_wav
+from preprocessing.corpus import read_wav, write_wav
 from preprocessing.download import fetch
 from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.progress import progress
 
 VITER_SAMPLE_RATE = 16000

@@ -12,7 +12,8 @@ import numpy as np
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from preprocessing.download import fetch, read_archive, sha256
+from preprocessing.artefacts import sha256
+from preprocessing.download import fetch, read_archive
 from preprocessing.errors import RecipeError
 
 SOURCE_RATE = 16000

@@ -13,11 +13,12 @@ from omegaconf import DictConfig
 
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
 from preprocessing.check import Fault, check_corpus, refuse
-from preprocessing.corpus import SAMPLE_RATE, write_reasons
+from preprocessing.corpus import write_reasons
 from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import RecipeError
-from preprocessing.features import HOP, MELS, Settings, extract
+from preprocessing.features import Settings, extract
 from preprocessing.fingerprints import features_fingerprint
+from preprocessing.frames import HOP, MELS, SAMPLE_RATE
 from preprocessing.language import corpus_language
 from preprocessing.parallel import spread
 from preprocessing.progress import progress

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 
 from preprocessing.align import check_plausible
 from preprocessing.artefacts import write_csv
-from preprocessing.corpus import SAMPLE_RATE, Utterance, parse_metadata, read_reasons, read_wav
+from preprocessing.corpus import Utterance, parse_metadata, read_reasons, read_wav
 from preprocessing.errors import RecipeError, UtteranceError
-from preprocessing.features import HOP
+from preprocessing.frames import HOP, SAMPLE_RATE
 from preprocessing.language import Language, corpus_language
 from preprocessing.parallel import spread
 from preprocessing.progress import progress

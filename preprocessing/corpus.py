@@ -10,9 +10,8 @@ import numpy as np
 
 from preprocessing.artefacts import NOT_UTF8, atomic_path, read_csv, write_csv
 from preprocessing.errors import FaultsError, UtteranceError
+from preprocessing.frames import SAMPLE_RATE
 
-SAMPLE_RATE = 22050
-"""Hz; HiFi-GAN's official vocoders know no other."""
 NOT_FINITE = "holds samples that are infinite or not numbers"
 _CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
 """what libsndfile says of the chunk of samples in a WAV or AIFF"""

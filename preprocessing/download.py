@@ -1,6 +1,5 @@
 """Fetch a large archive over HTTP, going on where an earlier attempt stopped, and unpack it."""
 
-import hashlib
 import http.client
 import lzma
 import tarfile
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
+from preprocessing.artefacts import sha256
 from preprocessing.disk import disk_space
 from preprocessing.errors import RecipeError
 from preprocessing.progress import progress
@@ -36,11 +36,6 @@ class _Interrupted(Exception):
 
 class _Unreachable(_Interrupted):
     """Nobody listens, or no such host: as a server that was there may be for a while."""
-
-
-def sha256(path: Path | str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) -> None:

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.corpus import SAMPLE_RATE, read_wav
+from preprocessing.corpus import read_wav
 from preprocessing.errors import RecipeError
+from preprocessing.frames import HOP, SAMPLE_RATE
 from preprocessing.textgrid import ARPABET, Segment, read_textgrid, segments
 
-HOP = 256
-"""samples from one frame to the next, as in preprocessing.mel, which imports torch"""
 PERIOD = 1000 * HOP / SAMPLE_RATE
 """milliseconds from one frame to the next"""
-MELS = 80
 SHORTEST_FRAMES = 4
 """A shorter segment cannot be reflected at its ends, as HiFi-GAN's mel wants."""
 

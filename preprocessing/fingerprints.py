@@ -4,14 +4,13 @@ Files are known by what they hold and not by where they are or when they were wr
 machines agree.
 """
 
-import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.artefacts import fingerprint, read_utf8
+from preprocessing.artefacts import fingerprint, read_utf8, sha256
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
@@ -98,5 +97,4 @@ def _contents(paths: Iterable[Path], base: Path) -> list[list[str]]:
 @cache
 def _digest(path: Path, size: int, modified: int) -> str:
     """Of the file as it is at this size and time, since a sweep asks for each of its runs."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)

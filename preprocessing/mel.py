@@ -5,13 +5,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-SAMPLE_RATE = 22050
-"""Hz"""
+from preprocessing.frames import HOP, MELS, SAMPLE_RATE
+
 WINDOW = 1024
 """samples of the Hann window and of the Fourier transform"""
-HOP = 256
-"""samples from one frame to the next"""
-MELS = 80
 FLOOR = 1e-5
 """of a band's magnitude, before the logarithm"""
 HIGHEST_FREQUENCY = 8000

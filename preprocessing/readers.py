@@ -10,8 +10,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import NOT_UTF8, read_utf8
-from preprocessing.corpus import NOT_FINITE, SAMPLE_RATE, cut_short, write_wav
+from preprocessing.corpus import NOT_FINITE, cut_short, write_wav
 from preprocessing.errors import FaultsError, RecipeError
+from preprocessing.frames import SAMPLE_RATE
 
 
 class Recording(NamedTuple):

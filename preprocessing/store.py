@@ -9,7 +9,7 @@ import numpy as np
 from preprocessing.artefacts import read_json
 from preprocessing.corpus import read_wav
 from preprocessing.errors import RecipeError
-from preprocessing.features import HOP
+from preprocessing.frames import HOP
 
 PADDING_SYMBOL = "<pad>"
 FRAME_ARRAYS = ("mel", "f0", "energy_frames")

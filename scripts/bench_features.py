@@ -20,7 +20,8 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 
 from common import PROJECT
-from preprocessing.corpus import SAMPLE_RATE, read_metadata, read_wav
+from preprocessing.corpus import read_metadata, read_wav
+from preprocessing.frames import SAMPLE_RATE
 
 PAIRS, CLIPS_IN_PAIR = 8, 40
 
@@ -33,7 +34,8 @@ def baseline(wavs: list[Path]) -> None:
     import pyworld
     import torch
 
-    from preprocessing.mel import HOP, WINDOW, mel_of_magnitude
+    from preprocessing.frames import HOP
+    from preprocessing.mel import WINDOW, mel_of_magnitude
 
     basis = np.fft.fft(np.eye(WINDOW))[: WINDOW // 2 + 1] * np.hanning(WINDOW)
     kernels = torch.from_numpy(np.vstack([basis.real, basis.imag])[:, None]).float()

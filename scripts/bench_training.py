@@ -18,8 +18,8 @@ from common import PROJECT
 from fastspeech2.data import BatchStream, UtteranceBatches, batch_loader, frame_budget_batches
 from fastspeech2.model import FastSpeech2
 from make_large_corpus import lengths
+from preprocessing.frames import HOP, SAMPLE_RATE
 from preprocessing.machine import keep_freed_memory
-from preprocessing.mel import HOP, SAMPLE_RATE
 from preprocessing.precision import fast_bfloat16
 from preprocessing.store import FeatureStore
 

@@ -15,7 +15,7 @@ from bench_training import ROUNDS, seconds
 from common import PROJECT
 from hifigan import Generator, load_generator
 from hifigan.vocoder import vocode
-from preprocessing.mel import HOP, MELS, SAMPLE_RATE
+from preprocessing.frames import HOP, MELS, SAMPLE_RATE
 from preprocessing.precision import fast_bfloat16
 
 

@@ -20,7 +20,8 @@ import tgt
 from joblib import Parallel, cpu_count, delayed
 
 from preprocessing.artefacts import read_csv
-from preprocessing.corpus import SAMPLE_RATE, Utterance, read_metadata, read_wav, write_metadata
+from preprocessing.corpus import Utterance, read_metadata, read_wav, write_metadata
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.textgrid import Interval, read_textgrid
 
 CLIPS = 13_100

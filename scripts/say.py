@@ -8,7 +8,7 @@ def say(config) -> None:
     import soundfile
 
     from preprocessing.artefacts import atomic_path
-    from preprocessing.corpus import SAMPLE_RATE
+    from preprocessing.frames import SAMPLE_RATE
     from speech.speaker import load_speaker
 
     waveform = load_speaker(config)(config.text, config.speed, config.pitch, config.energy)

@@ -11,10 +11,9 @@ from fastspeech2.acoustic import AcousticModel, Spoken
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import Generator
 from hifigan.vocoder import checked_generator
-from preprocessing.artefacts import atomic_path, write_json
-from preprocessing.download import sha256
+from preprocessing.artefacts import atomic_path, sha256, write_json
 from preprocessing.errors import RecipeError
-from preprocessing.mel import HOP, SAMPLE_RATE
+from preprocessing.frames import HOP, SAMPLE_RATE
 
 from .onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
 

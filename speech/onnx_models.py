@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fastspeech2.acoustic import Spoken
 from fastspeech2.synthesis import Synthesiser
-from preprocessing.artefacts import read_json
-from preprocessing.download import sha256
+from preprocessing.artefacts import read_json, sha256
 from preprocessing.errors import RecipeError
 
 INPUTS = ("phones", "phone_lengths", "speed", "pitch", "energy")

@@ -8,8 +8,8 @@ from torch import Tensor
 from fastspeech2.synthesis import Synthesiser, load_synthesiser
 from hifigan.vocoder import Vocoder, load_vocoder
 from preprocessing.errors import RecipeError
+from preprocessing.frames import SAMPLE_RATE
 from preprocessing.language import Pronouncer, corpus_language
-from preprocessing.mel import SAMPLE_RATE
 from preprocessing.text import read_lexicon, sentences
 
 PAUSE_SECONDS = 0.3

@@ -22,8 +22,8 @@ from evaluation.collect import Run, grouped
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
 from evaluation.listening.loudness import matched
 from preprocessing.artefacts import read_json, write_json
-from preprocessing.corpus import SAMPLE_RATE
 from preprocessing.errors import RecipeError
+from preprocessing.frames import SAMPLE_RATE
 
 PAGE = Path(__file__).parent / "page"
 SHORTEST = 0.8

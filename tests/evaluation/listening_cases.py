@@ -10,7 +10,7 @@ from evaluation.collect import Run
 from evaluation.listening.answers import Key
 from evaluation.listening.design import CLEAN, PREFERENCE, Trial, make_plans
 from preprocessing.artefacts import write_csv
-from preprocessing.corpus import SAMPLE_RATE
+from preprocessing.frames import SAMPLE_RATE
 
 SENTENCES = [f"heldout/s{number:02d}" for number in range(20)]
 

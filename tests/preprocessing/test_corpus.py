@@ -16,8 +16,8 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
+from preprocessing.artefacts import sha256
 from preprocessing.corpus import Utterance, check_wavs, read_metadata, read_wav
-from preprocessing.download import sha256
 from preprocessing.errors import FaultsError, RecipeError
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from preprocessing import download
-from preprocessing.download import fetch, read_archive, sha256
+from preprocessing.artefacts import sha256
+from preprocessing.download import fetch, read_archive
 from preprocessing.errors import RecipeError
 
 CONTENTS = np.random.default_rng(0).bytes(3_000_000)
