@@ -76,7 +76,7 @@ def layerwise_masks(
     """
     _check(scores, sparsity, cap)
     if sparsity > cap:
-        raise ValueError(_unreachable(sparsity, cap, smallest=sparsity))
+        raise ValueError(unreachable(sparsity, cap, smallest=sparsity))
     if allocation == "uniform":
         counts = [int(sparsity * score.numel()) for score in scores.values()]
     elif allocation == "erk":
@@ -103,10 +103,11 @@ def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
 
     if not reachable(cap):
         smallest = next(c for c in (i / 10_000 for i in range(10_001)) if reachable(c))
-        raise ValueError(_unreachable(sparsity, cap, smallest))
+        raise ValueError(unreachable(sparsity, cap, smallest))
 
 
-def _unreachable(sparsity: float, cap: float, smallest: float) -> str:
+def unreachable(sparsity: float, cap: float, smallest: float) -> str:
+    """What an error says of a sparsity above what the cap allows."""
     return (
         f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
         f"the smallest cap that works is {smallest:g}"

@@ -61,9 +61,11 @@ def scored_parameters(
     """The model's parameters of the given names.
 
     Raises:
-        ValueError: some are not in the model, not in the optimizer or of another shape; the message
-            names them all.
+        ValueError: none are given, or some are not in the model, not in the optimizer or of another
+            shape; the message names them all.
     """
+    if not shapes:
+        raise ValueError("there are scores of no parameter, so nothing to prune")
     present = dict(model.named_parameters(remove_duplicate=False))
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     problems = []

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sniper.bits import as_bits, clear_pruned, packed, unpacked
-from sniper.masks import Masks, check_reachable, global_masks, layerwise_masks
+from sniper.masks import Masks, global_masks, layerwise_masks
 from sniper.prunable import scored_parameters
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, unwrapped
+from sniper.settings import check_cap, checked_settings
 
 
 class Sniper:
@@ -55,31 +56,32 @@ class Sniper:
         Args:
             scores: {parameter name: score of its shape}; these parameters are the prunable ones.
                 None waits for `load_state_dict`, in order to resume without scoring again.
-            cap, redistribute, compat: as for `global_masks`.
+            cap, redistribute, compat: as for `global_masks`; the latter two go with no other
+                allocation.
             allocation: `"global"`, or `"uniform"` or `"erk"` as for `layerwise_masks`.
             lr_scaling: the scheduler's rate times min(max_lr_scale, 1 / density): of each tensor by
                 its own density (`"per_tensor"`), of all the optimizer holds by the density of all
                 masked tensors (`"global"`), or `"none"`. Scaled rates exist only inside
                 `optimizer.step()`, so neither schedulers nor checkpoints see them.
-            max_lr_scale: largest factor.
+            max_lr_scale: largest factor, 1 or more.
             regrowth: weights return at the values they have now (`"init"`) or at 0 (`"zero"`).
 
         Raises:
-            ValueError: a scored parameter is not in the model or not in the optimizer or differs in
-                shape, a setting is unknown, or a sparsity cannot be reached under the cap.
+            ValueError: no scores, a scored parameter is not in the model or not in the optimizer or
+                differs in shape, a setting is unknown, out of its range or would be ignored, or a
+                sparsity cannot be reached under the cap.
         """
-        self._settings = {
-            "schedule": schedule.milestones,
-            "cap": cap,
-            "redistribute": redistribute,
-            "allocation": _one_of(allocation, "allocation", "global", "uniform", "erk"),
-            "compat": compat,
-            "lr_scaling": _one_of(lr_scaling, "lr_scaling", "per_tensor", "global", "none"),
-            "max_lr_scale": max_lr_scale,
-            "regrowth": _one_of(regrowth, "regrowth", "init", "zero"),
-        }
-        if lr_scaling != "none" and isinstance(optimizer, torch.optim.LBFGS):
-            raise ValueError("LBFGS has one rate for a whole line search: use lr_scaling='none'")
+        self._settings = checked_settings(
+            schedule,
+            optimizer,
+            cap=cap,
+            redistribute=redistribute,
+            allocation=allocation,
+            compat=compat,
+            lr_scaling=lr_scaling,
+            max_lr_scale=max_lr_scale,
+            regrowth=regrowth,
+        )
         self._masks_at = (
             partial(global_masks, cap=cap, redistribute=redistribute, compat=compat)
             if allocation == "global"
@@ -102,9 +104,8 @@ class Sniper:
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
             self._parameters = scored_parameters(self._model, optimizer, shapes)
-            if redistribute and compat is None:
-                sizes = [shape.numel() for shape in shapes.values()]
-                check_reachable(sizes, max(schedule.ahead(0)), cap)
+            sizes = [shape.numel() for shape in shapes.values()]
+            check_cap(self._settings, schedule.ahead(0), sizes)
             if regrowth == "init" and schedule.falls_after_a_rise:
                 self._initial = {name: p.detach().clone() for name, p in self._parameters.items()}
             if self.sparsity:
@@ -342,9 +343,3 @@ class Sniper:
                 clear_pruned(tensor, keep)
         self._set_rates()
         self._place_hooks()
-
-
-def _one_of(value: str, what: str, *options: str) -> str:
-    if value not in options:
-        raise ValueError(f"{what} is one of {', '.join(options)}, not {value!r}")
-    return value

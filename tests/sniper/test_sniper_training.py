@@ -252,6 +252,11 @@ def test_record():
         ({"regrowth": "random"}, "regrowth is one of"),
         ({"allocation": "local"}, "allocation is one of"),
         ({"cap": 0.3}, "smallest cap that works is 0.4"),
+        ({"cap": 1.5}, "cap is a fraction between 0 and 1, not 1.5"),
+        ({"compat": "refrence"}, "compat is None or 'reference', not 'refrence'"),
+        ({"max_lr_scale": -1}, "max_lr_scale is the largest factor, 1 or more, not -1"),
+        ({"allocation": "uniform", "redistribute": False}, "are of allocation='global'"),
+        ({"allocation": "erk", "compat": "reference"}, "are of allocation='global'"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -260,8 +265,17 @@ def test_bad_settings(settings, message):
 
 
 def test_a_later_sparsity_beyond_the_cap_is_an_error_at_once():
-    with pytest.raises(ValueError, match="smallest cap that works is 0.8"):
-        attached(SparsitySchedule.cubic(0.0, 0.8, 500), cap=0.75)
+    for allocation in ("global", "uniform", "erk"):
+        with pytest.raises(ValueError, match="smallest cap that works is 0.8"):
+            attached(SparsitySchedule.cubic(0.0, 0.8, 500), cap=0.75, allocation=allocation)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.4])
+def test_scores_of_nothing_are_an_error(sparsity):
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="scores of no parameter"):
+        Sniper(model, optimizer, {}, SparsitySchedule.constant(sparsity))
 
 
 def test_scores_that_do_not_fit_are_all_named():
