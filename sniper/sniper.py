@@ -140,6 +140,8 @@ class Sniper:
         """Prune the lowest ranked, and settle at which coming fall each of them is to return."""
         falls = self.schedule.falls(self.update)
         parameters = self._parameters
+        # Saved scores are on the CPU; masks, and what is made of them, go where the weights are.
+        ranking = {name: ranking[name].to(p.device) for name, p in parameters.items()}
         pruned = {n: ~mask for n, mask in self._masks_at(ranking, falls[0]).items()}
         self._keep = {n: as_bits(~gone, parameters[n]) for n, gone in pruned.items()}
         if len(falls) > 1:

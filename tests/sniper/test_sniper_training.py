@@ -233,6 +233,32 @@ def test_what_a_rise_took_last_returns_first():
     assert all(mask.all() for mask in sniper.masks.values()) and held_bytes(sniper) == 0
 
 
+class OnAnotherDevice(torch.Tensor):
+    """Goes together with ordinary tensors as one of another device does: by `to` and `copy_`."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            if function is torch.Tensor.to:
+                return args[0].as_subclass(torch.Tensor).clone()
+        operands = [each for each in args if isinstance(each, torch.Tensor)]
+        if len({type(each) for each in operands}) > 1 and function is not torch.Tensor.copy_:
+            raise RuntimeError("expected all tensors to be on the same device")
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_scores_of_another_device_go_where_the_weights_are():
+    model, batches = small_model(), small_batches(5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scores = magnitude_scores(model)
+    with pytest.raises(RuntimeError, match="same device"):
+        model[0].weight.detach() + scores["0.weight"].as_subclass(OnAnotherDevice)
+    elsewhere = {name: score.as_subclass(OnAnotherDevice) for name, score in scores.items()}
+    sniper = Sniper(model, optimizer, elsewhere, SparsitySchedule.steps({0: 0.4, 2: 0.2, 4: 0.0}))
+    train(model, optimizer, batches)
+    assert [entry["update"] for entry in sniper.record] == [0, 2, 4]
+
+
 def test_record():
     _, _, sniper = attached(SparsitySchedule.steps({0: 0.4, 2: 0.1}))
     model, optimizer = sniper._model, sniper._optimizer
