@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sniper.bits import as_bits, clear_pruned, packed, unpacked
+from sniper.holders import hold, release, require_free
 from sniper.masks import Masks, global_masks, layerwise_masks
 from sniper.prunable import scored_parameters
 from sniper.rates import ScaledRates
@@ -68,8 +69,8 @@ class Sniper:
 
         Raises:
             ValueError: no scores, a scored parameter is not in the model or not in the optimizer or
-                differs in shape, a setting is unknown, out of its range or would be ignored, or a
-                sparsity cannot be reached under the cap.
+                differs in shape, a setting is unknown, out of its range or would be ignored, a
+                sparsity cannot be reached under the cap, or another `Sniper` is attached.
         """
         self._settings = checked_settings(
             schedule,
@@ -106,6 +107,7 @@ class Sniper:
             self._parameters = scored_parameters(self._model, optimizer, shapes)
             sizes = [shape.numel() for shape in shapes.values()]
             check_cap(self._settings, schedule.ahead(0), sizes)
+            require_free(self, [optimizer, *self._parameters.values()])
             if regrowth == "init" and schedule.falls_after_a_rise:
                 self._initial = {name: p.detach().clone() for name, p in self._parameters.items()}
             if self.sparsity:
@@ -232,6 +234,8 @@ class Sniper:
         if self._parameters and not any(self.schedule.ahead(self.update)):
             return
         optimizer = self._optimizer
+        require_free(self, [optimizer, *self._parameters.values()])
+        hold(self, [optimizer, *self._parameters.values()])
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -249,6 +253,8 @@ class Sniper:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._rates.restore()  # an exception inside a step leaves the scaled ones
+        release(self)
 
     @torch.no_grad()
     def _on_gradient(self, name: str, parameter: nn.Parameter) -> None:

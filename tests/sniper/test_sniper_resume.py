@@ -125,6 +125,7 @@ def test_sniper_may_be_built_on_the_loaded_model_with_scores(tmp_path, optimizer
 def test_changed_settings_and_missing_states_are_errors(tmp_path):
     parts = built(STEPS)
     saved = states(parts, tmp_path / "checkpoint.pt")["sniper"]
+    parts["sniper"].detach()
     other = Sniper(parts["model"], parts["optimizer"], None, STEPS, cap=0.7, regrowth="zero")
     with pytest.raises(ValueError, match=r"cap \(0.9 then, 0.7 now\), regrowth \(init then"):
         other.load_state_dict(saved)

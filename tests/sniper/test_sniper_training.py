@@ -16,7 +16,14 @@ from sniper_cases import (
 )
 from torch import nn
 
-from sniper import Sniper, SparsitySchedule, magnitude_scores, prunable_parameters, snip_scores
+from sniper import (
+    Sniper,
+    SparsitySchedule,
+    magnitude_scores,
+    prunable_parameters,
+    random_scores,
+    snip_scores,
+)
 
 
 @st.composite
@@ -313,6 +320,36 @@ def test_scores_that_do_not_fit_are_all_named():
         Sniper(model, optimizer, scores, SparsitySchedule.constant(0.4))
     for part in ("7.weight is not a parameter", "0.weight has shape", "5.weight is not in the opt"):
         assert part in str(error.value)
+
+
+def test_a_second_sniper_on_a_model_or_optimizer_is_an_error():
+    """As where a cell of a notebook runs again; both would scale rates and clear gradients."""
+    model, optimizer, sniper = attached()
+    before = copy.deepcopy(model.state_dict())
+    others = [optimizer, torch.optim.SGD(model.parameters(), lr=0.1)]
+    for other in others:
+        with pytest.raises(ValueError, match="another Sniper is attached"):
+            Sniper(model, other, random_scores(model), SparsitySchedule.constant(0.8))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    sniper.detach()
+    again = Sniper(model, optimizer, magnitude_scores(model), SparsitySchedule.constant(0.4))
+    train(model, optimizer, small_batches(2))
+    assert_sparse(model, optimizer, again)
+    assert sniper.update == 0 and again.update == 2
+
+
+def test_detaching_after_an_error_within_a_step_leaves_the_schedulers_rates():
+    model, optimizer, sniper = attached()
+
+    def failing(*_):
+        raise OSError
+
+    optimizer.register_step_pre_hook(failing)  # after the Sniper's own
+    with pytest.raises(OSError):
+        optimizer.step()
+    assert len(optimizer.param_groups) > 1
+    sniper.detach()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
