@@ -174,7 +174,7 @@ def _sums(
 ) -> Scores:
     """Σ_b term(w, ∂L_b/∂w) over the batches of all processes, {name: tensor}."""
     sums: Scores = {}
-    for name, p in parameters.items():  # half precision would lose the small terms of a long sum
+    for name, p in parameters.items():  # in half precision small terms would vanish
         sums[name] = torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
     device = next(iter(parameters.values())).device
     # Batches that each parameter was used in, and last of all how many there were.
@@ -187,7 +187,8 @@ def _sums(
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
-                sums[name] += term(parameters[name].detach(), gradient)
+                kind = sums[name].dtype
+                sums[name] += term(parameters[name].detach().to(kind), gradient.to(kind))
         uses += torch.tensor([*(g is not None for g in found), True], device=device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for total in [*sums.values(), uses]:

@@ -169,6 +169,15 @@ def test_other_precisions(dtype):
         torch.testing.assert_close(score.float(), expected[name], rtol=0.1, atol=0.02)
 
 
+def test_small_terms_do_not_vanish_in_half_precision():
+    """Weights and slopes that float16 can tell from zero, and whose products it cannot."""
+    model = nn.Linear(3, 1, bias=False).half()
+    nn.init.constant_(model.weight, 2.0**-10)
+    x = torch.tensor([2.0**-10, 2.0**-20, 2.0**-24]).half()
+    scores = snip_scores(model, lambda m, x: (m.weight * x).sum(), [x, x])
+    assert scores["weight"].tolist() == [[2.0**-19, 2.0**-29, 2.0**-33]]
+
+
 def test_scoring_a_model_in_training_does_not_touch_its_gradients_or_masks():
     model, batches = small_model(), small_batches(2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
