@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ def fingerprint(model: nn.Module, data: Iterable[Any], settings: Mapping[str, An
     Args:
         model: as it is when scored. Buffers count as weights.
         data: what is scored, in order: utterance ids, or the batches themselves (any nesting of
-            tensors, dicts, lists, strings and numbers).
+            tensors, dicts, lists, dataclasses, strings, numbers and None).
         settings: method, number of batches, include, exclude and whatever else matters; anything
             JSON can hold. Which modules are in train mode, hence dropout, is added.
+
+    Raises:
+        TypeError: the data hold something else.
     """
     state = model.state_dict()
     structure = [str(model), [(n, str(t.dtype), list(t.shape)) for n, t in state.items()]]
@@ -69,8 +74,12 @@ def _digest(value: Any) -> str:
             value = value.detach().cpu().contiguous()
             hasher.update(f"{value.dtype}{tuple(value.shape)}".encode())
             hasher.update(ctypes.string_at(value.data_ptr(), value.nbytes))
-        elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        elif value is None or isinstance(value, str | bytes | Number):
             hasher.update(f"{value!r};".encode())
+        elif is_dataclass(value) and not isinstance(value, type):
+            feed({field.name: getattr(value, field.name) for field in fields(value)})
+        elif not isinstance(value, Iterable):  # its repr might leave out what makes it differ
+            raise TypeError(f"cannot take a fingerprint of {type(value)}")
         else:
             hasher.update(b"[")
             for item in value.items() if isinstance(value, Mapping) else value:

@@ -1,6 +1,7 @@
 """Against the paper's code: its values, reproduced; its eight bugs, not."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -223,6 +224,34 @@ def test_reference_bug_6_saved_scores_are_reused_for_other_settings(tmp_path):
     refused(["data order"], batches=batches[::-1])
     refused(["'method'"], method="magnitude")
     refused(["model structure", "initial weights"], model=nn.Linear(3, 2))
+
+
+@dataclass
+class DataBatch:
+    ids: list[str]
+    mel: torch.Tensor
+
+
+def test_fingerprints_tell_what_dataclasses_hold_apart_and_take_nothing_unknown():
+    def order(item):
+        return fingerprint(small_model(), [item], {})["data order"]
+
+    mel = torch.zeros(2000)
+    moved = mel.clone()
+    moved[1000] = 1  # in the middle, which the repr of a tensor leaves out
+    kinds = [
+        DataBatch(["a"], mel),
+        DataBatch(["a"], moved),
+        DataBatch(["b"], mel),
+        None,
+        1,
+        1.5,
+        "1",
+    ]
+    assert len({order(each) for each in kinds}) == len(kinds)
+    assert order(DataBatch(["a"], mel)) == order(DataBatch(["a"], mel.clone()))
+    with pytest.raises(TypeError, match="cannot take a fingerprint of <class 'object'>"):
+        order(object())
 
 
 def test_reference_bug_7_a_misspelt_name_prunes_the_whole_model():
