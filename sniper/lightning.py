@@ -51,16 +51,30 @@ class SniperCallback(Callback):
             scoring_batches: batches to score with, from an iteration of the training data of its
                 own: neither the order of training nor any random state notices. Several processes
                 take turns with them.
-            loss_fn: `loss_fn(module, batch)`; the loss of `training_step` unless given.
-            dropout: as for `snip_scores`.
-            seed: of the dropout. Each batch draws its own by its number, so that scores are the
-                same however many processes there are, if their loaders take turns as well.
-            include, exclude: as for `prunable_parameters`.
+            loss_fn: of `"snip"` and `"grasp"`, `loss_fn(module, batch)`; the loss of
+                `training_step` unless given.
+            dropout: of these two as well, as for `snip_scores`.
+            seed: of random scores and of the dropout. Each batch draws its own by its number, so
+                that scores are the same however many processes there are, if their loaders take
+                turns as well.
+            include, exclude: as for `prunable_parameters`; a function makes its own choice.
             settings: keyword arguments of `Sniper`. Here `cap` is 0.75 unless given, as in the
                 paper.
+
+        Raises:
+            ValueError: an unknown score, or something is given that the score would ignore.
         """
         if isinstance(score, str) and score not in ("snip", "grasp", "magnitude", "random"):
             raise ValueError(f"score is snip, grasp, magnitude, random or a function, not {score}")
+        ignored = {}
+        if score not in ("snip", "grasp"):
+            ignored |= {"loss_fn": loss_fn is not None, "dropout": dropout is not None}
+        if callable(score):
+            ignored |= {"include": bool(include), "exclude": bool(exclude)}
+        if any(ignored.values()):
+            given = ", ".join(name for name, is_given in ignored.items() if is_given)
+            kind = "a function" if callable(score) else score
+            raise ValueError(f"{given} would be ignored, as the score is {kind}")
         self.schedule = schedule
         self.score = score
         self.scoring_batches = scoring_batches
@@ -117,7 +131,7 @@ class SniperCallback(Callback):
         if self.score == "magnitude":
             return magnitude_scores(module, **self.selection)
         if self.score == "random":
-            return random_scores(module, **self.selection)
+            return random_scores(module, self.seed, **self.selection)
         with isolate_rng(), _silent(module), trainer.precision_plugin.train_step_context():
             batches = self._batches(trainer)
             if callable(self.score):

@@ -2,6 +2,7 @@ import logging
 import random
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -221,13 +222,16 @@ def test_a_second_fit_goes_on_where_the_first_stopped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("score", "function"), [("magnitude", magnitude_scores), ("random", random_scores)]
+    ("score", "function"),
+    [("magnitude", magnitude_scores), ("random", partial(random_scores, seed=4))],
 )
 def test_scores_without_batches(tmp_path, score, function):
     module = Classifier()
     expected = function(module)
     lowest = sorted(torch.cat([s.flatten() for s in expected.values()]).tolist())
-    callback = SniperCallback(SparsitySchedule.constant(0.5), score=score, scoring_batches=0)
+    callback = SniperCallback(
+        SparsitySchedule.constant(0.5), score=score, scoring_batches=0, seed=4
+    )
     fit(tmp_path, callback, updates=1, module=module)
     pruned = torch.cat([expected[n][~mask] for n, mask in callback.sniper.masks.items()])
     assert sorted(pruned.tolist()) == lowest[: len(pruned)]
@@ -236,6 +240,10 @@ def test_scores_without_batches(tmp_path, score, function):
 def test_bad_use_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="score is snip, grasp, magnitude, random or a function"):
         SniperCallback(SCHEDULE, score="snap", scoring_batches=1)
+    with pytest.raises(ValueError, match="dropout, exclude would be ignored, as .* a function"):
+        SniperCallback(SCHEDULE, score=len, scoring_batches=1, exclude=["a"], dropout=False)
+    with pytest.raises(ValueError, match="loss_fn would be ignored, as the score is magnitude"):
+        SniperCallback(SCHEDULE, score="magnitude", scoring_batches=1, loss_fn=print)
     with pytest.raises(ValueError, match="fc"):
         callback = SniperCallback(SCHEDULE, scoring_batches=1, include=["fc.*"])
         fit(tmp_path, callback)
