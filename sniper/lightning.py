@@ -116,9 +116,15 @@ class SniperCallback(Callback):
             self._state = self.state_dict()
             self.sniper.detach()
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """As `teardown`, which Lightning leaves out then."""
+        self.teardown(trainer, pl_module, "fit")
+
     def state_dict(self) -> dict[str, Any]:
         """State of the attached `Sniper`, and how its scores were made."""
-        if self.sniper is None:
+        if self.sniper is None or not self.sniper.record:  # the latter where resuming failed
             return self._state
         return {"sniper": self.sniper.state_dict(), "scoring_seconds": self.scoring_seconds}
 

@@ -160,6 +160,7 @@ def test_any_number_of_processes_scores_the_same_batches_with_the_same_dropout(s
             global_rank=rank,
             world_size=size,
             optimizers=[torch.optim.SGD(module.parameters(), lr=0.1)],
+            global_step=0,
             train_dataloader=DataLoader(data(), batch_sampler=[each.tolist() for each in samples]),
             strategy=SimpleNamespace(batch_to_device=lambda batch: batch),
             precision_plugin=SimpleNamespace(train_step_context=nullcontext),
@@ -216,6 +217,21 @@ def test_resume_around_switches(tmp_path, stop):
 def test_a_second_fit_goes_on_where_the_first_stopped(tmp_path):
     callback, module = SniperCallback(SCHEDULE, scoring_batches=2), Classifier()
     fit(tmp_path, callback, updates=4, module=module)
+    fit(tmp_path, callback, updates=5, module=module)
+    assert callback.sniper.update == 9
+    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+
+
+def test_a_fit_after_a_failed_one_goes_on_where_it_failed(tmp_path):
+    class Fails(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 4:
+                raise OSError("no space left")
+
+    callback, module = SniperCallback(SCHEDULE, scoring_batches=2), Classifier()
+    with pytest.raises(OSError, match="no space left"):
+        fit(tmp_path, callback, module=module, others=[Fails()])
+    assert not any(p._post_accumulate_grad_hooks for p in module.parameters())
     fit(tmp_path, callback, updates=5, module=module)
     assert callback.sniper.update == 9
     assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
