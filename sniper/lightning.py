@@ -88,9 +88,21 @@ class SniperCallback(Callback):
         self._state: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach, or attach again after a resume: model and optimizer have been restored by now."""
+        """Attach, or attach again after a resume: model and optimizer have been restored by now.
+
+        Raises:
+            ValueError: several optimizers, or a checkpoint to resume from that was trained under
+                another schedule or setting, or without this callback.
+        """
         if self.schedule.is_dense:
+            if self._state:
+                raise ValueError("the schedule is dense now, and was sparse before the checkpoint")
             return
+        if trainer.global_step > 0 and not self._state:
+            raise ValueError(
+                f"the checkpoint, of update {trainer.global_step}, was trained without sparsity, "
+                "so it has no masks, and scores are of untrained weights: start anew"
+            )
         if len(trainer.optimizers) != 1:
             raise ValueError(f"SniperCallback needs one optimizer, not {len(trainer.optimizers)}")
         scores = None

@@ -238,6 +238,21 @@ def test_a_fit_after_a_failed_one_goes_on_where_it_failed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("then", "now", "message"),
+    [
+        ({"schedule": SCHEDULE}, {"schedule": DENSE}, "dense now, and was sparse before"),
+        ({"schedule": DENSE}, {"schedule": SCHEDULE}, "update 2, was trained without sparsity"),
+        ({"schedule": SCHEDULE}, {"schedule": SCHEDULE, "cap": 0.9}, "cap .0.75 then, 0.9 now"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_an_error(tmp_path, then, now, message):
+    _, trainer = fit(tmp_path, SniperCallback(scoring_batches=2, **then), updates=2)
+    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, SniperCallback(scoring_batches=2, **now), resume=tmp_path / "stopped.ckpt")
+
+
+@pytest.mark.parametrize(
     ("score", "function"),
     [("magnitude", magnitude_scores), ("random", partial(random_scores, seed=4))],
 )
