@@ -134,6 +134,12 @@ class SniperCallback(Callback):
         """As `teardown`, which Lightning leaves out then."""
         self.teardown(trainer, pl_module, "fit")
 
+    @property
+    def record(self) -> list[dict[str, Any]]:
+        """The record of `Sniper`, or of the checkpoint before (or without) more training."""
+        attached = self.sniper.record if self.sniper is not None else []
+        return attached or self._state.get("sniper", {}).get("record", [])
+
     def state_dict(self) -> dict[str, Any]:
         """State of the attached `Sniper`, and how its scores were made."""
         if self.sniper is None or not self.sniper.record:  # the latter where resuming failed
@@ -142,7 +148,7 @@ class SniperCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training starts."""
-        self._state = state_dict
+        self._state, self.sniper = state_dict, None
         self.scoring_seconds = state_dict.get("scoring_seconds", 0.0)
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:

@@ -237,6 +237,17 @@ def test_a_fit_after_a_failed_one_goes_on_where_it_failed(tmp_path):
     assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
 
 
+def test_the_record_of_a_checkpoint_is_at_hand_where_nothing_is_left_to_train(tmp_path):
+    first = SniperCallback(SCHEDULE, scoring_batches=2)
+    assert first.record == []
+    _, trainer = fit(tmp_path, first, updates=4)
+    trainer.save_checkpoint(tmp_path / "finished.ckpt")
+    second = SniperCallback(SCHEDULE, scoring_batches=2)
+    fit(tmp_path, second, updates=4, resume=tmp_path / "finished.ckpt")
+    assert second.sniper is None and second.record == first.record
+    assert [entry["update"] for entry in second.record] == [0, 3]
+
+
 @pytest.mark.parametrize(
     ("then", "now", "message"),
     [
