@@ -217,8 +217,8 @@ def train(
         model.load_state_dict(selection.chosen())
         chosen = selection.kept
     save_model(folder / "model.pt", model, config, store)
-    if sniper.sniper:
-        write_json(folder / "sparsity.json", sniper.sniper.record)
+    if sniper.record:
+        write_json(folder / "sparsity.json", sniper.record)
     record = training_record(config, run_folder, model, sniper, table, store)
     record["selection"] = {"criterion": selection.name, "chosen": chosen}
     made_on = {"precision": precision, "processor": processor_name(device)}
@@ -229,7 +229,7 @@ def train(
 
 def achieved_sparsity(callback: SniperCallback) -> float:
     """Share of prunable weights that are masked now, a fraction."""
-    return callback.sniper.record[-1]["achieved"] if callback.sniper else 0.0
+    return callback.record[-1]["achieved"] if callback.record else 0.0
 
 
 def training_record(config, run_folder, model, sniper, table, store) -> dict:
@@ -256,7 +256,7 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "final_sparsity": achieved_sparsity(sniper),
         "sparsity_switches": [
             {name: entry[name] for name in ("update", "nominal", "achieved")}
-            for entry in (sniper.sniper.record if sniper.sniper else [])
+            for entry in sniper.record
         ],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }

@@ -136,7 +136,7 @@ class SniperCallback(Callback):
 
     @property
     def record(self) -> list[dict[str, Any]]:
-        """The record of `Sniper`, or of the checkpoint before (or without) more training."""
+        """As `Sniper.record`; until training starts, that of the checkpoint, or none."""
         attached = self.sniper.record if self.sniper is not None else []
         return attached or self._state.get("sniper", {}).get("record", [])
 

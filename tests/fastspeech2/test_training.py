@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,35 @@ def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterr
     expected = torch.load(uninterrupted / "model.pt", weights_only=True)["model"]
     actual = torch.load(train / "model.pt", weights_only=True)["model"]
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
+
+
+def test_training_killed_after_its_last_checkpoint_is_recorded_as_it_was(
+    prepared, uninterrupted, tmp_path
+):
+    train = tmp_path / "run" / "train"
+    shutil.copytree(uninterrupted, train)
+    stage = json.loads((train / "stage.json").read_text())
+    (train / "stage.json").write_text(json.dumps(stage | {"complete": False}))
+    for name in ("model.pt", "record.json", "sparsity.json"):
+        (train / name).unlink()
+    result = run(prepared, tmp_path)
+    assert result.returncode == 0, result.stderr
+    weights = [
+        torch.load(each / "model.pt", weights_only=True)["model"] for each in (uninterrupted, train)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    whole, again = (
+        {name: json.loads((each / name).read_text()) for name in ("record.json", "sparsity.json")}
+        for each in (uninterrupted, train)
+    )
+    times = ["train_seconds", "updates_per_second", "peak_memory_mb"]
+    (most, *_), (seconds, *_) = (
+        [each["record.json"].pop(name) for name in times] for each in (whole, again)
+    )
+    with open(train / "metrics.csv", newline="") as file:
+        least = float([row["seconds"] for row in csv.DictReader(file)][-1])
+    assert least <= seconds <= most
+    assert again == whole
 
 
 def test_record_says_what_was_held_out_and_left_out(uninterrupted):
