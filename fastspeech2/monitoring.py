@@ -118,14 +118,16 @@ class MaskFiles(lightning.Callback):
         self._seen = 0
 
     def on_train_start(self, trainer, module) -> None:
-        self._write_if_new()
+        self._write_if_new(trainer)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        self._write_if_new()
+        self._write_if_new(trainer)
 
-    def _write_if_new(self) -> None:
+    def _write_if_new(self, trainer) -> None:
         sniper = self.sniper.sniper
-        if sniper is None or not self._seen < len(sniper.record) <= self.most:
+        if sniper is None or not trainer.is_global_zero:
+            return
+        if not self._seen < len(sniper.record) <= self.most:
             return
         self._seen = len(sniper.record)
         masks = {name: mask.cpu().numpy() for name, mask in sniper.masks.items()}
