@@ -145,6 +145,7 @@ class TrainingProgress(lightning.Callback):
 
     def __init__(self, path: Path, name: str, every: int):
         self.path, self.name, self.every = path, name, every
+        self._bar: Progress | None = None
 
     def on_train_start(self, trainer, module) -> None:
         self._first, self._started = trainer.global_step, time.perf_counter()
@@ -190,4 +191,5 @@ class TrainingProgress(lightning.Callback):
         self._bar.stop()
 
     def on_exception(self, trainer, module, exception) -> None:
-        self._bar.stop()
+        if self._bar is not None:  # else another callback failed before training started
+            self._bar.stop()

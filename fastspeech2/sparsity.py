@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from omegaconf import DictConfig
+from torch import nn
 
 from preprocessing.errors import RecipeError
-from sniper import SparsitySchedule
+from sniper import SparsitySchedule, prunable_parameters
+from sniper.masks import check_reachable
 
 
 def decaying_levels(
@@ -86,3 +88,16 @@ def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
     if config.kind not in KINDS:
         raise RecipeError(f"sparsity.kind is one of {', '.join(KINDS)}, not {config.kind}")
     return KINDS[config.kind](config, updates)
+
+
+def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.Module) -> None:
+    """Raise RecipeError if the cap of a conf/sparsity/ node is below what its schedule asks for."""
+    if schedule.is_dense:
+        return
+    if not 0.0 < config.cap <= 1.0:
+        raise RecipeError(f"sparsity.cap is a fraction above 0 and up to 1, not {config.cap}")
+    sizes = [parameter.numel() for parameter in prunable_parameters(model).values()]
+    try:
+        check_reachable(sizes, max(schedule.ahead(0)), config.cap)
+    except ValueError as error:
+        raise RecipeError(f"sparsity.cap: {error}") from error

@@ -35,7 +35,7 @@ from .processes import join
 from .samples import Samples
 from .scores import scoring
 from .selection import Selection, candidates
-from .sparsity import sparsity_schedule
+from .sparsity import require_reachable, sparsity_schedule
 from .synthesis import synthesiser_of
 
 
@@ -109,12 +109,8 @@ def train(
         RecipeError: the features are not there or the configuration cannot be met.
     """
     settings = config.trainer
-    eligible = candidates(
-        config.selection,
-        settings.epoch,
-        settings.updates,
-        sparsity_schedule(config.sparsity, settings.updates),
-    )
+    schedule = sparsity_schedule(config.sparsity, settings.updates)
+    eligible = candidates(config.selection, settings.epoch, settings.updates, schedule)
     processes = join(settings.accelerator, settings.devices)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
     if processes.first and stage.begin():
@@ -139,6 +135,7 @@ def train(
     validation = UtteranceBatches(store, "validation")
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
+    require_reachable(config.sparsity, schedule, model)
     model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
     model.cover(training.pitch, training.energy)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))

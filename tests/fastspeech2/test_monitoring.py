@@ -2,11 +2,52 @@
 
 from types import SimpleNamespace
 
+import lightning
+import pytest
 import torch
 
 from fastspeech2.mask_files import read_masks
-from fastspeech2.monitoring import MaskFiles
+from fastspeech2.monitoring import MaskFiles, TrainingProgress
 from sniper import Sniper, SparsitySchedule, magnitude_scores
+
+
+class Line(lightning.LightningModule):
+    """One weight; its loss is the batch's value, whatever the weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch, batch_idx):
+        loss = self.weight * 0 + batch
+        return {"loss": loss, "parts": {"total": loss.detach()}}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(callbacks, losses=(1.0, 2.0), accumulate=1) -> None:
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=len(losses) // accumulate,
+        accumulate_grad_batches=accumulate,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = [torch.tensor(each) for each in losses]
+    trainer.fit(Line(), torch.utils.data.DataLoader(batches, batch_size=None))
+
+
+def test_an_error_before_training_is_told_as_it_is(tmp_path):
+    class Fails(lightning.Callback):
+        def on_train_start(self, trainer, module):
+            raise ValueError("scores are NaN")
+
+    with pytest.raises(ValueError, match="scores are NaN"):
+        fit([Fails(), TrainingProgress(tmp_path / "progress.json", "run", every=1)])
 
 
 def test_the_first_process_alone_writes_masks(tmp_path):

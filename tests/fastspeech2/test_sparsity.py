@@ -1,10 +1,12 @@
 """The paper's schedules, and what else the halving rule gives."""
 
 import pytest
+from conftest import composed
 from omegaconf import OmegaConf
 
 from fastspeech2.cap import cap_for
-from fastspeech2.sparsity import decaying_levels, sparsity_schedule
+from fastspeech2.model import FastSpeech2
+from fastspeech2.sparsity import decaying_levels, require_reachable, sparsity_schedule
 from preprocessing.errors import RecipeError
 from sniper.masks import check_reachable
 
@@ -68,3 +70,23 @@ def test_the_cap_can_reach_the_start(sparsity, cap):
     assert cap_for(sparsity) == cap
     sizes = [7, 129, 1000]
     check_reachable(sizes, sparsity, cap)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "message"),
+    [
+        (["sparsity=decaying"], None),
+        (["sparsity=dense"], None),
+        (["sparsity=rising", "sparsity.cap=0.3"], "sparsity 0.4 cannot be reached under a cap"),
+        (["sparsity=constant", "sparsity.cap=1.5"], "a fraction above 0 and up to 1, not 1.5"),
+    ],
+)
+def test_a_cap_that_a_model_cannot_meet_is_told(sparsity, message):
+    config = composed(*sparsity).sparsity
+    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), vocabulary=40)
+    schedule = sparsity_schedule(config, 4000)
+    if message is None:
+        require_reachable(config, schedule, model)
+        return
+    with pytest.raises(RecipeError, match=f"sparsity.cap.*{message}"):
+        require_reachable(config, schedule, model)
