@@ -149,6 +149,7 @@ class TrainingProgress(lightning.Callback):
 
     def on_train_start(self, trainer, module) -> None:
         self._first, self._started = trainer.global_step, time.perf_counter()
+        self._seen = self._first
         self._bar = Progress(
             TextColumn(self.name),
             BarColumn(),
@@ -164,10 +165,13 @@ class TrainingProgress(lightning.Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         update = trainer.global_step
+        if update == self._seen:  # of accumulated batches the last makes the update
+            return
+        self._seen = update
         self._bar.update(self._task, completed=update)
         if update % self.every and update != trainer.max_steps or not trainer.is_global_zero:
             return
-        loss = float(outputs["loss"])
+        loss = float(outputs["parts"]["total"])  # Lightning divides `loss` by what is accumulated
         pace = (time.perf_counter() - self._started) / max(1, update - self._first)
         left = pace * (trainer.max_steps - update)
         self._bar.update(self._task, loss=f"loss {loss:.3f}")

@@ -8,6 +8,7 @@ import torch
 
 from fastspeech2.mask_files import read_masks
 from fastspeech2.monitoring import MaskFiles, TrainingProgress
+from preprocessing.artefacts import read_json
 from sniper import Sniper, SparsitySchedule, magnitude_scores
 
 
@@ -48,6 +49,19 @@ def test_an_error_before_training_is_told_as_it_is(tmp_path):
 
     with pytest.raises(ValueError, match="scores are NaN"):
         fit([Fails(), TrainingProgress(tmp_path / "progress.json", "run", every=1)])
+
+
+def test_progress_tells_each_update_once_and_its_whole_loss(tmp_path, capsys):
+    path = tmp_path / "progress.json"
+    # The last batch of an update speaks for it.
+    fit([TrainingProgress(path, "run", every=1)], [float(i) for i in range(1, 41)], accumulate=2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run:")]
+    told = [line.partition(", loss ")[0:3:2] for line in lines]
+    assert [(start, rest.split(",")[0]) for start, rest in told] == [
+        ("run: update 10/20", "20.000"),
+        ("run: update 20/20", "40.000"),
+    ]
+    assert read_json(path)["update"] == 20 and read_json(path)["loss"] == 40.0
 
 
 def test_the_first_process_alone_writes_masks(tmp_path):
