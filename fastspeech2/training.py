@@ -95,6 +95,30 @@ def check_left_out(store: FeatureStore, allowed: Sequence[str]) -> None:
     print(f"{sum(store.left_out.values())} faulty utterances are left out: {counts}")
 
 
+def precision_of(settings: DictConfig) -> str:
+    """The precision of a conf/trainer/ node as Lightning calls it; `auto` is the faster one here.
+
+    Raises:
+        RecipeError: it is none of these, say float16, whose gradients are scaled when clipped.
+    """
+    if settings.precision not in ("auto", "32-true", "bf16-mixed"):
+        raise RecipeError(
+            f"trainer.precision is auto, 32-true or bf16-mixed, not {settings.precision}"
+        )
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16-mixed" if fast_bfloat16(device_of(settings.accelerator)) else "32-true"
+
+
+def require_batches(batches: Sequence[Sequence[int]], processes: int) -> None:
+    """Raise RecipeError if there are fewer validation batches than processes that share them."""
+    if len(batches) < processes:
+        raise RecipeError(
+            f"the validation split makes {len(batches)} batch{'es' * (len(batches) > 1)}, which "
+            f"{processes} processes cannot share: lower trainer.frames_per_batch or trainer.devices"
+        )
+
+
 def train(
     config: DictConfig,
     run_folder: Path | str,
@@ -106,12 +130,14 @@ def train(
         mcd: how far a model's speech is from recordings, in dB, for `selection=mcd`.
 
     Raises:
-        RecipeError: the features are not there or the configuration cannot be met.
+        RecipeError: the features are not there, the configuration cannot be met, or training
+            stopped.
     """
     settings = config.trainer
     schedule = sparsity_schedule(config.sparsity, settings.updates)
     eligible = candidates(config.selection, settings.epoch, settings.updates, schedule)
     processes = join(settings.accelerator, settings.devices)
+    precision = precision_of(settings)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
     if processes.first and stage.begin():
         print(f"{run_folder}: going on with an unfinished training")
@@ -140,10 +166,6 @@ def train(
     model.cover(training.pitch, training.energy)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
-    precision = settings.precision
-    device = device_of(settings.accelerator)
-    if precision == "auto":
-        precision = "bf16-mixed" if fast_bfloat16(device) else "32-true"
     sniper = sniper_callback(config)
     selection = Selection(folder / "candidates", config.selection, eligible, mcd)
     # The last update's weights alone are at hand in the end.
@@ -197,6 +219,7 @@ def train(
         processes=processes,
     )
     validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
+    require_batches(validation_batches, processes.size)
     trainer.fit(
         module,
         batch_loader(training, stream),
@@ -218,7 +241,7 @@ def train(
         write_json(folder / "sparsity.json", sniper.record)
     record = training_record(config, run_folder, model, sniper, table, store)
     record["selection"] = {"criterion": selection.name, "chosen": chosen}
-    made_on = {"precision": precision, "processor": processor_name(device)}
+    made_on = {"precision": precision, "processor": processor_name(device_of(settings.accelerator))}
     write_json(folder / "record.json", record | made_on)
     stage.finish()
     shutil.rmtree(folder / "candidates", ignore_errors=True)

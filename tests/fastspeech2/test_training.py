@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import composed
 
 from fastspeech2.mask_files import read_masks
 from fastspeech2.synthesis import load_synthesiser
+from fastspeech2.training import precision_of, require_batches
+from preprocessing.errors import RecipeError
 from sniper import prunable_parameters
 
 SHORT = [
@@ -266,3 +269,14 @@ def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, mess
     result = run(prepared, tmp_path, override)
     assert result.returncode == 1
     assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_what_lightning_would_do_wrong_or_tell_unclearly_is_told():
+    for known in ("32-true", "bf16-mixed"):
+        assert precision_of(composed(f"trainer.precision={known}").trainer) == known
+    assert precision_of(composed().trainer) in ("32-true", "bf16-mixed")
+    with pytest.raises(RecipeError, match="auto, 32-true or bf16-mixed, not 16-mixed"):
+        precision_of(composed("trainer.precision=16-mixed").trainer)
+    require_batches([[0], [1, 2]], 2)
+    with pytest.raises(RecipeError, match="makes 1 batch, which 2 processes cannot share"):
+        require_batches([[0, 1, 2]], 2)
