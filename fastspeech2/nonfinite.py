@@ -16,6 +16,11 @@ NAMED = 20
 """Utterances that a message names; the saved batch has them all."""
 
 
+def skipped_updates(folder: Path) -> int:
+    """How many updates a finished training left out, by the batches of them in its folder."""
+    return len({path.stem.split("_")[1] for path in folder.glob("nonfinite_*.pt")})
+
+
 class FiniteWatch:
     """Keeps the batches of an update until its loss and gradient are known to be finite.
 

@@ -30,7 +30,7 @@ from .fingerprint import training_fingerprint
 from .model import FastSpeech2
 from .module import FastSpeech2Module
 from .monitoring import MaskFiles, MetricsTable, TrainingProgress
-from .nonfinite import FiniteWatch
+from .nonfinite import FiniteWatch, skipped_updates
 from .processes import join
 from .samples import Samples
 from .scores import scoring
@@ -269,6 +269,7 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),
         "updates": config.trainer.updates,
+        "skipped_updates": skipped_updates(Path(run_folder) / "train"),
         "train_seconds": round(table.seconds, 3),
         "updates_per_second": round(config.trainer.updates / table.seconds, 4),
         "scoring_seconds": round(sniper.scoring_seconds, 3),

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from fastspeech2.data import Batch
 from fastspeech2.model import FastSpeech2
 from fastspeech2.module import FastSpeech2Module
-from fastspeech2.nonfinite import FiniteWatch
+from fastspeech2.nonfinite import FiniteWatch, skipped_updates
 from preprocessing.errors import RecipeError
 
 
@@ -79,6 +79,14 @@ def test_a_skipped_batch_leaves_weights_as_they_are(tmp_path):
         weights = train(tmp_path, [good, with_infinite_mel(batch_of("bad"))], "skip")
     for name, value in train(tmp_path, [good]).items():
         assert torch.equal(value, weights[name]), name
+    assert skipped_updates(tmp_path) == 1
+
+
+def test_an_update_that_several_processes_skip_counts_once(tmp_path):
+    assert skipped_updates(tmp_path) == 0
+    for name in ("00000002_process0", "00000002_process1", "00000030_process0"):
+        (tmp_path / f"nonfinite_{name}.pt").touch()
+    assert skipped_updates(tmp_path) == 2
 
 
 def test_an_unknown_action_is_told(tmp_path):

@@ -164,7 +164,7 @@ def test_record_says_what_was_held_out_and_left_out(uninterrupted):
     splits = record["splits"]
     assert splits.pop("train") > 490
     assert splits == {"name": "distinct", "validation": 24, "test": 30}
-    assert record["left_out"] == {"sound_outside": 3}
+    assert record["left_out"] == {"sound_outside": 3} and record["skipped_updates"] == 0
 
 
 def test_record_and_logged_sparsity_follow_the_schedule(uninterrupted):
