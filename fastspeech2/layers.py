@@ -9,10 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from preprocessing.errors import RecipeError
+
+from .choices import chosen
 from .packing import Packing
 
 ROWS = 128
 """Of what the rows of a bfloat16 product on a CPU are made a multiple."""
+NORMS = {"pre": True, "post": False}
+"""Whether a sublayer's input is normalised, rather than its output."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -94,9 +99,14 @@ class TimeConv1d(nn.Conv1d):
     a kernel is slow for one long sequence. Elsewhere the input is viewed as a one-row channels-last
     image, the layout in which cuDNN is fastest. Weights lie in memory as both want them,
     `[outputs, kernel, inputs]`.
+
+    Raises:
+        RecipeError: the kernel is even, and so has no middle.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True):
+        if kernel % 2 == 0:
+            raise RecipeError(f"kernels of convolutions have to be odd, not {kernel}")
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
         self.weight.data = self.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
@@ -204,7 +214,7 @@ class FFTBlock(nn.Module):
         attention: bool,
     ):
         super().__init__()
-        self.pre = norm == "pre"
+        self.pre = chosen("model.norm", norm, NORMS)
         self.attention = SelfAttention(channels, heads, dropout["attention"]) if attention else None
         self.attention_norm = nn.LayerNorm(channels) if attention else None
         self.expand = TimeConv1d(channels, ffn_channels, kernels[0])

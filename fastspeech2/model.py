@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .layers import Dropout, FFTBlock, Linear, Positions, TimeConv1d
+from .choices import chosen
+from .layers import NORMS, Dropout, FFTBlock, Linear, Positions, TimeConv1d
 from .packing import Packing, pack_lengths, padding_mask, rearrange
 from .variance import (
     BinnedEmbedding,
@@ -17,6 +18,8 @@ from .variance import (
     regulate_length,
 )
 
+POSITIONS = {"sinusoid": False, "scaled_sinusoid": True}
+"""Whether they are scaled."""
 Given = Tensor | Callable[[Tensor], Tensor] | None
 """What is embedded of a quantity: given values, a function of the prediction, or the prediction."""
 
@@ -102,12 +105,15 @@ class FastSpeech2(nn.Module):
             `decoder_heads` and `decoder_dropout` are the decoder's where they differ.
         vocabulary: number of phone symbols; index 0 is padding.
         mels: mel bands.
+
+    Raises:
+        RecipeError: a setting names nothing that there is, or a kernel is even.
     """
 
     def __init__(self, config, vocabulary: int, mels: int = 80):
         super().__init__()
         hidden = config.hidden
-        scaled = config.positions == "scaled_sinusoid"
+        scaled = chosen("model.positions", config.positions, POSITIONS)
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
         self.encoder_positions = Positions(hidden, scaled)
         self.decoder_positions = Positions(hidden, scaled)
@@ -120,7 +126,7 @@ class FastSpeech2(nn.Module):
             config.get("decoder_dropout", config.dropout),
             config.decoder_attention,
         )
-        pre = config.norm == "pre"
+        pre = chosen("model.norm", config.norm, NORMS)
         self.encoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
         self.decoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
         self.duration_predictor = VariancePredictor(hidden, **config.duration_predictor)
@@ -139,8 +145,8 @@ class FastSpeech2(nn.Module):
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
         kernels = [each.kernel_size[0] for each in self.modules() if isinstance(each, nn.Conv1d)]
         self.gap = max(kernels) // 2
-        if config.initialisation == "xavier_uniform":
-            self._xavier_uniform()
+        initialisations = {"torch": lambda: None, "xavier_uniform": self._xavier_uniform}
+        chosen("model.initialisation", config.initialisation, initialisations)()
 
     def _xavier_uniform(self) -> None:
         """ESPnet's initialisation: matrices and kernels by Xavier, their biases zero."""

@@ -7,26 +7,41 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from .choices import chosen
 from .data import Batch
 from .loss import Loss, fastspeech2_loss
 from .model import FastSpeech2
 from .nonfinite import FiniteWatch
 
 
-def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
-    """What the configured learning rate is multiplied by at an update, counted from zero.
-
-    `cosine` rises linearly over the first `warmup` (a fraction of all updates) and falls to zero;
-    `noam` (Vaswani et al. 2017, as in ESPnet) is hidden^-0.5 · min(u^-0.5, u · warmup^-1.5), with
-    `warmup` in updates.
-    """
-    if schedule.name == "noam":
-        number = update + 1
-        return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
+def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
+    """Rises linearly over the first `warmup` (a fraction of all updates) and falls to zero."""
     warmup = max(1, round(schedule.warmup * updates))
     if update < warmup:
         return (update + 1) / warmup
     return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / (updates - warmup)))
+
+
+def _noam(schedule: DictConfig, updates: int, update: int) -> float:
+    """hidden^-0.5 · min(u^-0.5, u · warmup^-1.5), with `warmup` in updates.
+
+    As Vaswani et al. 2017 and ESPnet.
+    """
+    number = update + 1
+    return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
+
+
+SCHEDULES = {"cosine": _cosine, "noam": _noam}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
+    """What the configured learning rate is multiplied by at an update, counted from zero.
+
+    Raises:
+        RecipeError: no schedule of this name.
+    """
+    return chosen("trainer.schedule.name", schedule.name, SCHEDULES)(schedule, updates, update)
 
 
 class FastSpeech2Module(lightning.LightningModule):
@@ -102,7 +117,7 @@ class FastSpeech2Module(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict:
         settings = self.config.optimizer
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+        kind = chosen("trainer.optimizer.name", settings.name, OPTIMIZERS)
         optimizer = kind(
             self.model.parameters(),
             lr=settings.lr,

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import RecipeError
 from sniper import random_scores, synflow_scores
 
+from .choices import chosen
 from .model import FastSpeech2
 
 PHONES = 8
@@ -28,9 +28,7 @@ def scoring(name: str, seed: int) -> str | Callable[[nn.Module, Iterable[Any]], 
         "random": lambda module, _: random_scores(module, seed),
         "synflow": lambda module, _: synflow_scores(module, lambda each: flow(each.model)),
     }
-    if name not in scores:
-        raise RecipeError(f"sparsity.score is one of {', '.join(scores)}, not {name}")
-    return scores[name]
+    return chosen("sparsity.score", name, scores)
 
 
 def flow(model: FastSpeech2) -> Tensor:

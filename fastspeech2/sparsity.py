@@ -9,6 +9,8 @@ from preprocessing.errors import RecipeError
 from sniper import SparsitySchedule, prunable_parameters
 from sniper.masks import check_reachable
 
+from .choices import chosen
+
 
 def decaying_levels(
     start: float, updates: int, lowest: float = 0.1, first_switch: float = 0.0125
@@ -85,9 +87,7 @@ KINDS: dict[str, Callable[[DictConfig, int], SparsitySchedule]] = {
 
 def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
     """The schedule of a conf/sparsity/ node over `updates` optimizer updates."""
-    if config.kind not in KINDS:
-        raise RecipeError(f"sparsity.kind is one of {', '.join(KINDS)}, not {config.kind}")
-    return KINDS[config.kind](config, updates)
+    return chosen("sparsity.kind", config.kind, KINDS)(config, updates)
 
 
 def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.Module) -> None:

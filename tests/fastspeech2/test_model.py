@@ -79,6 +79,24 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
     )
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"norm": "Pre"}, "model.norm is one of pre, post, not Pre"),
+        (
+            {"positions": "scaled"},
+            "model.positions is one of sinusoid, scaled_sinusoid, not scaled",
+        ),
+        ({"initialisation": "xavier"}, "model.initialisation is one of torch, xavier_uniform, not"),
+        ({"ffn": {"kernels": [4, 1]}}, "kernels of convolutions have to be odd, not 4"),
+    ],
+)
+def test_settings_that_name_nothing_are_told(setting, message):
+    config = OmegaConf.merge(OmegaConf.load("conf/model/tiny.yaml"), setting)
+    with pytest.raises(RecipeError, match=message):
+        FastSpeech2(config, vocabulary=len(SYMBOLS))
+
+
 def test_loss_is_the_published_sum_over_what_is_not_padding():
     lengths, durations = torch.tensor([2, 3]), torch.tensor([[2, 1, 0], [1, 2, 2]])
     mel, predicted, refined = torch.randn(3, 2, 5, 4)

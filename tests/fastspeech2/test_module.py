@@ -1,0 +1,28 @@
+"""Learning rates and optimizers by name."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fastspeech2.module import FastSpeech2Module, learning_rate_factor
+from preprocessing.errors import RecipeError
+
+
+@pytest.mark.parametrize("warmup", [0.25])
+def test_cosine_rises_to_one_and_falls_unless_it_warms_up_to_the_end(warmup):
+    schedule = OmegaConf.create({"name": "cosine", "warmup": warmup})
+    # Torch's scheduler asks for the rate of one update more than there are.
+    factors = [learning_rate_factor(schedule, 8, update) for update in range(9)]
+    rising = int(8 * warmup)
+    assert factors[:rising] == [(i + 1) / rising for i in range(rising)]
+    assert factors[rising:] == sorted(factors[rising:], reverse=True)
+    assert factors[-1] == pytest.approx(0.0 if warmup < 1 else 1.0)
+
+
+@pytest.mark.parametrize("setting", ["schedule", "optimizer"])
+def test_unknown_names_are_told(setting):
+    settings = OmegaConf.load("conf/trainer/cpu.yaml")
+    settings[setting].name = "linear"
+    module = FastSpeech2Module(torch.nn.Linear(1, 1), settings, 0, watch=None)
+    with pytest.raises(RecipeError, match=f"trainer.{setting}.name is one of .*, not linear"):
+        module.configure_optimizers()
