@@ -19,7 +19,7 @@ def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
     warmup = max(1, round(schedule.warmup * updates))
     if update < warmup:
         return (update + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / (updates - warmup)))
+    return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
 
 
 def _noam(schedule: DictConfig, updates: int, update: int) -> float:

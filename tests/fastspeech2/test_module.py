@@ -8,7 +8,7 @@ from fastspeech2.module import FastSpeech2Module, learning_rate_factor
 from preprocessing.errors import RecipeError
 
 
-@pytest.mark.parametrize("warmup", [0.25])
+@pytest.mark.parametrize("warmup", [0.25, 1.0])
 def test_cosine_rises_to_one_and_falls_unless_it_warms_up_to_the_end(warmup):
     schedule = OmegaConf.create({"name": "cosine", "warmup": warmup})
     # Torch's scheduler asks for the rate of one update more than there are.
