@@ -46,7 +46,7 @@ class Synthesiser:
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
 
     def _indices(self, phones: Sequence[str]) -> Tensor:
-        unknown = sorted({phone for phone in phones if phone not in self.index})
+        unknown = sorted({phone for phone in phones if not self.index.get(phone)})  # 0 is padding
         if unknown or not phones:
             problem = f"unknown phone {', '.join(unknown)}" if unknown else "no phones"
             known = " ".join(list(self.index)[1:])
@@ -61,7 +61,7 @@ class Synthesiser:
         pitch: Factor = 1.0,
         energy: Factor = 1.0,
     ) -> list[Synthesis]:
-        """Mels of a batch of utterances.
+        """Mels of a batch of utterances, in their order; none of none.
 
         Args:
             phone_lists: phones of each utterance.
@@ -71,8 +71,10 @@ class Synthesiser:
 
         Raises:
             RecipeError: a phone is not in the model's vocabulary (named), an utterance is empty,
-                or a factor is not positive.
+                factors are not as many as what they are for, or one is not positive and finite.
         """
+        if not phone_lists:
+            return []
         indices = [self._indices(phones) for phones in phone_lists]
         lengths = torch.tensor([len(row) for row in indices])
         phones = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
@@ -94,13 +96,16 @@ class Synthesiser:
 
 def _per_phone(name: str, factor: Factor, lengths: Tensor) -> Tensor:
     """A factor as `[batch, phones]`, one in the padding."""
+    single = isinstance(factor, float | int)
+    if not single and len(factor) != len(lengths):
+        raise RecipeError(f"{name}: factors of {len(factor)} utterances for {len(lengths)}")
     values = torch.ones(len(lengths), int(lengths.max()))
     for i, length in enumerate(lengths.tolist()):
-        row = torch.as_tensor(factor if isinstance(factor, float | int) else factor[i])
+        row = torch.as_tensor(factor if single else factor[i])
         if row.dim() and len(row) != length:
             raise RecipeError(f"{name}: {len(row)} factors for {length} phones")
-        if not bool((row > 0).all()):
-            raise RecipeError(f"{name} factors have to be positive: {row.tolist()}")
+        if not bool(((row > 0) & row.isfinite()).all()):
+            raise RecipeError(f"{name} factors have to be positive and finite: {row.tolist()}")
         values[i, :length] = row
     return values
 

@@ -170,3 +170,11 @@ def test_synthesis_errors_say_what_is_wrong(tiny):
         synthesiser.synthesise([["HH"]], speed=0.0)
     with pytest.raises(RecipeError, match="pitch: 3 factors for 1 phones"):
         synthesiser.synthesise([["HH"]], pitch=[[1.0, 1.0, 1.0]])
+    with pytest.raises(RecipeError, match="pitch: factors of 2 utterances for 1"):
+        synthesiser.synthesise([["HH"]], pitch=[[1.0], [1.0]])
+    with pytest.raises(RecipeError, match="unknown phone <pad>"):
+        synthesiser.synthesise([["HH", "<pad>"]])
+    for factor in (float("inf"), float("nan"), [[float("inf")]]):
+        with pytest.raises(RecipeError, match="energy factors have to be positive and finite"):
+            synthesiser.synthesise([["HH"]], energy=factor)
+    assert synthesiser.synthesise([]) == []
