@@ -49,11 +49,15 @@ class OnnxVocoder:
         return waveforms
 
 
-def load_onnx(run_folder: Path | str) -> tuple[Synthesiser, OnnxVocoder]:
+def load_onnx(run_folder: Path | str, vocoder: str) -> tuple[Synthesiser, OnnxVocoder]:
     """What `make export` wrote of a run.
 
+    Args:
+        vocoder: name of the one that is asked for.
+
     Raises:
-        RecipeError: the run is not exported, or was trained again since.
+        RecipeError: the run is not exported, was exported with another vocoder, or was trained
+            again since.
     """
     folder = Path(run_folder) / "onnx"
     if not (folder / "speech.json").exists():
@@ -62,5 +66,10 @@ def load_onnx(run_folder: Path | str) -> tuple[Synthesiser, OnnxVocoder]:
     trained = Path(run_folder) / "train" / "model.pt"
     if trained.exists() and sha256(trained) != index["model_sha256"]:
         raise RecipeError(f"{folder} is older than {trained}: run `make export` again")
+    if index["vocoder"] != vocoder:
+        raise RecipeError(
+            f"{folder} was exported with the vocoder {index['vocoder']}, not {vocoder}: choose "
+            "that one, or run `make export` again"
+        )
     synthesiser = Synthesiser(OnnxAcoustic(folder / "acoustic.onnx"), index["symbols"])
     return synthesiser, OnnxVocoder(folder / "vocoder.onnx")

@@ -57,7 +57,8 @@ def load_speaker(config) -> Speaker:
         config: the recipe's configuration.
 
     Raises:
-        RecipeError: the run is not trained or not exported, or the backend is unknown.
+        RecipeError: the run is not trained, not exported or exported with another vocoder, or the
+            backend is unknown.
     """
     if config.backend == "torch":
         synthesiser = load_synthesiser(config.paths.run)
@@ -65,7 +66,7 @@ def load_speaker(config) -> Speaker:
     elif config.backend == "onnx":
         from .onnx_models import load_onnx
 
-        synthesiser, vocoder = load_onnx(config.paths.run)
+        synthesiser, vocoder = load_onnx(config.paths.run, config.vocoder.name)
     else:
         raise RecipeError(f"backend is {config.backend!r}: choose torch or onnx")
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")

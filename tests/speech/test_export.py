@@ -120,6 +120,10 @@ def test_a_run_speaks_the_same_by_torch_and_by_onnx(config, tmp_path):
     pause = torch.zeros(round(PAUSE_SECONDS * 22_050))
     torch.testing.assert_close(by_onnx(text), torch.cat([first, pause, second]))
 
+    other = OmegaConf.merge(with_backend(config, "onnx"), {"vocoder": {"name": "griffin_lim"}})
+    with pytest.raises(RecipeError, match="with the vocoder hifigan_universal, not griffin_lim"):
+        load_speaker(other)
+
     with open(tmp_path / "train" / "model.pt", "ab") as file:
         file.write(b" ")
     with pytest.raises(RecipeError, match="run `make export` again"):
