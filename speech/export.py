@@ -18,7 +18,10 @@ from preprocessing.frames import HOP, SAMPLE_RATE
 from .onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
 
 TOLERANCE = 1e-4
-"""The largest difference from torch that is let pass, of log-mels, log-F0 and samples."""
+"""The largest difference from torch that is let pass, of log-mels, log-F0, energy and samples.
+
+Energy counts in units of its spread in the corpus, and samples in those of full scale.
+"""
 OPSET = 18
 
 
@@ -86,8 +89,15 @@ def export_vocoder(generator: Generator, path: Path) -> None:
     )
 
 
-def _acoustic_differences(torch_model: Callable, onnx: Callable, symbols: int) -> Iterator[float]:
-    """Largest differences of mel and log-F0, over batches and lengths of many sizes."""
+def acoustic_differences(
+    torch_model: AcousticModel, onnx: Callable[..., Spoken], symbols: int
+) -> Iterator[float]:
+    """Largest differences of mel, log-F0 and energy, over batches and lengths of many sizes.
+
+    Raises:
+        RecipeError: durations differ.
+    """
+    spread = torch_model.statistics["energy"]["std"]
     for batch, phones in ((1, 1), (1, 2), (1, 37), (3, 12), (2, 120)):
         inputs = random_inputs(symbols, batch, phones, seed=phones)
         wanted, found = torch_model(*inputs), onnx(*inputs)
@@ -96,6 +106,7 @@ def _acoustic_differences(torch_model: Callable, onnx: Callable, symbols: int) -
         inside = torch.arange(wanted.mel.shape[1]) < wanted.frames[:, None]
         yield float((wanted.mel - found.mel)[inside].abs().max())
         yield float((wanted.pitch - found.pitch).abs().max())
+        yield float((wanted.energy - found.energy).abs().max()) / spread
 
 
 def _vocoder_differences(generator: Generator, onnx: Callable) -> Iterator[float]:
@@ -142,7 +153,7 @@ def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
     vocoder = OnnxVocoder(folder / "vocoder.onnx")
     differences = {
         "acoustic": _checked(
-            "acoustic model", _acoustic_differences(synthesiser.acoustic, acoustic, len(symbols))
+            "acoustic model", acoustic_differences(synthesiser.acoustic, acoustic, len(symbols))
         ),
         "vocoder": _checked("vocoder", _vocoder_differences(generator, vocoder)),
     }

@@ -9,7 +9,13 @@ from fastspeech2.model import FastSpeech2
 from hifigan import Generator
 from preprocessing.artefacts import read_json
 from preprocessing.errors import RecipeError
-from speech.export import export_acoustic, export_run, export_vocoder, random_inputs
+from speech.export import (
+    acoustic_differences,
+    export_acoustic,
+    export_run,
+    export_vocoder,
+    random_inputs,
+)
 from speech.onnx_models import OnnxAcoustic, OnnxVocoder
 from speech.speaker import PAUSE_SECONDS, load_speaker
 
@@ -138,6 +144,21 @@ def test_what_cannot_be_spoken_or_exported_is_told(config, tmp_path):
         load_speaker(with_backend(config, "jax"))
     with pytest.raises(RecipeError, match="griffin_lim, which cannot be exported"):
         export_run(tmp_path, OmegaConf.load("conf/vocoder/griffin_lim.yaml"))
+
+
+@pytest.mark.parametrize("field", ["mel", "pitch", "energy"])
+def test_differences_of_every_output_are_seen(field):
+    acoustic = AcousticModel(random_model("tiny"), STATISTICS)
+
+    def wrong(*inputs):
+        spoken = acoustic(*inputs)
+        unit = STATISTICS["energy"]["std"] if field == "energy" else 1.0
+        return spoken._replace(**{field: getattr(spoken, field) + 1e-3 * unit})
+
+    with torch.inference_mode():
+        assert max(acoustic_differences(acoustic, acoustic, len(SYMBOLS))) == 0.0
+        largest = max(acoustic_differences(acoustic, wrong, len(SYMBOLS)))
+    assert largest == pytest.approx(1e-3, rel=0.01)
 
 
 def test_an_export_that_differs_from_torch_is_told(config, tmp_path, monkeypatch):
