@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import composed
 from omegaconf import OmegaConf
 
 from fastspeech2.module import FastSpeech2Module, learning_rate_factor
@@ -17,6 +18,13 @@ def test_cosine_rises_to_one_and_falls_unless_it_warms_up_to_the_end(warmup):
     assert factors[:rising] == [(i + 1) / rising for i in range(rising)]
     assert factors[rising:] == sorted(factors[rising:], reverse=True)
     assert factors[-1] == pytest.approx(0.0 if warmup < 1 else 1.0)
+
+
+@pytest.mark.parametrize(("model", "hidden"), [("espnet", 384), ("ming024", 256)])
+def test_noam_knows_the_models_channels(model, hidden):
+    schedule = composed("recipe=ljspeech", f"model={model}").trainer.schedule
+    highest = (hidden * schedule.warmup) ** -0.5
+    assert learning_rate_factor(schedule, 40_000, 3_999) == pytest.approx(highest)
 
 
 @pytest.mark.parametrize("setting", ["schedule", "optimizer"])
