@@ -50,6 +50,8 @@ def test_parameters():
     """As many as theirs with 361 symbols, not counting its two fixed tables of positions."""
     model = FastSpeech2(OmegaConf.load("conf/model/ming024.yaml"), vocabulary=361)
     assert sum(parameter.numel() for parameter in model.parameters()) == 34_646_849
+    fixed = {name: p.numel() for name, p in model.named_parameters() if not p.requires_grad}
+    assert fixed == {"pitch_embedding.edges": 255, "energy_embedding.edges": 255}
 
 
 # 60 frames and more are beyond the max_seq_len of these checkpoints.
