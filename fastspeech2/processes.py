@@ -1,7 +1,8 @@
 """Training by several processes at once, started by `torchrun --nproc_per_node=N`.
 
 N processes take N successive batches of the one stream for each update, and their gradients are
-averaged: what one process does that accumulates N batches.
+averaged: what one process does that accumulates N batches. The exception is BatchNorm's running
+means, in the postnets of espnet and ming024, which are of the first process's batches alone.
 """
 
 import os
