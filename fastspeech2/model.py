@@ -198,9 +198,10 @@ class FastSpeech2(nn.Module):
             durations: frames, `[batch, phones]`, zero in the padding.
             pitch, energy: normalised, `[batch, phones]`, or `[batch, frames]` where the model
                 predicts them per frame; or a function that gives it from the prediction.
-            frames: the longest utterance's, where known, which saves waiting for the device.
+            frames: the longest utterance's, where known, which saves one wait for the device.
             padded: compute the padding as well, where convolutions see what those before them made
-                of it; without it each utterance is as if it were alone, and its padding zero.
+                of it; without it each utterance is as if it were alone, and its padding zero but
+                for what fills up its last group of frames.
         """
         given = {"pitch": pitch, "energy": energy}
         lengths = durations.sum(1)

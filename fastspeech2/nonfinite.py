@@ -40,7 +40,7 @@ class FiniteWatch:
         self._batches.append((batch, loss.detach()))
 
     def accepts(self, gradient_norm: Tensor, update: int) -> bool:
-        """Whether the update may be made; it is the only look at the device in an update.
+        """Whether the update may be made; the device is asked once, whatever was accumulated.
 
         Args:
             gradient_norm: of all parameters, a scalar.

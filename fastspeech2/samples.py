@@ -19,7 +19,10 @@ SENTENCES = 2
 
 
 class Samples(lightning.Callback):
-    """Mels and audio of two sentences, as the model would speak them, a few times in a training.
+    """Mels and audio of two sentences, as the model predicts them, a few times in a training.
+
+    Their variance is not compensated, as stage 5's may be: measuring by how much takes the whole
+    validation split.
 
     Args:
         store: of the sentences and the statistics.
