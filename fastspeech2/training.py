@@ -252,6 +252,13 @@ def achieved_sparsity(callback: SniperCallback) -> float:
     return callback.record[-1]["achieved"] if callback.record else 0.0
 
 
+def peak_megabytes(device: str) -> float:
+    """The most memory that this process has had: of the GPU's, where it trains on one."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def training_record(config, run_folder, model, sniper, table, store) -> dict:
     """What tables say of a run, as in record.json."""
     return {
@@ -273,7 +280,7 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "train_seconds": round(table.seconds, 3),
         "updates_per_second": round(config.trainer.updates / table.seconds, 4),
         "scoring_seconds": round(sniper.scoring_seconds, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": round(peak_megabytes(device_of(config.trainer.accelerator)), 1),
         "final_sparsity": achieved_sparsity(sniper),
         "sparsity_switches": [
             {name: entry[name] for name in ("update", "nominal", "achieved")}
