@@ -122,6 +122,7 @@ class StageFolder:
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self._state = self.folder / "stage.json"
+        self._lock = None  # held from `begin` to `finish`
 
     def _recorded(self) -> dict:
         return read_json(self._state) if self._state.exists() else {}
@@ -153,11 +154,14 @@ class StageFolder:
         """Make the folder ready; True if earlier work under the same fingerprint is there.
 
         A finished result of other settings is emptied: check first that these can be followed.
+        Until `finish`, or the end of this process, no other may begin.
 
         Raises:
-            RecipeError: the folder holds files that no stage wrote, and would be emptied.
+            RecipeError: another process has begun, or the folder holds files that no stage wrote,
+                and would be emptied.
         """
         self.check_ours()
+        self._keep_others_out()
         resuming = self.is_begun()
         stale = self.folder.with_name(f".{self.folder.name}.stale")
         if not resuming and self.folder.exists():
@@ -170,6 +174,23 @@ class StageFolder:
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
         return resuming
 
+    def _keep_others_out(self) -> None:
+        from filelock import (
+            FileLock,
+            Timeout,
+        )  # takes a tenth of a second, which readers are spared
+
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        # One for all that this process makes of the folder, so that it never waits for itself.
+        path = self.folder.with_name(f".{self.folder.name}.lock")
+        self._lock = FileLock(path, timeout=0, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RecipeError(
+                f"another process is at work on {self.folder}: wait for it, or end it"
+            ) from None
+
     def take_over(self, other: Path) -> None:
         """Become a complete copy of another folder of the same fingerprint.
 
@@ -181,3 +202,5 @@ class StageFolder:
 
     def finish(self) -> None:
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": True})
+        if self._lock is not None:
+            self._lock.release(force=True)

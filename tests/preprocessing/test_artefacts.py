@@ -31,7 +31,7 @@ def test_a_stage_is_complete_only_when_finished_under_the_same_fingerprint(tmp_p
     assert not other.is_complete()
     assert not other.begin()
     assert [path.name for path in (tmp_path / "stage").iterdir()] == ["stage.json"]
-    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".stage.lock", "stage"]
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path):
@@ -72,6 +72,28 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
         StageFolder(folder, "one").begin()
         assert not leftover.exists() and mine.exists()
     assert not (folder / "a.csv").exists() and (folder / "b.csv").exists()
+
+
+def test_one_process_at_a_time_works_on_a_folder(tmp_path):
+    begin = (
+        "import sys; from preprocessing.artefacts import StageFolder; "
+        "stage = StageFolder(sys.argv[1], 'one'); stage.begin(); print('begun', flush=True); "
+        "sys.stdin.read(); stage.finish()"
+    )
+    command = [sys.executable, "-c", begin, str(tmp_path / "stage")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    mine = StageFolder(tmp_path / "stage", "one")
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == "begun\n"
+        with pytest.raises(RecipeError, match="another process is at work on .*stage"):
+            mine.begin()
+        other.kill()
+    assert mine.begin() and StageFolder(tmp_path / "stage", "one").begin()
+    mine.finish()
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == "begun\n"
+        other.stdin.close()
+    assert mine.is_complete() and mine.begin()
 
 
 def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
