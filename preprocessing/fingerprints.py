@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from preprocessing.artefacts import fingerprint, read_utf8, sha256
+from preprocessing.weights import PACKAGE, generators
 
 
 def corpus_fingerprint(config: DictConfig) -> str:
@@ -50,12 +51,11 @@ def features_fingerprint(config: DictConfig) -> str:
 
 def vocoder_parts(vocoder: DictConfig) -> list:
     """Of what is vocoded: the section, and what is in weights that are files of the user's."""
-    checkpoint = vocoder.get("checkpoint", "package:")
-    if checkpoint.startswith("package:"):
+    checkpoint = vocoder.get("checkpoint", PACKAGE)
+    if checkpoint.startswith(PACKAGE):
         return [vocoder]
     path = Path(checkpoint)
-    weights = [*path.glob("g_*"), *path.glob("generator*")] if path.is_dir() else [path]
-    base = path if path.is_dir() else path.parent
+    weights, base = (generators(path), path) if path.is_dir() else ([path], path.parent)
     return [vocoder, _contents([*weights, Path(vocoder.config)], base)]
 
 

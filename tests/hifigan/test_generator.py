@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from hifigan import Generator, load_generator, load_vocoder, vocode
-from hifigan.checkpoint import locate
 from preprocessing.errors import RecipeError
 from preprocessing.mel import log_mel
+from preprocessing.weights import locate
 
 V1 = {
     "resblock": "1",
