@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
 import torch
 from omegaconf import DictConfig
@@ -14,7 +13,8 @@ from torch import Tensor
 from evaluation.fingerprints import other_sentences, synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
-from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
+from preprocessing.artefacts import StageFolder, write_array, write_csv, write_json
+from preprocessing.corpus import write_wav
 from preprocessing.errors import RecipeError
 from preprocessing.frames import SAMPLE_RATE
 from preprocessing.language import Pronouncer, corpus_language
@@ -139,10 +139,8 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
             if not all(wav.exists() for wav in wavs[together]):
                 spoken = speak(clips[together])
                 for wav, (waveform, durations) in zip(wavs[together], spoken, strict=True):
-                    with atomic_path(wav.with_suffix(".durations.npy")) as temporary:
-                        np.save(temporary, np.array(durations))
-                    with atomic_path(wav) as temporary:
-                        soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
+                    write_array(wav.with_suffix(".durations.npy"), durations)
+                    write_wav(wav, waveform.numpy())
                     timed_seconds += len(waveform) / SAMPLE_RATE
             show(min(together.stop, len(clips)))
     rows = []

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
-from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, read_json
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, read_json, write_array
+from preprocessing.corpus import write_wav
 from preprocessing.errors import RecipeError
-from preprocessing.frames import SAMPLE_RATE
 from preprocessing.progress import progress
 from preprocessing.splits import SPLITS
 from preprocessing.store import FeatureStore, natural_waveform
@@ -57,8 +56,7 @@ def export_aligned_mels(run: Path, features: Path, folder: Path) -> None:
     with progress(f"{run.name}: aligned mels", len(store)) as show:
         for split in SPLITS:
             for name, mel in _predictions(acoustic, UtteranceBatches(store, split)):
-                with atomic_path(folder / "mels" / f"{name}.npy") as temporary:
-                    np.save(temporary, np.ascontiguousarray(mel.numpy().T))
+                write_array(folder / "mels" / f"{name}.npy", np.ascontiguousarray(mel.numpy().T))
                 written += 1
                 show(written)
             _write_recordings(store, split, folder)
@@ -87,9 +85,7 @@ def _write_recordings(store: FeatureStore, split: str, folder: Path) -> None:
     lines, unfit = [], 0
     for i in store.split(split):
         segment = store.segment(i)
-        with atomic_path(folder / "wavs" / f"{segment.id}.wav") as temporary:
-            waveform = natural_waveform(segment)
-            soundfile.write(temporary, waveform, SAMPLE_RATE, subtype="PCM_16")
+        write_wav(folder / "wavs" / f"{segment.id}.wav", natural_waveform(segment))
         unfit += len(segment.mel) == PUBLISHED_SEGMENT
         if len(segment.mel) != PUBLISHED_SEGMENT:
             lines.append(f"{segment.id}|{segment.text}\n")

@@ -7,6 +7,7 @@ with when not; one with another fingerprint is emptied. (The idea is open_lth's 
 
 import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -75,6 +76,20 @@ def read_utf8(path: Path | str) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"line {line} of {path} {NOT_UTF8}") from error
+
+
+def write_array(path: Path | str, values: Any) -> None:
+    """Write an array as `.npy` atomically.
+
+    Raises:
+        OSError: the disk is full, or what else; NumPy's own writing does not say so.
+    """
+    import numpy as np
+
+    contents = io.BytesIO()
+    np.save(contents, values)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(contents.getbuffer())
 
 
 def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping]) -> None:

@@ -1,6 +1,5 @@
 """Stage 3: features of a whole corpus, in parallel, packed into a `FeatureStore`."""
 
-import io
 import json
 import shutil
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
+from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_array, write_json
 from preprocessing.check import Fault, check_corpus, refuse
 from preprocessing.corpus import write_reasons
 from preprocessing.disk import bytes_in, disk_space
@@ -156,9 +155,9 @@ def _pack(
     symbols = [PADDING_SYMBOL, *sorted({phone for s in segments for phone in s["phones"]})]
     number = {symbol: i for i, symbol in enumerate(symbols)}
     phones = [number[phone] for segment in segments for phone in segment["phones"]]
-    _save(folder / "phones.npy", phones, np.uint8)
+    write_array(folder / "phones.npy", np.array(phones, np.uint8))
     durations = [frame for segment in segments for frame in segment["durations"]]
-    _save(folder / "durations.npy", durations, np.uint16)
+    write_array(folder / "durations.npy", np.array(durations, np.uint16))
     rows = {
         split: [i for i, s in enumerate(segments) if splits[s["utterance"]] == split]
         for split in SPLITS
@@ -188,14 +187,6 @@ def _join(path: Path, shards: list[Path], name: str) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for shard in shards:
             file.write(np.load(shard)[name].astype("<f4", copy=False).tobytes())
-
-
-def _save(path: Path, values: list[int], kind: type) -> None:
-    # In memory first: NumPy's own writing to a file does not say that a disk is full.
-    contents = io.BytesIO()
-    np.save(contents, np.array(values, dtype=kind))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(contents.getbuffer())
 
 
 def _text(segment: dict, text: str) -> str:

@@ -34,8 +34,7 @@ def read_metadata(path: Path | str) -> list[Utterance]:
     A line `id|text` is taken too: stage 1 normalises every text.
 
     Raises:
-        RecipeError: it is in another encoding.
-        FaultsError: lines of another shape, empty texts or repeated ids.
+        FaultsError: lines of another shape or encoding, empty texts or repeated ids.
     """
     utterances, faults = parse_metadata(path)
     if faults:

@@ -63,30 +63,29 @@ def estimate_f0(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     Mel frame i is centred at sample 256 i + 128, WORLD's at 256 i: hence the shift.
     """
     shifted = waveform[HOP // 2 :].astype(np.float64)
-    f0 = _f0_method(settings.method)(shifted, settings)
+    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
+    f0 = _f0_method(settings.method)(shifted, settings, options)
     missing = len(waveform) // HOP + 1 - len(f0)
     return np.pad(f0, (0, max(missing, 0))).astype(np.float32)
 
 
-def _f0_method(name: str) -> Callable[[np.ndarray, Settings], np.ndarray]:
+def _f0_method(name: str) -> Callable[[np.ndarray, Settings, dict], np.ndarray]:
     methods = {"dio": _dio, "harvest": _harvest}
     if name not in methods:
         raise RecipeError(f"features.f0.method={name}: choose one of {', '.join(methods)}")
     return methods[name]
 
 
-def _dio(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+def _dio(waveform: np.ndarray, settings: Settings, options: dict) -> np.ndarray:
     import pyworld
 
-    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
     f0, times = pyworld.dio(waveform, SAMPLE_RATE, speed=settings.decimation, **options)
     return pyworld.stonemask(waveform, f0, times, SAMPLE_RATE)
 
 
-def _harvest(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+def _harvest(waveform: np.ndarray, settings: Settings, options: dict) -> np.ndarray:
     import pyworld
 
-    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
     return pyworld.harvest(waveform, SAMPLE_RATE, **options)[0]
 
 

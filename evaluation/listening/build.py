@@ -22,6 +22,7 @@ from evaluation.collect import Run, grouped
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
 from evaluation.listening.loudness import matched
 from preprocessing.artefacts import read_json, write_json
+from preprocessing.corpus import write_wav
 from preprocessing.errors import RecipeError
 from preprocessing.frames import SAMPLE_RATE
 
@@ -48,11 +49,11 @@ def choose_runs(runs: list[Run], names: list[str]) -> list[Run]:
     if len(chosen) < 2:
         raise RecipeError('a listening test needs two runs or more: RUNS="<run> <run>"')
     labels = {run.folder: group.label for group in groups for run in group.runs}
-    count = Counter(labels[run.folder] for run in chosen)
+    chosen = [replace(run, label=labels[run.folder]) for run in chosen]
+    count = Counter(run.label for run in chosen)
     return [
-        replace(run, label=label + f", seed {run.seed}" * (count[label] > 1))
+        replace(run, label=f"{run.label}, seed {run.seed}") if count[run.label] > 1 else run
         for run in chosen
-        for label in [labels[run.folder]]
     ]
 
 
@@ -121,9 +122,8 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
     new = folder / ".test.new"  # which a kill leaves beside the test before
     shutil.rmtree(new, ignore_errors=True)
     _write_page(new, test, address)
-    (new / "clips").mkdir()
     for key, waveform in clips.items():
-        soundfile.write(new / "clips" / f"{files[key]}.wav", waveform, SAMPLE_RATE, "PCM_16")
+        write_wav(new / "clips" / f"{files[key]}.wav", waveform)
     _keep_other_key(folder / "key.json", test["id"])
     key = {
         "test": test["id"],

@@ -12,8 +12,8 @@ import soundfile
 from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 
 from preprocessing.align import align
+from preprocessing.artefacts import write_array
 from preprocessing.build_corpus import build_corpus
-from preprocessing.build_features import _save
 from preprocessing.corpus import Utterance, check_wavs, read_wav
 from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import FaultsError, RecipeError, UtteranceError
@@ -93,9 +93,9 @@ def test_a_disk_that_fills_while_recordings_are_written_is_named(tmp_path):
 def test_a_disk_that_fills_while_arrays_are_written_is_named(tmp_path):
     with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: "):
         with disk_space(tmp_path, 0):
-            _save(tmp_path / "phones.npy", [1] * 30_000, np.uint8)
+            write_array(tmp_path / "phones.npy", np.ones(30_000, np.uint8))
     assert list(tmp_path.iterdir()) == []
-    _save(tmp_path / "phones.npy", [1, 2, 3], np.uint8)
+    write_array(tmp_path / "phones.npy", np.array([1, 2, 3], np.uint8))
     assert np.load(tmp_path / "phones.npy", mmap_mode="c").tolist() == [1, 2, 3]
 
 
