@@ -71,10 +71,11 @@ def read_runs(experiment: Path) -> list[Record]:
     One that stage 6 finished before it wrote down overrides has none, as the default run.
     """
     runs = []
-    for path in sorted(each for each in experiment.glob("*") if evaluated_as(each)):
-        written = path / "record.json"
-        overrides = read_json(written)["overrides"] if written.exists() else []
-        runs.append(Record(path, overrides, evaluated_as(path)))
+    for path in sorted(experiment.glob("*")):
+        if fingerprint := evaluated_as(path):
+            written = path / "record.json"
+            overrides = read_json(written)["overrides"] if written.exists() else []
+            runs.append(Record(path, overrides, fingerprint))
     return runs
 
 

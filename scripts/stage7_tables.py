@@ -17,8 +17,10 @@ def kept_records(config) -> list[Record]:
     Raises:
         RecipeError: there is no record there.
     """
-    records = read_records(Path(config.records)) if config.records else []
-    if config.records and not records:
+    if not config.records:
+        return []
+    records = read_records(Path(config.records))
+    if not records:
         raise RecipeError(f"no record in {config.records}: `make sweep RECORDS=` keeps them there")
     return records
 

@@ -14,14 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.live import Live
 
-from common import (
-    PROJECT,
-    evaluation_given,
-    run_name,
-    run_settings,
-    search_path,
-    stage_script,
-)
+from common import PROJECT, evaluation_given, run_name, run_settings, search_path, stage_script
 from evaluation.records import keep_record, read_records
 from preprocessing.errors import RecipeError
 from sweep_state import RunState, sweep_file, table, write_state
