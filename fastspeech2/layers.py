@@ -13,9 +13,12 @@ from preprocessing.errors import RecipeError
 
 from .choices import chosen
 from .packing import Packing
+from .toom_cook import toom_cook_convolution
 
 ROWS = 128
 """Of what the rows of a bfloat16 product on a CPU are made a multiple."""
+WIDE = 256
+"""Channels, in and out, from which Toom and Cook's convolution is worth what surrounds it."""
 NORMS = {"pre": True, "post": False}
 """Whether a sublayer's input is normalised, rather than its output."""
 
@@ -96,9 +99,9 @@ class TimeConv1d(nn.Conv1d):
     """`nn.Conv1d` with "same" padding over `[batch, time, channels]`, without transposing anything.
 
     On a CPU it is one product with the neighbouring frames side by side, since oneDNN's gradient of
-    a kernel is slow for one long sequence. Elsewhere the input is viewed as a one-row channels-last
-    image, the layout in which cuDNN is fastest. Weights lie in memory as both want them,
-    `[outputs, kernel, inputs]`.
+    a kernel is slow for one long sequence; training in float32 with many channels, it is Toom and
+    Cook's. Elsewhere the input is viewed as a one-row channels-last image, the layout in which
+    cuDNN is fastest. Weights lie in memory as all want them, `[outputs, kernel, inputs]`.
 
     Raises:
         RecipeError: the kernel is even, and so has no middle.
@@ -115,11 +118,18 @@ class TimeConv1d(nn.Conv1d):
         if kernel == 1:
             return linear(x, self.weight.squeeze(2), self.bias)
         if x.device.type == "cpu":
+            if self._by_toom_cook(x):
+                return toom_cook_convolution(x.squeeze(0), self.weight, self.bias)[None]
             x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
             return linear(neighbours(x, kernel), self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
         y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, kernel // 2))
         return y.permute(0, 2, 3, 1).squeeze(1)
+
+    def _by_toom_cook(self, x: Tensor) -> bool:
+        # In training alone: there a neighbour's rounding in a sequence's last digit does no harm.
+        wide = min(self.in_channels, self.out_channels) >= WIDE
+        return self.training and wide and len(x) == 1 and not bfloat16_on_cpu(x)
 
 
 def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
