@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from .precision import fast_bfloat16
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of malloc.h."""
 
@@ -24,6 +26,14 @@ def processor_name(device: torch.device | str = "cpu") -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine_description() -> str:
+    """The processor, its widest vector instructions, whether it has bfloat16, and the threads."""
+    bfloat16 = "bfloat16" if fast_bfloat16() else "no bfloat16"
+    threads = torch.get_num_threads()
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{processor_name()}, {vectors}, {bfloat16}, {threads} threads"
 
 
 def keep_freed_memory() -> None:

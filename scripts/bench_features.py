@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_dir
 from common import PROJECT
 from preprocessing.corpus import read_metadata, read_wav
 from preprocessing.frames import SAMPLE_RATE
+from preprocessing.machine import machine_description
 
 PAIRS, CLIPS_IN_PAIR = 8, 40
 
@@ -195,6 +196,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = compose("config", overrides=arguments.overrides)
+    print(f"features ({machine_description()})", flush=True)
     tasks[arguments.task](config, arguments.overrides)
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from common import PROJECT
+from preprocessing.machine import machine_description
 
 TIMES = 5
 DEMO = "sparsity.start=0.4,sparsity=decaying"
@@ -41,7 +42,8 @@ def main() -> None:
     run = os.environ.get("RUN", DEMO)
     folder = PROJECT / "exp" / "allison" / run
     made = {"torch": folder / "train" / "model.pt", "onnx": folder / "onnx" / "speech.json"}
-    print(f"speaking one sentence, from starting Python to the wav ({run})", flush=True)
+    print(f"speaking one sentence, from starting Python to the wav ({machine_description()})")
+    print(f"  {run}:", flush=True)
     for backend, path in made.items():
         if not path.exists():
             print(f"  {backend}: {path} is not there: run `make demo`, for onnx `make export` too")

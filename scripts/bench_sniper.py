@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from common import PROJECT
 from fastspeech2.loss import fastspeech2_loss
 from fastspeech2.model import FastSpeech2
-from preprocessing.machine import keep_freed_memory
+from preprocessing.machine import keep_freed_memory, machine_description
 from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 
 VOCABULARY, MELS = 80, 80
@@ -163,7 +163,7 @@ def main() -> None:
     print(
         f"sniper on FastSpeech2 (espnet, {values:.1f} M values; {frames} frames an update; ", end=""
     )
-    print(f"fused Adam, clipping; {torch.get_num_threads()} threads)", flush=True)
+    print(f"fused Adam, clipping; {machine_description()})", flush=True)
     limits = {"masks": 1.02, "masks and per-tensor learning rates": 1.03}
     for name, quartiles in update_ratios(seconds=90).items():
         report(f"update with {name}, constant 40 % ÷ dense", quartiles, limits[name])

@@ -19,7 +19,7 @@ from fastspeech2.data import BatchStream, UtteranceBatches, batch_loader, frame_
 from fastspeech2.model import FastSpeech2
 from make_large_corpus import lengths
 from preprocessing.frames import HOP, SAMPLE_RATE
-from preprocessing.machine import keep_freed_memory
+from preprocessing.machine import keep_freed_memory, machine_description
 from preprocessing.precision import fast_bfloat16
 from preprocessing.store import FeatureStore
 
@@ -136,9 +136,7 @@ def data() -> None:
 def main() -> None:
     torch.set_flush_denormal(True)
     keep_freed_memory()
-    threads = torch.get_num_threads()
-    fast = "has" if fast_bfloat16() else "lacks"
-    print(f"training ({threads} threads; the processor {fast} bfloat16)", flush=True)
+    print(f"training ({machine_description()})", flush=True)
     training()
     profile()
     data()

@@ -16,6 +16,7 @@ from common import PROJECT
 from hifigan import Generator, load_generator
 from hifigan.vocoder import vocode
 from preprocessing.frames import HOP, MELS, SAMPLE_RATE
+from preprocessing.machine import machine_description
 from preprocessing.precision import fast_bfloat16
 
 
@@ -78,7 +79,7 @@ def main() -> None:
     if fast_bfloat16():
         rounded = load_generator(config.checkpoint, config.config).to(dtype=torch.bfloat16)
         ways["this recipe's, in bfloat16"] = lambda: vocode(rounded, mels, config.frames_per_batch)
-    print(f"vocoding ({torch.get_num_threads()} threads)", flush=True)
+    print(f"vocoding ({machine_description()})", flush=True)
     took: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(1 + ROUNDS):
         for name, way in ways.items():
