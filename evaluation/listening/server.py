@@ -34,6 +34,12 @@ ANSWERS = "answers"
 PLACE = b'name="answers-address" content=""'
 
 
+class Server(ThreadingHTTPServer):
+    """One thread a connection, and room for a whole room of listeners who connect at once."""
+
+    request_queue_size = 128  # socketserver's five refused some of two dozen
+
+
 class Duplicate(AnswerError):
     """Answers of a listener who has answered before."""
 
@@ -107,7 +113,7 @@ def served_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def make_server(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
+def make_server(folder: Path, host: str, port: int) -> Server:
     """A server of the test in `folder` (see `build`), ready for `serve_forever`.
 
     Raises:
@@ -217,7 +223,7 @@ def make_server(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
             """Say nothing: who listened to what is nobody's business."""
 
     try:
-        return ThreadingHTTPServer((host, port), Handler)
+        return Server((host, port), Handler)
     except (OSError, OverflowError) as error:
         raise RecipeError(
             f"cannot listen at {host}:{port} ({error}): choose another with listening.port"

@@ -1,5 +1,6 @@
 """Answers that anybody may have made, and the server that takes them."""
 
+import contextlib
 import copy
 import http.client
 import json
@@ -228,6 +229,23 @@ def test_many_listeners_at_once_leave_whole_lines(served):
         thread.join()
     lines = [json.loads(line) for line in stored(served)[before:]]
     assert sorted(each["listener"] for each in lines) == sorted(e["listener"] for e in everyone)
+
+
+def test_a_hundred_connections_wait_for_a_busy_server(tmp_path):
+    runs = [make_run(tmp_path / name, name, seed) for seed, name in enumerate(["a", "b"])]
+    build_test(runs, 4, 0, "", tmp_path / "listening")
+    server = make_server(tmp_path / "listening", "127.0.0.1", 0)  # which accepts none yet
+    with contextlib.ExitStack() as stack:
+        waiting = [
+            stack.enter_context(socket.create_connection(server.server_address[:2], timeout=5))
+            for _ in range(100)
+        ]
+        for connection in waiting:
+            connection.sendall(b"GET /page.css HTTP/1.1\r\nHost: here\r\n\r\n")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert all(each.recv(100).startswith(b"HTTP/1.1 200 ") for each in waiting)
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_line_cut_short_by_a_crash_harms_no_other(tmp_path):
