@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from preprocessing.choices import chosen
 from preprocessing.errors import RecipeError
 
-from .choices import chosen
 from .packing import Packing
 from .toom_cook import toom_cook_convolution
 

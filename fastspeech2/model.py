@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .choices import chosen
+from preprocessing.choices import chosen
+
 from .layers import NORMS, Dropout, FFTBlock, Linear, Positions, TimeConv1d
 from .packing import Packing, pack_lengths, padding_mask, rearrange
 from .variance import (

@@ -7,7 +7,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from .choices import chosen
+from preprocessing.choices import chosen
+
 from .data import Batch
 from .loss import Loss, fastspeech2_loss
 from .model import FastSpeech2

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from preprocessing.choices import chosen
 from sniper import random_scores, synflow_scores
 
-from .choices import chosen
 from .model import FastSpeech2
 
 PHONES = 8

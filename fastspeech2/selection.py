@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from preprocessing.artefacts import atomic_path
+from preprocessing.choices import check_choice
 from preprocessing.errors import RecipeError
 from sniper import SparsitySchedule
 
@@ -36,14 +37,9 @@ def candidates(
     Raises:
         RecipeError: an unknown setting, or fewer candidates than are to be averaged.
     """
-    if selection.criterion not in CRITERIA:
-        raise RecipeError(
-            f"selection.criterion is one of {', '.join(CRITERIA)}, not {selection.criterion}"
-        )
-    if selection.criterion == "loss" and selection.component not in COMPONENTS:
-        raise RecipeError(
-            f"selection.component is one of {', '.join(COMPONENTS)}, not {selection.component}"
-        )
+    check_choice("selection.criterion", selection.criterion, CRITERIA)
+    if selection.criterion == "loss":
+        check_choice("selection.component", selection.component, COMPONENTS)
     last_switch = schedule.milestones[-1][0]
     found = [update for update in range(epoch, updates + 1, epoch) if update > last_switch]
     if selection.criterion == "mcd":

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from torch import nn
 
+from preprocessing.choices import chosen
 from preprocessing.errors import RecipeError
 from sniper import SparsitySchedule, prunable_parameters
 from sniper.masks import check_reachable
-
-from .choices import chosen
 
 
 def decaying_levels(

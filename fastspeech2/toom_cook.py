@@ -45,7 +45,9 @@ def _nested(tiling: Tiling) -> Tiling:
 
 
 THREE = Tiling(_evaluation(3), torch.linalg.inv(_evaluation(5)).T)
+"""Three outputs by 5 products."""
 NINE = _nested(THREE)
+"""Nine outputs by 25 products."""
 
 
 class _Convolution(Function):

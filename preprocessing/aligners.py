@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import atomic_path
+from preprocessing.choices import chosen
 from preprocessing.corpus import read_wav, write_wav
 from preprocessing.download import fetch
 from preprocessing.errors import FaultsError, RecipeError
@@ -263,6 +264,4 @@ def check(aligner: DictConfig, utterances: Collection[str]) -> None:
     Raises:
         RecipeError: there is no such aligner, or its command or source is missing or wrong.
     """
-    if aligner.name not in ALIGNERS:
-        raise RecipeError(f"aligner.name={aligner.name}: choose one of {', '.join(ALIGNERS)}")
-    _CHECKS[aligner.name](aligner, utterances)
+    chosen("aligner.name", aligner.name, _CHECKS)(aligner, utterances)

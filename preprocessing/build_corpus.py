@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from preprocessing import asterisk, readers
 from preprocessing.artefacts import StageFolder, atomic_path
+from preprocessing.choices import chosen
 from preprocessing.corpus import (
     SAMPLE_RATE,
     Utterance,
@@ -41,11 +42,7 @@ def build_corpus(config: DictConfig) -> None:
     language = corpus_language(config.corpus)
     layouts = {"asterisk": _build_asterisk, "ljspeech": _build_ljspeech}
     layouts |= dict.fromkeys(("table", "folders"), _build_recordings)
-    if config.corpus.layout not in layouts:
-        raise RecipeError(
-            f"corpus.layout={config.corpus.layout}: choose one of {', '.join(layouts)}"
-        )
-    build = layouts[config.corpus.layout]
+    build = chosen("corpus.layout", config.corpus.layout, layouts)
     # Each begins the stage, which may empty its folder, once its inputs have passed.
     found, dropped = build(config.corpus, Path(config.paths.downloads), stage)
     corrections = config.corpus.corrections
@@ -64,7 +61,7 @@ def build_corpus(config: DictConfig) -> None:
     )
 
 
-def _chosen(corpus: DictConfig, known: Set[str]) -> Callable[[str], bool]:
+def _selection(corpus: DictConfig, known: Set[str]) -> Callable[[str], bool]:
     """Whether an utterance is asked for by `corpus.only`.
 
     Raises:
@@ -85,8 +82,8 @@ def _build_asterisk(
 
     texts, recordings = asterisk.obtain(corpus.source, downloads)
     spoken, dropped = asterisk.prompts(texts, recordings)
-    chosen = _chosen(corpus, texts.keys() | recordings.keys())
-    spoken = {prompt: text for prompt, text in spoken.items() if chosen(prompt)}
+    selected = _selection(corpus, texts.keys() | recordings.keys())
+    spoken = {prompt: text for prompt, text in spoken.items() if selected(prompt)}
     stage.begin()
     with (
         disk_space(stage.folder, 100_000 * len(spoken) - bytes_in(stage.folder)),
@@ -99,7 +96,7 @@ def _build_asterisk(
                 write_wav(path, soxr.resample(waveform, asterisk.SOURCE_RATE, SAMPLE_RATE))
             show(done)
     utterances = [Utterance(prompt, text, text) for prompt, text in spoken.items()]
-    return utterances, [(prompt, reason) for prompt, reason in dropped if chosen(prompt)]
+    return utterances, [(prompt, reason) for prompt, reason in dropped if selected(prompt)]
 
 
 def _build_ljspeech(
@@ -118,7 +115,7 @@ def _build_ljspeech(
     metadata = archive.with_name(f"{archive.name}.metadata.csv")
     if metadata.exists() and metadata.stat().st_mtime >= archive.stat().st_mtime:
         # Kept when this archive was last unpacked, so that its ids are known before that is lost.
-        _chosen(corpus, {utterance.id for utterance in read_metadata(metadata)})
+        _selection(corpus, {utterance.id for utterance in read_metadata(metadata)})
     stage.begin()
     _unpack_ljspeech(archive, corpus.only, metadata, stage.folder / "wavs")
     utterances = _published(corpus, metadata, stage.folder / "wavs")
@@ -134,10 +131,10 @@ def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance
             "holds it and wavs/, such as LJSpeech-1.1"
         )
     published = {utterance.id: utterance for utterance in read_metadata(metadata)}
-    chosen = _chosen(corpus, published.keys())
+    selected = _selection(corpus, published.keys())
     if corpus.only is None:
         _compare(wavs, published.keys(), corpus.source.clips)
-    return [utterance for id, utterance in published.items() if chosen(id)]
+    return [utterance for id, utterance in published.items() if selected(id)]
 
 
 def _link_wavs(wavs: Path, utterances: list[Utterance], folder: Path) -> None:
@@ -174,8 +171,8 @@ def _build_recordings(
 ) -> tuple[list[Utterance], Reasons]:
     """Convert recordings of any format, where they are not converted yet."""
     found = readers.LAYOUTS[corpus.layout](corpus.source)
-    chosen = _chosen(corpus, {recording.id for recording in found})
-    recordings = [recording for recording in found if chosen(recording.id)]
+    selected = _selection(corpus, {recording.id for recording in found})
+    recordings = [recording for recording in found if selected(recording.id)]
     seconds, faults = 0.0, []
     for recording in recordings:
         try:

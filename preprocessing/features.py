@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocessing.choices import chosen
 from preprocessing.corpus import read_wav
 from preprocessing.errors import RecipeError
 from preprocessing.frames import HOP, SAMPLE_RATE
@@ -70,10 +71,7 @@ def estimate_f0(waveform: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def _f0_method(name: str) -> Callable[[np.ndarray, Settings, dict], np.ndarray]:
-    methods = {"dio": _dio, "harvest": _harvest}
-    if name not in methods:
-        raise RecipeError(f"features.f0.method={name}: choose one of {', '.join(methods)}")
-    return methods[name]
+    return chosen("features.f0.method", name, {"dio": _dio, "harvest": _harvest})
 
 
 def _dio(waveform: np.ndarray, settings: Settings, options: dict) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from preprocessing.choices import chosen
 from preprocessing.errors import RecipeError
 
 ROUND = 32
@@ -29,12 +30,9 @@ def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig)
     from joblib import Parallel, delayed, parallel_config
 
     backends = {"loky": _this_machine, "ray": _ray, "dask": _dask}
-    if parallel.backend not in backends:
-        raise RecipeError(
-            f"parallel.backend={parallel.backend}: choose one of {', '.join(backends)}"
-        )
+    backend = chosen("parallel.backend", parallel.backend, backends)
     tasks = [delayed(function)(*each) for each in arguments]
-    with backends[parallel.backend](parallel) as processes:
+    with backend(parallel) as processes:
         return_as = "list" if parallel.backend == "ray" else "generator"
         with parallel_config(backend=parallel.backend):  # which registers Dask's, too
             pool = Parallel(n_jobs=processes, batch_size=1, return_as=return_as)

@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import NOT_UTF8, read_utf8
+from preprocessing.choices import chosen
 from preprocessing.corpus import NOT_FINITE, cut_short, write_wav
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.frames import SAMPLE_RATE
@@ -48,12 +49,10 @@ def read_table(source: DictConfig) -> list[Recording]:
 
 def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
     """Rows of a table, by its heading, none of which has swallowed another or lost a field."""
-    quoting = source.get("quoting", "minimal")
     quotings = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
-    if quoting not in quotings:
-        raise RecipeError(f"corpus.source.quoting={quoting}: choose one of {', '.join(quotings)}")
+    quoting = chosen("corpus.source.quoting", source.get("quoting", "minimal"), quotings)
     contents = io.StringIO(read_utf8(table), newline="")
-    options = {"delimiter": source.delimiter, "quoting": quotings[quoting], "strict": True}
+    options = {"delimiter": source.delimiter, "quoting": quoting, "strict": True}
     reader = csv.DictReader(contents, **options)
     heading, rows, faults, before = [], [], [], 1
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from preprocessing.artefacts import read_utf8
+from preprocessing.choices import chosen
 from preprocessing.errors import FaultsError, RecipeError
 from preprocessing.text import PAUSE, tokens
 
@@ -45,18 +46,17 @@ def assign_splits(
         RecipeError: too few utterances, an unknown kind, or a list file that is missing, not
             UTF-8, or names utterances that are not there.
     """
-    choose = {
+    kinds = {
         "distinct": partial(_distinct, tokens=tokens),
         "last": _last,
         "listed": _listed,
         "file": _of_file,
         "random": _random,
     }
-    if splits.kind not in choose:
-        raise RecipeError(f"splits.kind={splits.kind}: choose one of {', '.join(choose)}")
+    choose = chosen("splits.kind", splits.kind, kinds)
     usable = {id: text for id, text in texts.items() if id not in unusable}
     drawn = splits.kind in ("distinct", "random")
-    test, validation = choose[splits.kind](usable if drawn else texts, splits)
+    test, validation = choose(usable if drawn else texts, splits)
     assigned = dict.fromkeys(sorted(texts), "train")
     assigned |= dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     counts = {split: list(assigned.values()).count(split) for split in SPLITS}

@@ -82,12 +82,15 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"norm": "Pre"}, "model.norm is one of pre, post, not Pre"),
+        ({"norm": "Pre"}, "model.norm=Pre: choose one of pre, post$"),
         (
             {"positions": "scaled"},
-            "model.positions is one of sinusoid, scaled_sinusoid, not scaled",
+            "model.positions=scaled: choose one of sinusoid, scaled_sinusoid$",
         ),
-        ({"initialisation": "xavier"}, "model.initialisation is one of torch, xavier_uniform, not"),
+        (
+            {"initialisation": "xavier"},
+            "model.initialisation=xavier: choose one of torch, xavier_uniform$",
+        ),
         ({"ffn": {"kernels": [4, 1]}}, "kernels of convolutions have to be odd, not 4"),
     ],
 )

@@ -109,8 +109,8 @@ def test_candidates_come_after_the_last_switch():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"criterion": "best"}, "criterion is one of last, loss, mcd, not best"),
-        ({"component": "pitch"}, "component is one of total, mel, not pitch"),
+        ({"criterion": "best"}, "criterion=best: choose one of last, loss, mcd$"),
+        ({"component": "pitch"}, "component=pitch: choose one of total, mel$"),
         ({"average": 5}, "average is 5, but 4 validations after the last switch .update 25."),
     ],
 )
