@@ -18,7 +18,7 @@ from .toom_cook import toom_cook_convolution
 ROWS = 128
 """Of what the rows of a bfloat16 product on a CPU are made a multiple."""
 WIDE = 256
-"""Channels, in and out, from which Toom and Cook's convolution is worth what surrounds it."""
+"""Channels, in and out, from which Toom and Cook's convolution saves more than it adds."""
 NORMS = {"pre": True, "post": False}
 """Whether a sublayer's input is normalised, rather than its output."""
 
@@ -127,9 +127,11 @@ class TimeConv1d(nn.Conv1d):
         return y.permute(0, 2, 3, 1).squeeze(1)
 
     def _by_toom_cook(self, x: Tensor) -> bool:
-        # In training alone: there a neighbour's rounding in a sequence's last digit does no harm.
+        # In training alone: a tile mixes neighbouring utterances, whose frames cancel only up to
+        # rounding, and evaluation must not depend on what an utterance is batched with.
         wide = min(self.in_channels, self.out_channels) >= WIDE
-        return self.training and wide and len(x) == 1 and not bfloat16_on_cpu(x)
+        float32 = x.dtype == torch.float32 and not bfloat16_on_cpu(x)
+        return self.training and wide and float32 and len(x) == 1
 
 
 def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:

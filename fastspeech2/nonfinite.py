@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.artefacts import atomic_path
+from preprocessing.choices import check_choice
 from preprocessing.errors import RecipeError
 
 from .data import Batch
@@ -30,8 +31,7 @@ class FiniteWatch:
     """
 
     def __init__(self, folder: Path, action: str):
-        if action not in ("stop", "skip"):
-            raise RecipeError(f"nonfinite is {action!r}: choose stop or skip")
+        check_choice("nonfinite", action, ("stop", "skip"))
         self.folder, self.action = folder, action
         self._batches: list[tuple[Batch, Tensor]] = []
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from hifigan import load_vocoder
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_json
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
+from preprocessing.choices import check_choice
 from preprocessing.errors import RecipeError
 from preprocessing.fingerprints import features_fingerprint
 from preprocessing.machine import device_of, keep_freed_memory, processor_name
@@ -101,10 +102,7 @@ def precision_of(settings: DictConfig) -> str:
     Raises:
         RecipeError: it is none of these, say float16, whose gradients are scaled when clipped.
     """
-    if settings.precision not in ("auto", "32-true", "bf16-mixed"):
-        raise RecipeError(
-            f"trainer.precision is auto, 32-true or bf16-mixed, not {settings.precision}"
-        )
+    check_choice("trainer.precision", settings.precision, ("auto", "32-true", "bf16-mixed"))
     if settings.precision != "auto":
         return settings.precision
     return "bf16-mixed" if fast_bfloat16(device_of(settings.accelerator)) else "32-true"

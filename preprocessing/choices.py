@@ -15,6 +15,6 @@ def check_choice(setting: str, value: str, options: Collection[str]) -> None:
 
 
 def chosen(setting: str, value: str, options: Mapping[str, Option]) -> Option:
-    """What the value of a setting stands for; a RecipeError lists the options if for nothing."""
+    """What the value of a setting stands for, or a RecipeError that lists the options."""
     check_choice(setting, value, options)
     return options[value]

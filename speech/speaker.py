@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastspeech2.synthesis import Synthesiser, load_synthesiser
 from hifigan.vocoder import Vocoder, load_vocoder
-from preprocessing.errors import RecipeError
+from preprocessing.choices import check_choice
 from preprocessing.frames import SAMPLE_RATE
 from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.text import read_lexicon, sentences
@@ -60,15 +60,14 @@ def load_speaker(config) -> Speaker:
         RecipeError: the run is not trained, not exported or exported with another vocoder, or the
             backend is unknown.
     """
+    check_choice("backend", config.backend, ("torch", "onnx"))
     if config.backend == "torch":
         synthesiser = load_synthesiser(config.paths.run)
         vocoder = load_vocoder(config.vocoder)
-    elif config.backend == "onnx":
+    else:
         from .onnx_models import load_onnx
 
         synthesiser, vocoder = load_onnx(config.paths.run, config.vocoder.name)
-    else:
-        raise RecipeError(f"backend is {config.backend!r}: choose torch or onnx")
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
     pronouncer = Pronouncer(lexicon, synthesiser.index, corpus_language(config.corpus))
     return Speaker(synthesiser, vocoder, pronouncer)

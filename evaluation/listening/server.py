@@ -9,7 +9,9 @@ import json
 import mimetypes
 import os
 import re
+import sys
 import threading
+import traceback
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -38,6 +40,11 @@ class Server(ThreadingHTTPServer):
     """One thread a connection, and room for a whole room of listeners who connect at once."""
 
     request_queue_size = 128  # socketserver's five refused some of two dozen
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say what went wrong, but for a listener's leaving, and not to whom."""
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
 
 
 class Duplicate(AnswerError):

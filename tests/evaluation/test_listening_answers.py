@@ -5,6 +5,7 @@ import copy
 import http.client
 import json
 import socket
+import struct
 import threading
 
 import pytest
@@ -267,6 +268,18 @@ def test_a_line_cut_short_by_a_crash_harms_no_other(tmp_path):
     assert accepted == [first, second] and [where for where, _ in refused] == [
         "answers.jsonl, line 2"
     ]
+
+
+def test_of_a_listener_who_leaves_nothing_is_told(served, capfd):
+    threads = set(threading.enumerate())
+    with socket.create_connection(served[0].server_address[:2]) as connection:
+        connection.sendall(b"GET /page.css HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for thread in set(threading.enumerate()) - threads:  # the reset reaches its thread, which ends
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_client_that_sends_nothing_blocks_nobody(served):

@@ -90,5 +90,5 @@ def test_an_update_that_several_processes_skip_counts_once(tmp_path):
 
 
 def test_an_unknown_action_is_told(tmp_path):
-    with pytest.raises(RecipeError, match="nonfinite is 'ignore': choose stop or skip"):
+    with pytest.raises(RecipeError, match="nonfinite=ignore: choose one of stop, skip$"):
         FiniteWatch(tmp_path, "ignore")

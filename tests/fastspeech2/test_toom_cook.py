@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fastspeech2 import layers
 from fastspeech2.layers import TimeConv1d
 from fastspeech2.toom_cook import toom_cook_convolution
+from sniper import grasp_scores
 
 
 def torchs(x, weight, bias):
@@ -51,14 +53,89 @@ def test_its_error_in_float32(kernel, error):
         assert (value - wanted).norm() <= error * wanted.norm()
 
 
-@pytest.mark.parametrize("inputs, outputs", [(256, 512), (512, 256), (256, 80), (80, 256)])
-@pytest.mark.parametrize("training", [True, False])
-def test_layers_of_many_channels_give_torchs_conv1d(training, inputs, outputs):
-    layer = TimeConv1d(inputs, outputs, 5).train(training)
-    x, towards = torch.randn(40, inputs), torch.randn(40, outputs)
-    wanted = with_gradients(torchs, x, layer.weight, layer.bias, towards=towards)
-    rows = x.requires_grad_()
-    y = layer(rows[None])[0]
-    found = [y, *torch.autograd.grad(y, [rows, layer.weight, layer.bias], towards)]
-    for value, exact in zip(found, wanted, strict=True):
-        assert (value - exact).norm() <= 3e-6 * exact.norm()
+@pytest.mark.parametrize("kernel", [3, 9, 11])
+def test_gradients_and_their_gradients(kernel):
+    tensors = [
+        torch.randn(size, dtype=torch.float64, requires_grad=True)
+        for size in ((11, 2), (3, 2, kernel), (3,))
+    ]
+    assert torch.autograd.gradcheck(toom_cook_convolution, tensors)
+    assert torch.autograd.gradgradcheck(toom_cook_convolution, tensors)
+
+
+@pytest.mark.parametrize("needed", [(True, False, False), (False, True, True)])
+def test_gradients_of_some_alone(needed):
+    """Of a layer that is frozen, and of one whose input is."""
+    tensors = [torch.randn(size) for size in ((11, 2), (3, 2, 9), (3,))]
+    for tensor, need in zip(tensors, needed, strict=True):
+        tensor.requires_grad_(need)
+    sought = [tensor for tensor in tensors if tensor.requires_grad]
+    towards = torch.randn(11, 3)
+    wanted = torch.autograd.grad(torchs(*tensors), sought, towards)
+    found = torch.autograd.grad(toom_cook_convolution(*tensors), sought, towards)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Shapes of the weights with which layers call it."""
+    shapes = []
+
+    def recorded(x, weight, bias):
+        shapes.append(tuple(weight.shape))
+        return toom_cook_convolution(x, weight, bias)
+
+    monkeypatch.setattr(layers, "toom_cook_convolution", recorded)
+    return shapes
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("inputs, outputs", [(256, 512), (512, 256)])
+def test_training_wide_layers_in_float32_uses_it(calls, inputs, outputs, bias):
+    layer = TimeConv1d(inputs, outputs, 5, bias=bias)
+    x = torch.randn(40, inputs)
+    expected = torchs(x, layer.weight, layer.bias)
+    found = layer(x[None])[0].relu_()  # which the layer after it may do in place
+    assert calls == [(outputs, inputs, 5)]
+    assert (found - expected.relu()).norm() <= 3e-6 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "training", "kind", "batch"),
+    [
+        (80, True, torch.float32, 1),
+        (256, False, torch.float32, 1),
+        (256, True, torch.bfloat16, 1),
+        (256, True, torch.float64, 1),
+        (256, True, torch.float32, 2),
+    ],
+)
+def test_nothing_else_does(calls, inputs, training, kind, batch):
+    layer = TimeConv1d(inputs, 256, 5).train(training)
+    x = torch.randn(batch, 40, inputs)
+    wanted = torch.stack([torchs(each, layer.weight, layer.bias) for each in x])
+    found = layer.to(kind)(x.to(kind))
+    assert not calls
+    assert (found - wanted).norm() <= (1e-2 if kind == torch.bfloat16 else 2e-6) * wanted.norm()
+
+
+def test_nor_does_autocast(calls):
+    layer = TimeConv1d(256, 256, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(1, 40, 256)).dtype == torch.bfloat16
+    assert not calls
+
+
+def test_grasp_scores_wide_layers_as_others(calls, monkeypatch):
+    """Its gradients of gradients go through the convolution."""
+    model = torch.nn.Sequential(TimeConv1d(256, 256, 9), torch.nn.Tanh(), TimeConv1d(256, 256, 3))
+    batches = [torch.randn(1, 30, 256) for _ in range(2)]
+
+    def scores():
+        return grasp_scores(model, lambda model, batch: model(batch).square().mean(), batches)
+
+    found = scores()
+    assert calls
+    monkeypatch.setattr(layers, "WIDE", 257)
+    for name, wanted in scores().items():
+        assert (found[name] - wanted).norm() <= 1e-4 * wanted.norm()
