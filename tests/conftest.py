@@ -1,8 +1,12 @@
 """The real corpus through the real stages, once for all tests that need it."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,11 @@ from fastspeech2.cap import cap_for
 
 # Two processes of tests share two cores; threads of theirs would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What a shell may have set that changes what is printed, or makes one process a part of many.
+for name in ("HYDRA_FULL_ERROR", "FORCE_COLOR", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS"):
+    os.environ.pop(name, None)
+for name in ("no_proxy", "NO_PROXY"):  # else a proxy is asked for the tests' own servers
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTGRIDS = PROJECT / "tests" / "data" / "allison_textgrids.zip"
@@ -29,6 +38,23 @@ def run_script(name: str, *overrides: str, **options) -> subprocess.CompletedPro
         text=True,
         **options,
     )
+
+
+def kill_when(condition: Callable[[], bool], command: list[str], seconds: float = 300) -> None:
+    """Start a command and kill it, with all its processes, as soon as the condition holds."""
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=PROJECT, start_new_session=True, **silent)
+    deadline = time.monotonic() + seconds
+    try:
+        while not condition():
+            assert process.poll() is None, f"{command} ended before it could be killed"
+            assert time.monotonic() < deadline, f"{command} never came so far"
+            time.sleep(0.005)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        ended = process.wait()
+    assert ended == -signal.SIGKILL, f"{command} ended before it was killed"
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -105,7 +105,7 @@ def _end_jobs(environment: dict[str, str]) -> None:
 
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         done = subprocess.run(
             ["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True

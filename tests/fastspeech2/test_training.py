@@ -3,16 +3,14 @@
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, kill_when
 
 from fastspeech2.mask_files import read_masks
 from fastspeech2.synthesis import load_synthesiser
@@ -63,12 +61,8 @@ def rows(train: Path) -> list[dict]:
 )
 def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, checkpoint):
     train = tmp_path / "run" / "train"
-    process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
     awaited = train / "checkpoints" / f"{checkpoint:08d}.ckpt"
-    while not awaited.exists() and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_when(awaited.exists, command(prepared, tmp_path))
 
     resumed = run(prepared, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
@@ -87,12 +81,8 @@ def test_killed_training_chooses_the_weights_that_an_uninterrupted_one_does(prep
     whole = run(prepared, tmp_path / "whole", *settings, sparsity=CONSTANT)
     assert whole.returncode == 0, whole.stderr
     killed = command(prepared, tmp_path / "killed", *settings, sparsity=CONSTANT)
-    process = subprocess.Popen(killed, stdout=subprocess.DEVNULL)
     expected, actual = (tmp_path / name / "run" / "train" for name in ("whole", "killed"))
-    while not (actual / "checkpoints" / "00000010.ckpt").exists() and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_when((actual / "checkpoints" / "00000010.ckpt").exists, killed)
     resumed = run(prepared, tmp_path / "killed", *settings, sparsity=CONSTANT)
     assert "going on with an unfinished training" in resumed.stdout, resumed.stderr
 
@@ -114,11 +104,7 @@ def test_killed_training_chooses_the_weights_that_an_uninterrupted_one_does(prep
 @pytest.mark.slow
 def test_a_truncated_checkpoint_is_skipped_for_the_one_before(prepared, uninterrupted, tmp_path):
     train = tmp_path / "run" / "train"
-    process = subprocess.Popen(command(prepared, tmp_path), stdout=subprocess.DEVNULL)
-    while not (train / "checkpoints" / "00000015.ckpt").exists() and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when((train / "checkpoints" / "00000015.ckpt").exists, command(prepared, tmp_path))
     newest = max((train / "checkpoints").glob("*.ckpt"))
     newest.write_bytes(newest.read_bytes()[:10_000])
 

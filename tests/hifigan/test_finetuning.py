@@ -2,16 +2,15 @@
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import kill_when
 from torch.nn.functional import conv1d, leaky_relu, pad
 from torch.nn.functional import l1_loss as l1
 from torch.nn.utils.parametrizations import weight_norm
@@ -187,11 +186,10 @@ def test_a_killed_finetuning_ends_bit_equal_and_lowers_the_mel_error(prepared, t
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     result = run(*command(prepared, whole, *vocoder))
     assert result.returncode == 0, result.stderr
-    process = subprocess.Popen(command(prepared, killed, *vocoder), stdout=subprocess.DEVNULL)
-    while not list(killed.glob("vocoder/checkpoints/0*.ckpt")) and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_when(
+        lambda: any(killed.glob("vocoder/checkpoints/0*.ckpt")),
+        command(prepared, killed, *vocoder),
+    )
     resumed = run(*command(prepared, killed, *vocoder))
     assert resumed.returncode == 0, resumed.stderr
     assert "going on with an unfinished fine-tuning" in resumed.stdout

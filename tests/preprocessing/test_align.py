@@ -154,8 +154,9 @@ def test_mfa_killed_or_failing_goes_on_without_validating_again(fake_mfa):
     assert calls()[2] == calls()[3], "MFA finds what it did by the same folders"
 
 
-def test_mfa_absent_is_told(few):
-    done = run_script("stage2_align", *few, "aligner=mfa")
+def test_mfa_absent_is_told(few, tmp_path):
+    without_mfa = os.environ | {"PATH": str(tmp_path)}
+    done = run_script("stage2_align", *few, "aligner=mfa", env=without_mfa)
     assert done.returncode == 1
     assert "conda install -c conda-forge montreal-forced-aligner" in done.stderr
 

