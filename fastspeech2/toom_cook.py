@@ -33,7 +33,7 @@ def _evaluation(coefficients: int) -> Tensor:
 
 
 def _nested(tiling: Tiling) -> Tiling:
-    """The tiling of which a tile is as many tiles of this one as those have outputs."""
+    """That of a tile of tiles: as many of them as each has outputs."""
     points, window = tiling.transform.shape
     taps = tiling.evaluation.shape[1]
     outer, inner = tiling.transform[:, None], tiling.transform
