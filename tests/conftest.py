@@ -69,6 +69,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_recipe.py")
 
 
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    """CTranslate2 sets OpenMP's threads for the whole process, and other bits come of two."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, worker_id) -> list[str]:
     """Stages 1 to 3 on corpus `allison`: the overrides by which later stages find its features."""
