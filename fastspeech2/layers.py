@@ -118,9 +118,9 @@ class TimeConv1d(nn.Conv1d):
         if kernel == 1:
             return linear(x, self.weight.squeeze(2), self.bias)
         if x.device.type == "cpu":
+            x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
             if self._by_toom_cook(x):
                 return toom_cook_convolution(x.squeeze(0), self.weight, self.bias)[None]
-            x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
             return linear(neighbours(x, kernel), self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
         y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, kernel // 2))
@@ -130,8 +130,7 @@ class TimeConv1d(nn.Conv1d):
         # In training alone: a tile mixes neighbouring utterances, whose frames cancel only up to
         # rounding, and evaluation must not depend on what an utterance is batched with.
         wide = min(self.in_channels, self.out_channels) >= WIDE
-        float32 = x.dtype == torch.float32 and not bfloat16_on_cpu(x)
-        return self.training and wide and float32 and len(x) == 1
+        return self.training and wide and x.dtype == torch.float32 and len(x) == 1
 
 
 def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-from .errors import RecipeError
+from preprocessing.errors import RecipeError
 
 Option = TypeVar("Option")
 

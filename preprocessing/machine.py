@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .precision import fast_bfloat16
+from preprocessing.precision import fast_bfloat16
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of malloc.h."""

@@ -107,7 +107,7 @@ def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_
     def kill(_: str) -> None:
         """Ray names its processes by what they do; with one processor, one of them does it."""
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # of a process that has ended meanwhile
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
                 if (process / "cmdline").read_bytes().startswith(b"ray::_run_job"):
                     os.kill(int(process.name), signal.SIGKILL)
 

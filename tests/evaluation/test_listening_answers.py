@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from listening_cases import Listener, make_key, make_run
@@ -118,12 +119,17 @@ def test_a_folder_of_files_gives_the_good_ones_and_says_why_not_the_others(tmp_p
         read_answers(tmp_path / "nothing", KEY)
 
 
+def build_in(folder: Path) -> None:
+    """A test of two runs, in `folder / "listening"`."""
+    runs = [make_run(folder / name, name, seed) for seed, name in enumerate(["a", "b"])]
+    build_test(runs, 4, 0, "", folder / "listening")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A running server, and the folder of its test."""
     folder = tmp_path_factory.mktemp("served")
-    runs = [make_run(folder / name, name, seed) for seed, name in enumerate(["a", "b"])]
-    build_test(runs, 4, 0, "", folder / "listening")
+    build_in(folder)
     server = make_server(folder / "listening", "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -230,8 +236,7 @@ def test_many_listeners_at_once_leave_whole_lines(served):
 
 
 def test_a_hundred_connections_wait_for_a_busy_server(tmp_path):
-    runs = [make_run(tmp_path / name, name, seed) for seed, name in enumerate(["a", "b"])]
-    build_test(runs, 4, 0, "", tmp_path / "listening")
+    build_in(tmp_path)
     server = make_server(tmp_path / "listening", "127.0.0.1", 0)  # which accepts none yet
     with contextlib.ExitStack() as stack:
         waiting = [
@@ -247,8 +252,7 @@ def test_a_hundred_connections_wait_for_a_busy_server(tmp_path):
 
 
 def test_a_line_cut_short_by_a_crash_harms_no_other(tmp_path):
-    runs = [make_run(tmp_path / name, name, seed) for seed, name in enumerate(["a", "b"])]
-    build_test(runs, 4, 0, "", tmp_path / "listening")
+    build_in(tmp_path)
     key = read_key(tmp_path / "listening")
     first, second = (Listener(n, "a", 0.7).answers(key, n) for n in range(2))
     path = tmp_path / "listening" / "answers.jsonl"
