@@ -11,14 +11,17 @@ from torch.autograd import Function
 
 from preprocessing.choices import chosen
 from preprocessing.errors import RecipeError
+from preprocessing.precision import multiplies_tiles
 
 from .packing import Packing
-from .toom_cook import toom_cook_convolution
+from .toom_cook import LONGEST, toom_cook_convolution
 
 ROWS = 128
 """Of what the rows of a bfloat16 product on a CPU are made a multiple."""
 WIDE = 256
 """Channels, in and out, from which Toom and Cook's convolution saves more than it adds."""
+LONG = 7
+"""The kernel from which it takes less time in float32 than the plain sum by AVX512-BF16."""
 NORMS = {"pre": True, "post": False}
 """Whether a sublayer's input is normalised, rather than its output."""
 
@@ -99,9 +102,10 @@ class TimeConv1d(nn.Conv1d):
     """`nn.Conv1d` with "same" padding over `[batch, time, channels]`, without transposing anything.
 
     On a CPU it is one product with the neighbouring frames side by side, since oneDNN's gradient of
-    a kernel is slow for one long sequence; training in float32 with many channels, it is Toom and
-    Cook's. Elsewhere the input is viewed as a one-row channels-last image, the layout in which
-    cuDNN is fastest. Weights lie in memory as all want them, `[outputs, kernel, inputs]`.
+    a kernel is slow for one long sequence; training with many channels, it is Toom and Cook's, in
+    float32 even where the plain sum in bfloat16 would take longer. Elsewhere the input is viewed as
+    a one-row channels-last image, the layout in which cuDNN is fastest. Weights lie in memory as
+    all want them, `[outputs, kernel, inputs]`.
 
     Raises:
         RecipeError: the kernel is even, and so has no middle.
@@ -118,9 +122,12 @@ class TimeConv1d(nn.Conv1d):
         if kernel == 1:
             return linear(x, self.weight.squeeze(2), self.bias)
         if x.device.type == "cpu":
-            x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
             if self._by_toom_cook(x):
-                return toom_cook_convolution(x.squeeze(0), self.weight, self.bias)[None]
+                kind = torch.bfloat16 if bfloat16_on_cpu(x) else x.dtype
+                with torch.autocast("cpu", enabled=False):
+                    rows = x.squeeze(0).float()
+                    return toom_cook_convolution(rows, self.weight, self.bias)[None].to(kind)
+            x = x.to(torch.bfloat16) if bfloat16_on_cpu(x) else x
             return linear(neighbours(x, kernel), self.weight.transpose(1, 2).flatten(1), self.bias)
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
         y = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, kernel // 2))
@@ -129,8 +136,13 @@ class TimeConv1d(nn.Conv1d):
     def _by_toom_cook(self, x: Tensor) -> bool:
         # In training alone: a tile mixes neighbouring utterances, whose frames cancel only up to
         # rounding, and evaluation must not depend on what an utterance is batched with.
+        kernel = self.kernel_size[0]
         wide = min(self.in_channels, self.out_channels) >= WIDE
-        return self.training and wide and x.dtype == torch.float32 and len(x) == 1
+        if not (self.training and len(x) == 1 and wide and kernel <= LONGEST):
+            return False
+        if bfloat16_on_cpu(x):
+            return kernel >= LONG and not multiplies_tiles() and self.weight.dtype == torch.float32
+        return x.dtype == torch.float32
 
 
 def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:

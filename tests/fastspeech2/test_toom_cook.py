@@ -22,7 +22,7 @@ def with_gradients(convolution, *tensors, towards):
 
 
 @pytest.mark.parametrize("time", [1, 2, 3, 9, 10, 40])
-@pytest.mark.parametrize("kernel", [1, 3, 5, 9, 11, 21])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9, 11, 15])
 def test_it_is_torchs_conv1d(kernel, time):
     x, towards = (torch.randn(time, size, dtype=torch.float64) for size in (6, 4))
     weight = torch.randn(4, 6, kernel, dtype=torch.float64)
@@ -119,11 +119,23 @@ def test_nothing_else_does(calls, inputs, training, kind, batch):
     assert (found - wanted).norm() <= (1e-2 if kind == torch.bfloat16 else 2e-6) * wanted.norm()
 
 
-def test_nor_does_autocast(calls):
-    layer = TimeConv1d(256, 256, 5)
+@pytest.mark.parametrize(
+    "kernel, tiles, used", [(9, False, True), (5, False, False), (9, True, False)]
+)
+def test_autocast_uses_it_for_long_kernels_without_amx(calls, monkeypatch, kernel, tiles, used):
+    monkeypatch.setattr(layers, "multiplies_tiles", lambda: tiles)
+    layer = TimeConv1d(256, 256, kernel)
+    x = torch.randn(40, 256, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        assert layer(torch.randn(1, 40, 256)).dtype == torch.bfloat16
-    assert not calls
+        found = layer(x[None])[0]
+    assert found.dtype == torch.bfloat16
+    assert bool(calls) == used
+    wanted = torchs(x, layer.weight, layer.bias)
+    towards = torch.randn(40, 256)
+    tensors = [found, *torch.autograd.grad(found, (x, *layer.parameters()), towards.bfloat16())]
+    expected = [wanted, *torch.autograd.grad(wanted, (x, *layer.parameters()), towards)]
+    for value, exact in zip(tensors, expected, strict=True):
+        assert (value - exact).norm() <= 1e-2 * exact.norm()
 
 
 def test_grasp_scores_wide_layers_as_others(calls, monkeypatch):
