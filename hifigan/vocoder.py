@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hifigan.checkpoint import load_generator, verify
 from hifigan.generator import Generator
+from preprocessing.choices import check_choice
 from preprocessing.errors import RecipeError
 from preprocessing.frames import HOP, MELS, SAMPLE_RATE
 from preprocessing.mel import HIGHEST_FREQUENCY, WINDOW
@@ -164,8 +165,7 @@ def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
         RecipeError: the setting is none of these.
     """
     asked = str(config.get("precision", "32"))  # Griffin-Lim has no choice
-    if asked not in ("auto", "bf16", "32"):
-        raise RecipeError(f"vocoder.precision is {asked!r}: choose auto, bf16 or 32")
+    check_choice("vocoder.precision", asked, ("auto", "bf16", "32"))
     if asked == "auto":
         return "bf16" if fast_bfloat16(device) else "32"
     return asked
@@ -177,10 +177,9 @@ def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
     Raises:
         RecipeError: as `checked_generator`, or a setting is none of those there are.
     """
+    check_choice("vocoder.kind", config["kind"], ("hifigan", "griffin_lim"))
     if config["kind"] == "griffin_lim":
         return lambda mels: griffin_lim(mels, config["iterations"])
-    if config["kind"] != "hifigan":
-        raise RecipeError(f"vocoder.kind is {config['kind']!r}: choose hifigan or griffin_lim")
     dtype = {"bf16": torch.bfloat16, "32": torch.float32}[vocoding_precision(config, device)]
     generator = checked_generator(config).to(device, dtype)
     return lambda mels: vocode(generator, mels, config["frames_per_batch"])

@@ -210,9 +210,16 @@ def test_bfloat16_is_heard_as_float32_is():
     assert (log_mel(rounded) - log_mel(full)).abs().mean() < 0.4 * change
 
 
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(RecipeError, match="vocoder.precision is '16': choose auto, bf16 or 32"):
-        load_vocoder(settings(precision="16"))
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"precision": "16"}, "vocoder.precision=16: choose one of auto, bf16, 32$"),
+        ({"kind": "hifi_gan"}, "vocoder.kind=hifi_gan: choose one of hifigan, griffin_lim$"),
+    ],
+)
+def test_an_unknown_setting_is_refused(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        load_vocoder(settings(**changes))
 
 
 def test_missing_files_are_named(tmp_path):
