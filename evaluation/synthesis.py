@@ -14,8 +14,8 @@ from evaluation.fingerprints import other_sentences, synthesis_fingerprint
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, write_array, write_csv, write_json
+from preprocessing.choices import check_choice
 from preprocessing.corpus import write_wav
-from preprocessing.errors import RecipeError
 from preprocessing.frames import SAMPLE_RATE
 from preprocessing.language import Pronouncer, corpus_language
 from preprocessing.machine import device_of, processor_name
@@ -83,8 +83,7 @@ def _speaker(
     config: DictConfig, store: FeatureStore, timer: Timer, run: Path
 ) -> tuple[list[Clip], Speak]:
     """The clips of a run, and what speaks some of them together."""
-    if config.system not in ("model", "natural", "vocoded"):
-        raise RecipeError(f"system is model, natural or vocoded, not {config.system}")
+    check_choice("system", config.system, ("model", "natural", "vocoded"))
     device, most = device_of(config.trainer.accelerator), config.evaluation.clips_per_set
     clips = heldout_clips(store)[:most]
     if config.system == "natural":

@@ -151,9 +151,11 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
     assert nothing.returncode == 1 and "no finished run of" in nothing.stderr
     early = run_script("stage5_vocode", *prepared, f"paths.experiment={tmp_path}")
     assert early.returncode == 1 and "run `make stage4`" in early.stderr
+    misspelt = run_script("stage5_vocode", *prepared, "system=natrual")
+    assert misspelt.returncode == 1 and "system=natrual: choose one of model, " in misspelt.stderr
     unknown = run_script("stage4_train", "sparsity=decreasing")
     assert unknown.returncode == 1 and "Could not find 'sparsity/decreasing'" in unknown.stderr
-    for result in (nothing, early, unknown):
+    for result in (nothing, early, misspelt, unknown):
         assert "Traceback" not in result.stderr
 
 
