@@ -101,17 +101,18 @@ def test_training_wide_layers_in_float32_uses_it(calls, inputs, outputs, bias):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "training", "kind", "batch"),
+    ("inputs", "kernel", "training", "kind", "batch"),
     [
-        (80, True, torch.float32, 1),
-        (256, False, torch.float32, 1),
-        (256, True, torch.bfloat16, 1),
-        (256, True, torch.float64, 1),
-        (256, True, torch.float32, 2),
+        (80, 5, True, torch.float32, 1),
+        (256, 17, True, torch.float32, 1),
+        (256, 5, False, torch.float32, 1),
+        (256, 5, True, torch.bfloat16, 1),
+        (256, 5, True, torch.float64, 1),
+        (256, 5, True, torch.float32, 2),
     ],
 )
-def test_nothing_else_does(calls, inputs, training, kind, batch):
-    layer = TimeConv1d(inputs, 256, 5).train(training)
+def test_nothing_else_does(calls, inputs, kernel, training, kind, batch):
+    layer = TimeConv1d(inputs, 256, kernel).train(training)
     x = torch.randn(batch, 40, inputs)
     wanted = torch.stack([torchs(each, layer.weight, layer.bias) for each in x])
     found = layer.to(kind)(x.to(kind))
