@@ -46,8 +46,6 @@ DEFINITIONS = {
 
 def evaluate_run(config: DictConfig, run: Path) -> None:
     """Write `<run>/evaluation/metrics.json` and utterances.csv; clips measured before are kept."""
-    stage = StageFolder(run / "evaluation", evaluation_fingerprint(config))
-    stage.begin()
     torch.set_num_threads(config.trainer.threads)
     synthesis = run / "synthesis"
     clips = read_csv(synthesis / "manifest.csv")
@@ -55,6 +53,8 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
     device = device_of(config.trainer.accelerator)
     recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
+    stage = StageFolder(run / "evaluation", evaluation_fingerprint(config))
+    stage.begin()
 
     rows = []
     with progress(f"{run.name}: evaluating", len(clips)) as show:

@@ -124,11 +124,11 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
     Raises:
         RecipeError: the model, the vocoder or the sentences are missing.
     """
-    stage = StageFolder(run / "synthesis", synthesis_fingerprint(config))
-    stage.begin()
     torch.set_num_threads(config.trainer.threads)
     store, timer = FeatureStore(config.paths.features), Timer()
     clips, speak = _speaker(config, store, timer, run)
+    stage = StageFolder(run / "synthesis", synthesis_fingerprint(config))
+    stage.begin()
     wavs = [stage.folder / clip.set / f"{clip.id}.wav" for clip in clips]
     timed_seconds = 0.0
     with progress(f"{run.name}: synthesising", len(clips)) as show:

@@ -47,10 +47,10 @@ def export_aligned_mels(run: Path, features: Path, folder: Path) -> None:
     if stage.is_complete():
         print(f"{folder} is up to date")
         return
-    stage.begin()
     acoustic, store = load_synthesiser(run).acoustic, FeatureStore(features)
     if acoustic.statistics != store.statistics:
         raise RecipeError(f"{run} was trained on other features than {features}")
+    stage.begin()
     written = 0
     torch.set_flush_denormal(True)
     with progress(f"{run.name}: aligned mels", len(store)) as show:

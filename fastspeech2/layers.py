@@ -158,9 +158,15 @@ def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
 
 
 class Positions(nn.Module):
-    """Adds sinusoidal positions, scaled by a learnt factor where `scaled` (Li et al. 2019)."""
+    """Adds sinusoidal positions, scaled by a learnt factor where `scaled` (Li et al. 2019).
+
+    Raises:
+        RecipeError: the number of channels is odd.
+    """
 
     def __init__(self, channels: int, scaled: bool):
+        if channels % 2:
+            raise RecipeError(f"model.hidden={channels}: positions need an even number of channels")
         super().__init__()
         self.channels = channels
         self.scale = nn.Parameter(torch.ones(())) if scaled else 1.0
@@ -172,9 +178,15 @@ class Positions(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention within each sequence of packed rows."""
+    """Multi-head self-attention within each sequence of packed rows.
+
+    Raises:
+        RecipeError: the heads cannot share the channels.
+    """
 
     def __init__(self, channels: int, heads: int, dropout: float):
+        if channels % heads:
+            raise RecipeError(f"{heads} heads of attention cannot share {channels} channels")
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.query = Linear(channels, channels)

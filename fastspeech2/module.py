@@ -1,4 +1,4 @@
-"""The training step, optimizer and learning rate of FastSpeech2 as a Lightning module."""
+"""The training step of FastSpeech2 as a Lightning module."""
 
 import math
 
@@ -13,36 +13,7 @@ from .data import Batch
 from .loss import Loss, fastspeech2_loss
 from .model import FastSpeech2
 from .nonfinite import FiniteWatch
-
-
-def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
-    """Rises linearly over the first `warmup` (a fraction of all updates) and falls to zero."""
-    warmup = max(1, round(schedule.warmup * updates))
-    if update < warmup:
-        return (update + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
-
-
-def _noam(schedule: DictConfig, updates: int, update: int) -> float:
-    """hidden^-0.5 · min(u^-0.5, u · warmup^-1.5), with `warmup` in updates.
-
-    As Vaswani et al. 2017 and ESPnet.
-    """
-    number = update + 1
-    return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
-
-
-SCHEDULES = {"cosine": _cosine, "noam": _noam}
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-
-
-def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
-    """What the configured learning rate is multiplied by at an update, counted from zero.
-
-    Raises:
-        RecipeError: no schedule of this name.
-    """
-    return chosen("trainer.schedule.name", schedule.name, SCHEDULES)(schedule, updates, update)
+from .optimization import OPTIMIZERS, learning_rate_factor
 
 
 class FastSpeech2Module(lightning.LightningModule):

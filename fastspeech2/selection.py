@@ -43,8 +43,6 @@ def candidates(
     last_switch = schedule.milestones[-1][0]
     found = [update for update in range(epoch, updates + 1, epoch) if update > last_switch]
     if selection.criterion == "mcd":
-        if selection.times < 1 or selection.utterances < 1:
-            raise RecipeError("selection.times and selection.utterances are 1 or more")
         found = found[::-1][:: max(1, math.ceil(len(found) / selection.times))][::-1]
     if not 1 <= selection.average <= max(1, len(found)):
         raise RecipeError(

@@ -1,6 +1,7 @@
 """Sparsity schedules of the paper and of its ablations, for any start and length of training."""
 
 from collections.abc import Callable
+from numbers import Real
 
 from omegaconf import DictConfig
 from torch import nn
@@ -70,7 +71,7 @@ def _gradual(config: DictConfig, updates: int) -> SparsitySchedule:
 
 
 def _fraction(config: DictConfig, name: str) -> float:
-    if not 0.0 < config[name] < 1.0:
+    if not (isinstance(config[name], Real) and 0.0 < config[name] < 1.0):
         raise RecipeError(f"sparsity.{name} is a fraction between 0 and 1, not {config[name]}")
     return config[name]
 

@@ -36,6 +36,7 @@ from .processes import join
 from .samples import Samples
 from .scores import scoring
 from .selection import Selection, candidates
+from .settings import check_settings
 from .sparsity import require_reachable, sparsity_schedule
 from .synthesis import synthesiser_of
 
@@ -132,14 +133,12 @@ def train(
             stopped.
     """
     settings = config.trainer
+    check_settings(config)
     schedule = sparsity_schedule(config.sparsity, settings.updates)
     eligible = candidates(config.selection, settings.epoch, settings.updates, schedule)
     processes = join(settings.accelerator, settings.devices)
     precision = precision_of(settings)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
-    if processes.first and stage.begin():
-        print(f"{run_folder}: going on with an unfinished training")
-    processes.wait()
     folder = stage.folder
     # Of Lightning's own messages, those about devices and tips help nobody here.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -207,6 +206,12 @@ def train(
         use_distributed_sampler=False,
         log_every_n_steps=settings.epoch,
     )
+    validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
+    require_batches(validation_batches, processes.size)
+    # Only now, since an earlier training of other settings is emptied.
+    if processes.first and stage.begin():
+        print(f"{run_folder}: going on with an unfinished training")
+    processes.wait()
     checkpoint, done = latest_checkpoint(checkpoints)
     stream = BatchStream(
         training.frames,
@@ -216,8 +221,6 @@ def train(
         stop=settings.updates * settings.accumulate,
         processes=processes,
     )
-    validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
-    require_batches(validation_batches, processes.size)
     trainer.fit(
         module,
         batch_loader(training, stream),

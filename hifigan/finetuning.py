@@ -34,7 +34,9 @@ from hifigan.segments import Clip, SegmentBatches, aligned_clips, recorded_clips
 from hifigan.vocoder import checked_generator, vocode
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
+from preprocessing.choices import wrong_numbers
 from preprocessing.errors import RecipeError
+from preprocessing.frames import HOP
 from preprocessing.machine import keep_freed_memory
 from preprocessing.mel import log_mel
 from preprocessing.progress import progress
@@ -44,6 +46,21 @@ from preprocessing.weights import locate
 
 GENERATOR, DISCRIMINATORS = "generator_finetuned", "do_finetuned"
 """Files of the output, beside `config.json`."""
+WHOLE = {
+    "seed": 0,
+    "finetuning.updates": 1,
+    "finetuning.warmup": 0,
+    "finetuning.epoch": 1,
+    "finetuning.validation_clips": 1,
+    "finetuning.batch": 1,
+    "finetuning.segment": HOP,
+}
+REAL = {
+    "finetuning.learning_rate": 0.0,
+    "finetuning.discriminator_learning_rate": 0.0,
+    "finetuning.decay": 0.0,
+}
+"""Numbers that are whole and others, and the least that each may be."""
 COLUMNS = ["update", "seconds", "discriminator", "adversarial", "features", "mel", "validation_mel"]
 
 
@@ -214,6 +231,8 @@ def finetune(config: DictConfig) -> None:
         RecipeError: weights, features or mels are missing or unfit, or a loss is not finite.
     """
     settings = config.finetuning
+    if problems := [*wrong_numbers(config, WHOLE, REAL)]:
+        raise RecipeError("; ".join(problems))
     stage = StageFolder(config.paths.finetuned, finetuning_fingerprint(config))
     training, validation, heldout = _clips(config)
     before = checked_generator(config.vocoder)
@@ -226,8 +245,6 @@ def finetune(config: DictConfig) -> None:
         discriminators = Discriminators()
     batches = SegmentBatches(training, settings.batch, settings.segment, config.seed)
 
-    if stage.begin():
-        print(f"{stage.folder}: going on with an unfinished fine-tuning")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
@@ -238,6 +255,9 @@ def finetune(config: DictConfig) -> None:
     keep_freed_memory()
     some = validation[: settings.validation_clips]
     module = FineTuning(generator, discriminators, settings, batches.batches_per_pass, some)
+    # Only now, since earlier weights of other settings are emptied.
+    if stage.begin():
+        print(f"{stage.folder}: going on with an unfinished fine-tuning")
     checkpoint, module.done = latest_checkpoint(stage.folder / "checkpoints")
     with progress(f"{stage.folder}: fine-tuning", settings.updates) as show:
         trainer = lightning.Trainer(

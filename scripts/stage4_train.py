@@ -26,9 +26,11 @@ def train_stage(config) -> None:
         print(f"stage 4: {config.paths.run} takes over the training of {alike.parent}")
         return
     StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
-    # A schedule that cannot be met is told before the seconds that Lightning takes to load.
+    # What cannot be followed is told before the seconds that Lightning takes to load.
+    from fastspeech2.settings import check_settings
     from fastspeech2.sparsity import sparsity_schedule
 
+    check_settings(config)
     sparsity_schedule(config.sparsity, config.trainer.updates)
 
     from fastspeech2.training import train

@@ -9,6 +9,9 @@ from torch.optim import Optimizer
 from sniper.masks import check_reachable, unreachable
 from sniper.schedule import SparsitySchedule
 
+LR_SCALINGS = ("per_tensor", "global", "none")
+REGROWTHS = ("init", "zero")
+
 
 def checked_settings(
     schedule: SparsitySchedule,
@@ -43,9 +46,9 @@ def checked_settings(
         "redistribute": redistribute,
         "allocation": _one_of(allocation, "allocation", "global", "uniform", "erk"),
         "compat": compat,
-        "lr_scaling": _one_of(lr_scaling, "lr_scaling", "per_tensor", "global", "none"),
+        "lr_scaling": _one_of(lr_scaling, "lr_scaling", *LR_SCALINGS),
         "max_lr_scale": max_lr_scale,
-        "regrowth": _one_of(regrowth, "regrowth", "init", "zero"),
+        "regrowth": _one_of(regrowth, "regrowth", *REGROWTHS),
     }
 
 

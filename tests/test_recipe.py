@@ -151,12 +151,14 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
     assert nothing.returncode == 1 and "no finished run of" in nothing.stderr
     early = run_script("stage5_vocode", *prepared, f"paths.experiment={tmp_path}")
     assert early.returncode == 1 and "run `make stage4`" in early.stderr
-    misspelt = run_script("stage5_vocode", *prepared, "system=natrual")
+    settings = [f"paths.experiment={tmp_path}", "system=natrual"]
+    misspelt = run_script("stage5_vocode", *prepared, *settings)
     assert misspelt.returncode == 1 and "system=natrual: choose one of model, " in misspelt.stderr
     unknown = run_script("stage4_train", "sparsity=decreasing")
     assert unknown.returncode == 1 and "Could not find 'sparsity/decreasing'" in unknown.stderr
     for result in (nothing, early, misspelt, unknown):
         assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())  # where a finished result would be
 
 
 def test_a_run_that_differs_in_its_vocoder_is_not_trained_again(tmp_path):

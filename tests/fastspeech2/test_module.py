@@ -5,7 +5,8 @@ import torch
 from conftest import composed
 from omegaconf import OmegaConf
 
-from fastspeech2.module import FastSpeech2Module, learning_rate_factor
+from fastspeech2.module import FastSpeech2Module
+from fastspeech2.optimization import learning_rate_factor
 from preprocessing.errors import RecipeError
 
 
