@@ -13,6 +13,7 @@ from evaluation.distances import distance, duration_errors_ms
 from evaluation.fingerprints import evaluation_fingerprint
 from evaluation.naturalness import NaturalnessPredictor
 from evaluation.recognition import RECOGNISER_RATE, ErrorRates, Recogniser, rate
+from evaluation.settings import check_settings
 from preprocessing.artefacts import StageFolder, read_csv, read_json, write_csv, write_json
 from preprocessing.frames import SAMPLE_RATE
 from preprocessing.machine import device_of
@@ -46,6 +47,7 @@ DEFINITIONS = {
 
 def evaluate_run(config: DictConfig, run: Path) -> None:
     """Write `<run>/evaluation/metrics.json` and utterances.csv; clips measured before are kept."""
+    check_settings(config)
     torch.set_num_threads(config.trainer.threads)
     synthesis = run / "synthesis"
     clips = read_csv(synthesis / "manifest.csv")

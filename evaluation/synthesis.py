@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from evaluation.fingerprints import other_sentences, synthesis_fingerprint
+from evaluation.settings import check_settings
 from fastspeech2.synthesis import load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
 from preprocessing.artefacts import StageFolder, write_array, write_csv, write_json
@@ -124,6 +125,7 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
     Raises:
         RecipeError: the model, the vocoder or the sentences are missing.
     """
+    check_settings(config)
     torch.set_num_threads(config.trainer.threads)
     store, timer = FeatureStore(config.paths.features), Timer()
     clips, speak = _speaker(config, store, timer, run)

@@ -28,6 +28,7 @@ WHOLE = {
 REAL = {
     "trainer.optimizer.lr": 0.0,
     "trainer.schedule.warmup": 0.0,
+    "trainer.gradient_clip": 0.0,
     "sparsity.max_lr_scale": 1.0,
     "sparsity.cap": 0.0,
     "sparsity.lowest": 0.0,
@@ -36,6 +37,7 @@ REAL = {
     "sparsity.finish": 0.0,
 }
 """Other numbers, likewise."""
+NULLABLE = ("trainer.gradient_clip",)
 CHOICES: dict[str, Collection[str]] = {
     "trainer.accelerator": ("cpu", "gpu", "mps"),
     "trainer.optimizer.name": OPTIMIZERS,
@@ -51,9 +53,7 @@ def check_settings(config: DictConfig) -> None:
     Raises:
         RecipeError: names all of them that are out of range or unknown.
     """
-    # Without a number, gradients are not clipped.
-    clip = {} if config.trainer.gradient_clip is None else {"trainer.gradient_clip": 0.0}
-    problems = [*wrong_numbers(config, WHOLE, REAL | clip), *_choices(config)]
+    problems = [*wrong_numbers(config, WHOLE, REAL, NULLABLE), *_choices(config)]
     schedule = config.trainer.schedule
     if not problems and schedule.name == "cosine" and schedule.warmup >= 1:
         problems.append(

@@ -34,7 +34,7 @@ from hifigan.segments import Clip, SegmentBatches, aligned_clips, recorded_clips
 from hifigan.vocoder import checked_generator, vocode
 from preprocessing.artefacts import StageFolder, atomic_path, write_csv, write_json
 from preprocessing.checkpoints import keep_checkpoints, latest_checkpoint
-from preprocessing.choices import wrong_numbers
+from preprocessing.choices import check_numbers
 from preprocessing.errors import RecipeError
 from preprocessing.frames import HOP
 from preprocessing.machine import keep_freed_memory
@@ -231,8 +231,7 @@ def finetune(config: DictConfig) -> None:
         RecipeError: weights, features or mels are missing or unfit, or a loss is not finite.
     """
     settings = config.finetuning
-    if problems := [*wrong_numbers(config, WHOLE, REAL)]:
-        raise RecipeError("; ".join(problems))
+    check_numbers(config, WHOLE, REAL)
     stage = StageFolder(config.paths.finetuned, finetuning_fingerprint(config))
     training, validation, heldout = _clips(config)
     before = checked_generator(config.vocoder)

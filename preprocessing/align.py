@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from preprocessing import aligners
 from preprocessing.artefacts import StageFolder, atomic_path
+from preprocessing.choices import check_choice, check_numbers
 from preprocessing.corpus import (
     SAMPLE_RATE,
     Utterance,
@@ -26,6 +27,9 @@ from preprocessing.textgrid import Alignment, read_textgrid
 
 Reasons = list[tuple[str, str]]
 
+WHOLE = {"aligner.seed": 0, "aligner.jobs": 1}
+REAL = {"aligner.training_minutes": 0.1}
+"""Numbers that are whole and others, and the least that each may be."""
 SHORT_PHONE = 0.031
 """seconds; Hidden Markov models of three states cannot go below three frames of 10 ms"""
 
@@ -41,6 +45,9 @@ def align(config: DictConfig) -> None:
         FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
             could be aligned.
     """
+    check_numbers(config, WHOLE, REAL, nullable=REAL)
+    if "triphones" in config.aligner:
+        check_choice("aligner.triphones", config.aligner.triphones, (False, True))
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     check_wavs(corpus, utterances)

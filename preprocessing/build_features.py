@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, write_array, write_json
 from preprocessing.check import Fault, check_corpus, refuse
+from preprocessing.choices import check_numbers
 from preprocessing.corpus import write_reasons
 from preprocessing.disk import bytes_in, disk_space
 from preprocessing.errors import RecipeError
@@ -24,6 +25,15 @@ from preprocessing.progress import progress
 from preprocessing.splits import SPLITS, assign_splits
 from preprocessing.store import FRAME_ARRAYS, PADDING_SYMBOL
 
+WHOLE = {"features.f0.decimation": 1, "splits.seed": 0}
+REAL = {
+    "features.f0.floor": 1.0,
+    "features.f0.ceiling": 1.0,
+    "features.shortest_pause": 0.0,
+    "features.max_seconds": 0.0,
+    "splits.highest_similarity": 0.0,
+}
+"""Numbers that are whole and others, and the least that each may be."""
 UTTERANCES_IN_SHARD = 16
 BYTES_PER_SECOND = 70_000
 """of features, shards and packed arrays together"""
@@ -38,9 +48,13 @@ def build_features(config: DictConfig) -> None:
         RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
             splits cannot be made, or the disk is full.
     """
+    check_numbers(config, WHOLE, REAL, nullable=("features.max_seconds",))
+    f0 = config.features.f0
+    if f0.floor >= f0.ceiling:
+        raise RecipeError(f"features.f0.floor={f0.floor} is not below its ceiling, {f0.ceiling}")
     language = corpus_language(config.corpus)
     settings = Settings(
-        **config.features.f0,
+        **f0,
         shortest_pause=config.features.shortest_pause,
         max_seconds=config.features.max_seconds,
         phones=language.phones,

@@ -114,6 +114,8 @@ def _shuffled(ids: Iterable[str], seed: int) -> list[str]:
 
 def _distinct(texts: Mapping[str, str], splits: DictConfig, tokens: Tokens) -> Held:
     words = {id: [t for t in tokens(texts[id]) if t != PAUSE] for id in sorted(texts)}
+    if len(splits.words) != 2 or not all(isinstance(words, int) for words in splits.words):
+        raise RecipeError(f"splits.words={splits.words}: give the fewest and the most, as [5,15]")
     shortest, longest = splits.words
     # Letters do not count: an utterance that spells something is no sentence to understand.
     counts = {id: sum(len(word) > 1 for word in words[id]) for id in words}

@@ -1,0 +1,87 @@
+"""Settings that cannot be followed: told at once, and what was finished by others is kept."""
+
+import pytest
+from conftest import composed
+
+from evaluation.evaluate import evaluate_run
+from evaluation.synthesis import synthesise_run
+from preprocessing.align import align
+from preprocessing.artefacts import StageFolder
+from preprocessing.build_features import build_features
+from preprocessing.errors import RecipeError
+
+
+@pytest.mark.parametrize(
+    ("stage", "output", "overrides", "messages"),
+    [
+        (
+            align,
+            "alignments",
+            ["aligner=viter", "aligner.training_minutes=0", "aligner.seed=first"],
+            [
+                "aligner.training_minutes=0: give a number of 0.1 or more",
+                "aligner.seed=first: give a whole number of 0 or more",
+            ],
+        ),
+        (
+            align,
+            "alignments",
+            ["aligner=viter", "aligner.triphones=maybe"],
+            ["aligner.triphones=maybe: choose one of False, True"],
+        ),
+        (
+            build_features,
+            "features",
+            ["features.f0.decimation=0", "features.max_seconds=ten"],
+            [
+                "features.f0.decimation=0: give a whole number of 1 or more",
+                "features.max_seconds=ten: give a number of 0 or more",
+            ],
+        ),
+        (
+            build_features,
+            "features",
+            ["features.f0.floor=900"],
+            ["floor=900 is not below its ceiling"],
+        ),
+        (
+            build_features,
+            "features",
+            ["splits.words=[5]"],
+            ["splits.words=[5]: give the fewest and"],
+        ),
+        (
+            synthesise_run,
+            "synthesis",
+            ["evaluation.clips_per_set=0"],
+            ["evaluation.clips_per_set=0: give a whole number of 1 or more"],
+        ),
+        (
+            synthesise_run,
+            "synthesis",
+            ["system=vocoded", "vocoder.precision=16"],
+            ["vocoder.precision=16: choose one of auto, bf16, 32"],
+        ),
+        (
+            evaluate_run,
+            "evaluation",
+            ["evaluation.recogniser.beam=0", "evaluation.silence=some"],
+            [
+                "evaluation.recogniser.beam=0: give a whole number of 1 or more",
+                "evaluation.silence=some: give a number of 0 or more",
+            ],
+        ),
+    ],
+)
+def test_what_was_finished_is_kept(prepared, tmp_path, stage, output, overrides, messages):
+    here = prepared[:2] if stage is align else prepared  # which name another aligner
+    of_run = stage in (synthesise_run, evaluate_run)
+    places = [f"paths.run={tmp_path}"] if of_run else [f"paths.{output}={tmp_path}/{output}"]
+    earlier = StageFolder(tmp_path / output, "of other settings")
+    earlier.begin()
+    (earlier.folder / "result").write_text("of hours")
+    earlier.finish()
+    with pytest.raises(RecipeError) as refusal:
+        stage(composed(*here, *overrides, *places), *[tmp_path] * of_run)
+    assert all(message in str(refusal.value) for message in messages)
+    assert (earlier.folder / "result").exists() and earlier.is_complete()
