@@ -70,11 +70,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _threads_as_before():
-    """CTranslate2 sets OpenMP's threads for the whole process, and other bits come of two."""
+def _arithmetic_as_before():
+    """CTranslate2 sets OpenMP's threads for the whole process, and other bits come of two.
+
+    Trainings flush denormals, without which hypothesis draws no floats.
+    """
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
