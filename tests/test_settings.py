@@ -5,6 +5,8 @@ from conftest import composed
 
 from evaluation.evaluate import evaluate_run
 from evaluation.synthesis import synthesise_run
+from fastspeech2.training import train
+from hifigan.finetuning import finetune
 from preprocessing.align import align
 from preprocessing.artefacts import StageFolder
 from preprocessing.build_features import build_features
@@ -51,6 +53,67 @@ from preprocessing.errors import RecipeError
             ["splits.words=[5]: give the fewest and"],
         ),
         (
+            train,
+            "train",
+            ["trainer.updates=0", "trainer.gradient_clip=no", "trainer.accelerator=tpu"],
+            [
+                "trainer.updates=0: give a whole number of 1 or more",
+                "trainer.gradient_clip=no: give a number of 0 or more",
+                "trainer.accelerator=tpu: choose one of cpu, gpu, mps",
+            ],
+        ),
+        (
+            train,
+            "train",
+            ["sparsity=decaying", "sparsity.regrowth=last", "sparsity.scoring_batches=0.5"],
+            [
+                "sparsity.regrowth=last: choose one of init, zero",
+                "sparsity.scoring_batches=0.5: give a whole number of 1 or more",
+            ],
+        ),
+        (
+            train,
+            "train",
+            ["trainer.schedule.warmup=400"],
+            ["warmup=400: give a fraction of the updates, below 1"],
+        ),
+        (
+            train,
+            "train",
+            ["sparsity=decaying", "sparsity.start=half"],
+            ["start is a fraction between 0 and 1, not half"],
+        ),
+        (train, "train", ["sparsity=decaying", "sparsity.cap=0.1"], ["sparsity.cap: "]),
+        (
+            train,
+            "train",
+            ["sparsity=decaying", "sparsity.score=snap"],
+            ["sparsity.score=snap: choose one of snip, "],
+        ),
+        (train, "train", ["model.norm=Pre"], ["model.norm=Pre: choose one of pre, post"]),
+        (
+            train,
+            "train",
+            ["model.hidden=129"],
+            ["model.hidden=129: positions need an even number of channels"],
+        ),
+        (train, "train", ["model.heads=3"], ["3 heads of attention cannot share 128 channels"]),
+        (
+            train,
+            "train",
+            ["samples=1", "vocoder.kind=hifi"],
+            ["vocoder.kind=hifi: choose one of hifigan, "],
+        ),
+        (
+            finetune,
+            "finetuned",
+            ["finetuning.updates=0", "finetuning.batch=some"],
+            [
+                "finetuning.updates=0: give a whole number of 1 or more; "
+                "finetuning.batch=some: give a whole number"
+            ],
+        ),
+        (
             synthesise_run,
             "synthesis",
             ["evaluation.clips_per_set=0"],
@@ -75,7 +138,7 @@ from preprocessing.errors import RecipeError
 )
 def test_what_was_finished_is_kept(prepared, tmp_path, stage, output, overrides, messages):
     here = prepared[:2] if stage is align else prepared  # which name another aligner
-    of_run = stage in (synthesise_run, evaluate_run)
+    of_run = stage in (train, synthesise_run, evaluate_run)
     places = [f"paths.run={tmp_path}"] if of_run else [f"paths.{output}={tmp_path}/{output}"]
     earlier = StageFolder(tmp_path / output, "of other settings")
     earlier.begin()

@@ -15,8 +15,7 @@ from conftest import composed, kill_when
 from fastspeech2.mask_files import read_masks
 from fastspeech2.settings import check_settings
 from fastspeech2.synthesis import load_synthesiser
-from fastspeech2.training import precision_of, require_batches, train
-from preprocessing.artefacts import StageFolder
+from fastspeech2.training import precision_of, require_batches
 from preprocessing.errors import RecipeError
 from sniper import prunable_parameters
 
@@ -257,48 +256,6 @@ def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, mess
     result = run(prepared, tmp_path, override)
     assert result.returncode == 1
     assert message in result.stderr and "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("overrides", "messages"),
-    [
-        (
-            ["trainer.updates=0", "trainer.gradient_clip=no", "trainer.accelerator=tpu"],
-            [
-                "trainer.updates=0: give a whole number of 1 or more",
-                "trainer.gradient_clip=no: give a number of 0 or more",
-                "trainer.accelerator=tpu: choose one of cpu, gpu, mps",
-            ],
-        ),
-        (
-            [*DECAYING, "sparsity.regrowth=last", "sparsity.scoring_batches=0.5"],
-            [
-                "sparsity.regrowth=last: choose one of init, zero",
-                "sparsity.scoring_batches=0.5: give a whole number of 1 or more",
-            ],
-        ),
-        (["trainer.schedule.warmup=400"], ["warmup=400: give a fraction of the updates, below 1"]),
-        ([*DECAYING, "sparsity.start=half"], ["start is a fraction between 0 and 1, not half"]),
-        ([*DECAYING, "sparsity.cap=0.1"], ["sparsity.cap: "]),
-        ([*DECAYING, "sparsity.score=snap"], ["sparsity.score=snap: choose one of snip, "]),
-        (["model.norm=Pre"], ["model.norm=Pre: choose one of pre, post"]),
-        (["model.hidden=129"], ["model.hidden=129: positions need an even number of channels"]),
-        (["model.heads=3"], ["3 heads of attention cannot share 128 channels"]),
-        (["samples=1", "vocoder.kind=hifi"], ["vocoder.kind=hifi: choose one of hifigan, "]),
-    ],
-)
-def test_settings_that_cannot_be_met_leave_a_finished_training(
-    prepared, tmp_path, overrides, messages
-):
-    config = composed(*prepared, *SHORT, *overrides)
-    earlier = StageFolder(tmp_path / "train", "of other settings")
-    earlier.begin()
-    (earlier.folder / "model.pt").write_text("weights")
-    earlier.finish()
-    with pytest.raises(RecipeError) as refusal:
-        train(config, tmp_path)
-    assert all(message in str(refusal.value) for message in messages)
-    assert (earlier.folder / "model.pt").read_text() == "weights" and earlier.is_complete()
 
 
 def test_gradients_need_not_be_clipped():

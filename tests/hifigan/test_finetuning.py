@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import composed, kill_when
+from conftest import kill_when
 from torch.nn.functional import conv1d, leaky_relu, pad
 from torch.nn.functional import l1_loss as l1
 from torch.nn.utils.parametrizations import weight_norm
@@ -25,9 +25,7 @@ from hifigan.checkpoint import (
     save_generator,
 )
 from hifigan.discriminators import Discriminators, PeriodDiscriminator
-from hifigan.finetuning import finetune
 from hifigan.segments import Clip, SegmentBatches, aligned_clips
-from preprocessing.artefacts import StageFolder
 from preprocessing.errors import RecipeError
 from preprocessing.mel import log_mel
 
@@ -244,15 +242,3 @@ def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
         RecipeError, match=f"1 of 24 clips cannot be used.*{clips[3].id}.wav is missing"
     ):
         aligned_clips(folder, "validation")
-
-
-def test_settings_that_cannot_be_met_leave_finished_weights(prepared, tmp_path):
-    overrides = ["finetuning.updates=0", "finetuning.batch=some", f"paths.finetuned={tmp_path}/to"]
-    earlier = StageFolder(tmp_path / "to", "of other settings")
-    earlier.begin()
-    (earlier.folder / "generator_finetuned").write_text("weights")
-    earlier.finish()
-    told = "updates=0: give a whole number of 1 or more; finetuning.batch=some: give a whole number"
-    with pytest.raises(RecipeError, match=told):
-        finetune(composed(*prepared, *overrides))
-    assert (earlier.folder / "generator_finetuned").exists() and earlier.is_complete()
