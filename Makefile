@@ -98,7 +98,7 @@ say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= EN
 export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
 aligned-mels: setup ## mels of RUN=<folder in exp/> with the recordings' timing, to fine-tune HiFi-GAN
-	$(PYTHON) scripts/aligned_mels.py $(SETTINGS) 'name="$(RUN)"'
+	$(PYTHON) scripts/gta_mels.py $(SETTINGS) 'name="$(RUN)"'
 finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make aligned-mels>
 	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) 'name="$(VOCODER)"' \
 	    $(if $(MELS),'finetuning.mels="$(MELS)"')
@@ -124,11 +124,11 @@ test-cluster: $(VENV)/installed-dev cluster ## those of Slurm, Ray and Dask, on 
 lint: $(VENV)/installed-dev ## style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 bench: $(VENV)/installed-dev ## what each part costs on this machine; the last two after make demo
-	$(PYTHON) scripts/bench_sniper.py
-	$(PYTHON) scripts/bench_training.py
-	$(PYTHON) scripts/bench_vocoder.py
-	$(PYTHON) scripts/bench_features.py pairs $(SETTINGS)
-	RUN='$(RUN)' $(PYTHON) scripts/bench_say.py
+	$(PYTHON) scripts/bench/sniper_cost.py
+	$(PYTHON) scripts/bench/training.py
+	$(PYTHON) scripts/bench/vocoder.py
+	$(PYTHON) scripts/bench/features.py pairs $(SETTINGS)
+	RUN='$(RUN)' $(PYTHON) scripts/bench/say.py
 clean: ## remove what the recipe made, but not downloads, listening tests and their answers
 	rm -rf exp results vocoders say.wav
 	test ! -d data || find data -mindepth 2 -maxdepth 2 ! -name downloads -exec rm -rf {} +

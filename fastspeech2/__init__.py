@@ -3,9 +3,9 @@
 from importlib import import_module
 
 _HOMES = {
-    "FastSpeech2": "model",
+    "FastSpeech2": "model.fastspeech2",
     "load_ming024": "ming024",
-    "load_synthesiser": "synthesis",
+    "load_synthesiser": "synthesis.synthesiser",
 }
 __all__ = list(_HOMES)
 

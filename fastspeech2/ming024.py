@@ -7,10 +7,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from preprocessing.errors import RecipeError
-
-from .layers import sinusoids
-from .model import FastSpeech2
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.model.layers import sinusoids
+from pipeline.errors import RecipeError
 
 _THEIR_NAMES = [
     (r"^embedding\.", "encoder.src_word_emb."),

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from hifigan.discriminators import Discriminators
+from hifigan.finetuning.discriminators import Discriminators
 from hifigan.generator import Generator
-from preprocessing.artefacts import atomic_path, sha256
-from preprocessing.errors import RecipeError
-from preprocessing.weights import locate
+from pipeline.digests import sha256
+from pipeline.errors import RecipeError
+from pipeline.files import atomic_path
+from pipeline.vocoder_files import locate
 
 OFFICIAL_NAMES = {
     "parametrizations.weight.original0": "weight_g",

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
+from audio.constants import HOP, MELS, SAMPLE_RATE
+from audio.mel import HIGHEST_FREQUENCY, WINDOW
 from hifigan.checkpoint import load_generator, verify
 from hifigan.generator import Generator
-from preprocessing.choices import check_choice
-from preprocessing.errors import RecipeError
-from preprocessing.frames import HOP, MELS, SAMPLE_RATE
-from preprocessing.mel import HIGHEST_FREQUENCY, WINDOW
-from preprocessing.precision import fast_bfloat16
-from preprocessing.weights import locate
+from pipeline.errors import RecipeError
+from pipeline.hardware import fast_bfloat16
+from pipeline.settings import check_choice
+from pipeline.vocoder_files import locate
 
 # What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.
 FEATURES = {

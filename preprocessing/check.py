@@ -13,16 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from preprocessing.align import check_plausible
-from preprocessing.artefacts import write_csv
-from preprocessing.corpus import Utterance, parse_metadata, read_reasons, read_wav
-from preprocessing.errors import RecipeError, UtteranceError
-from preprocessing.frames import HOP, SAMPLE_RATE
-from preprocessing.language import Language, corpus_language
-from preprocessing.parallel import spread
-from preprocessing.progress import progress
-from preprocessing.text import PAUSE
-from preprocessing.textgrid import Alignment, read_textgrid, segments
+from audio.constants import HOP, SAMPLE_RATE
+from audio.wav import read_wav
+from pipeline.errors import RecipeError, UtteranceError
+from pipeline.files import write_csv
+from pipeline.parallel import spread
+from pipeline.progress import progress
+from preprocessing.alignment.plausibility import check_plausible
+from preprocessing.alignment.segments import segments
+from preprocessing.alignment.textgrid import Alignment, read_textgrid
+from preprocessing.corpus.metadata import Utterance, parse_metadata, read_reasons
+from preprocessing.text.language import Language, corpus_language
+from preprocessing.text.phones import PAUSE
 
 KINDS = {
     "metadata_line": "a line of metadata.csv is not id|text|normalised text, or id|text",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common import stage_script
+from pipeline.entry_point import stage_script
 
 
 @stage_script

@@ -1,6 +1,6 @@
 """Export a trained run to ONNX: `make export RUN=...`."""
 
-from common import stage_script
+from pipeline.entry_point import stage_script
 
 
 def export(config) -> None:

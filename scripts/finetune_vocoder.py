@@ -1,12 +1,12 @@
 """Fine-tune HiFi-GAN on a corpus or on a run's mels: `make finetune`."""
 
-from common import stage_script
-from preprocessing.artefacts import StageFolder
-from preprocessing.fingerprints import features_fingerprint
+from pipeline.entry_point import stage_script
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import features_fingerprint
 
 
 def finetune_vocoder(config) -> None:
-    from hifigan.fingerprint import finetuning_fingerprint
+    from pipeline.stages import finetuning_fingerprint
 
     stage = StageFolder(config.paths.finetuned, finetuning_fingerprint(config))
     if stage.is_complete():
@@ -15,7 +15,7 @@ def finetune_vocoder(config) -> None:
     if not config.finetuning.mels:
         StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
 
-    from hifigan.finetuning import finetune
+    from hifigan.finetuning.train import finetune
 
     finetune(config)
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from common import current_runs, stage_script
+from evaluation.report.collect import current_runs
+from pipeline.entry_point import stage_script
 
 
 def make_test(config) -> None:

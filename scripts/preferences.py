@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from common import stage_script
-from preprocessing.artefacts import write_json
-from preprocessing.errors import RecipeError
+from pipeline.entry_point import stage_script
+from pipeline.errors import RecipeError
+from pipeline.files import write_json
 
 
 def show_preferences(config) -> None:
     """Print the analysis and write `paths.listening`/preferences.json, for stage 7."""
-    from evaluation.formats import markdown
     from evaluation.listening.analysis import analyse
     from evaluation.listening.answers import read_answers, read_key
     from evaluation.listening.tables import listening_tables
+    from evaluation.report.formats import markdown
 
     folder = Path(config.paths.listening)
     key = read_key(folder)

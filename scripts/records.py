@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from common import stage_script
-from evaluation.records import evaluated_as, keep_record
-from preprocessing.errors import RecipeError
+from pipeline.entry_point import stage_script
+from pipeline.errors import RecipeError
+from pipeline.records import evaluated_as, keep_record
 from sweep import RECORDED, runs_of
 
 

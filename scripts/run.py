@@ -4,8 +4,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import stage_script
-from preprocessing.errors import RecipeError
+from pipeline.entry_point import stage_script
+from pipeline.errors import RecipeError
 from stage4_train import train_stage
 from stage5_vocode import vocode_stage
 from stage6_evaluate import evaluate_stage

@@ -1,14 +1,14 @@
 """Speak a text with a trained run: `make say TEXT="..." RUN=... SPEED= PITCH= ENERGY= BACKEND=`."""
 
-from common import stage_script
+from pipeline.entry_point import stage_script
 
 
 def say(config) -> None:
     """Write `config.output`, a wav, from `config.text`; factors act on their own quantity."""
     import soundfile
 
-    from preprocessing.artefacts import atomic_path
-    from preprocessing.frames import SAMPLE_RATE
+    from audio.constants import SAMPLE_RATE
+    from pipeline.files import atomic_path
     from speech.speaker import load_speaker
 
     waveform = load_speaker(config)(config.text, config.speed, config.pitch, config.energy)

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from common import stage_script
+from pipeline.entry_point import stage_script
 
 
 def serve(config) -> None:

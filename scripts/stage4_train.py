@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from common import stage_script
-from fastspeech2.fingerprint import training_fingerprint
-from preprocessing.artefacts import StageFolder
-from preprocessing.fingerprints import features_fingerprint
+from pipeline.entry_point import stage_script
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import features_fingerprint, training_fingerprint
 
 
 def trained_alike(stage: StageFolder, experiment: Path) -> Path | None:
@@ -27,17 +26,17 @@ def train_stage(config) -> None:
         return
     StageFolder(config.paths.features, features_fingerprint(config)).require("make stage3")
     # What cannot be followed is told before the seconds that Lightning takes to load.
-    from fastspeech2.settings import check_settings
-    from fastspeech2.sparsity import sparsity_schedule
+    from fastspeech2.training.settings import check_settings
+    from fastspeech2.training.sparsity import sparsity_schedule
 
     check_settings(config)
     sparsity_schedule(config.sparsity, config.trainer.updates)
 
-    from fastspeech2.training import train
+    from fastspeech2.training.train import train
 
     measure = None
     if config.selection.criterion == "mcd":
-        from evaluation.validation import validation_mcd
+        from evaluation.metrics.validation import validation_mcd
 
         measure = validation_mcd(config)
     train(config, config.paths.run, measure)

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from common import stage_script
-from evaluation.fingerprints import synthesis_fingerprint
-from fastspeech2.fingerprint import training_fingerprint
-from preprocessing.artefacts import StageFolder
-from preprocessing.fingerprints import features_fingerprint
+from pipeline.entry_point import stage_script
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import features_fingerprint, synthesis_fingerprint, training_fingerprint
 
 
 def vocode_stage(config) -> None:
@@ -18,7 +16,7 @@ def vocode_stage(config) -> None:
     if config.system == "model":
         StageFolder(run / "train", training_fingerprint(config)).require("make stage4")
 
-    from evaluation.synthesis import synthesise_run
+    from speech.synthesis import synthesise_run
 
     synthesise_run(config, run)
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from common import run_settings, stage_script
-from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
-from evaluation.records import write_overrides
-from preprocessing.artefacts import StageFolder
+from pipeline.entry_point import stage_script
+from pipeline.records import write_overrides
+from pipeline.run_names import run_settings
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import evaluation_fingerprint, synthesis_fingerprint
 
 
 def evaluate_stage(config) -> None:
@@ -18,7 +19,7 @@ def evaluate_stage(config) -> None:
         return
     StageFolder(run / "synthesis", synthesis_fingerprint(config)).require("make stage5")
 
-    from evaluation.evaluate import evaluate_run
+    from evaluation.metrics.evaluate import evaluate_run
 
     evaluate_run(config, run)
 

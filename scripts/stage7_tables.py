@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from common import current_runs, stage_script
-from evaluation.collect import grouped
 from evaluation.listening.tables import read_analysis
-from evaluation.paper import read_paper
-from evaluation.records import Record, read_records
-from preprocessing.artefacts import StageFolder, fingerprint
-from preprocessing.errors import RecipeError
+from evaluation.report.collect import current_runs, grouped
+from evaluation.report.paper import read_paper
+from pipeline.digests import fingerprint
+from pipeline.entry_point import stage_script
+from pipeline.errors import RecipeError
+from pipeline.records import Record, read_records
+from pipeline.stage_folder import StageFolder
 
 
 def kept_records(config) -> list[Record]:
@@ -37,11 +38,11 @@ def tables_stage(config) -> None:
         print(f"stage 7: {stage.folder} is up to date")
         return
 
-    from evaluation.figures import write_figures
-    from evaluation.formats import markdown
-    from evaluation.report import write_report
-    from evaluation.tables import make_tables, tables_of_listeners, write_tables
-    from preprocessing.store import FeatureStore
+    from evaluation.report.figures import write_figures
+    from evaluation.report.formats import markdown
+    from evaluation.report.page import write_report
+    from evaluation.report.tables import make_tables, tables_of_listeners, write_tables
+    from preprocessing.features.store import FeatureStore
 
     groups = grouped(runs)
     tables = make_tables(groups, paper, paper_file) + tables_of_listeners(listeners)

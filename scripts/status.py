@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from common import stage_script
-from preprocessing.errors import RecipeError
-from sweep_state import RunState, read_state, table
+from pipeline.entry_point import stage_script
+from pipeline.errors import RecipeError
+from pipeline.sweep_state import RunState, read_state, table
 
 
 def sweeps(experiment: Path) -> dict[str, list[RunState]]:

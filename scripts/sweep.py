@@ -14,10 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.live import Live
 
-from common import PROJECT, evaluation_given, run_name, run_settings, search_path, stage_script
-from evaluation.records import keep_record, read_records
-from preprocessing.errors import RecipeError
-from sweep_state import RunState, sweep_file, table, write_state
+from pipeline.composition import evaluation_given, search_path
+from pipeline.entry_point import PROJECT, stage_script
+from pipeline.errors import RecipeError
+from pipeline.records import keep_record, read_records
+from pipeline.run_names import run_name, run_settings
+from pipeline.sweep_state import RunState, sweep_file, table, write_state
 
 REFERENCES = [["system=vocoded", "name=vocoded"], ["system=natural", "name=natural"]]
 """Rows that tables compare with; they are last, since they are shorter than a training."""

@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fastspeech2.acoustic import AcousticModel, Spoken
-from fastspeech2.synthesis import load_synthesiser
+from audio.constants import HOP, SAMPLE_RATE
+from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
+from fastspeech2.synthesis.synthesiser import load_synthesiser
 from hifigan import Generator
 from hifigan.vocoder import checked_generator
-from preprocessing.artefacts import atomic_path, sha256, write_json
-from preprocessing.errors import RecipeError
-from preprocessing.frames import HOP, SAMPLE_RATE
-
-from .onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
+from pipeline.digests import sha256
+from pipeline.errors import RecipeError
+from pipeline.files import atomic_path, write_json
+from speech.onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
 
 TOLERANCE = 1e-4
 """The largest difference from torch that is let pass, of log-mels, log-F0, energy and samples.

@@ -7,10 +7,11 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from fastspeech2.acoustic import Spoken
-from fastspeech2.synthesis import Synthesiser
-from preprocessing.artefacts import read_json, sha256
-from preprocessing.errors import RecipeError
+from fastspeech2.synthesis.acoustic import Spoken
+from fastspeech2.synthesis.synthesiser import Synthesiser
+from pipeline.digests import sha256
+from pipeline.errors import RecipeError
+from pipeline.files import read_json
 
 INPUTS = ("phones", "phone_lengths", "speed", "pitch", "energy")
 """Of `acoustic.onnx`, as those of `AcousticModel`."""

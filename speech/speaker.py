@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastspeech2.synthesis import Synthesiser, load_synthesiser
+from audio.constants import SAMPLE_RATE
+from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
 from hifigan.vocoder import Vocoder, load_vocoder
-from preprocessing.choices import check_choice
-from preprocessing.frames import SAMPLE_RATE
-from preprocessing.language import Pronouncer, corpus_language
-from preprocessing.text import read_lexicon, sentences
+from pipeline.settings import check_choice
+from preprocessing.text.english import sentences
+from preprocessing.text.language import corpus_language
+from preprocessing.text.lexicon import read_lexicon
+from preprocessing.text.pronouncer import Pronouncer
 
 PAUSE_SECONDS = 0.3
 """Silence between two sentences at normal speed."""
@@ -65,7 +67,7 @@ def load_speaker(config) -> Speaker:
         synthesiser = load_synthesiser(config.paths.run)
         vocoder = load_vocoder(config.vocoder)
     else:
-        from .onnx_models import load_onnx
+        from speech.onnx_models import load_onnx
 
         synthesiser, vocoder = load_onnx(config.paths.run, config.vocoder.name)
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")

@@ -14,7 +14,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from fastspeech2.cap import cap_for
+from pipeline.resolvers import cap_for
 
 # Two processes of tests share two cores; threads of theirs would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from conftest import PROJECT, composed, run_script
 
-from fastspeech2.fingerprint import training_fingerprint
-from preprocessing.artefacts import StageFolder
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import training_fingerprint
 
 SNIPER = ["sparsity=decaying", "sparsity.scoring_batches=10"]
 SHORT = ["trainer.updates=600", "evaluation.clips_per_set=5", "trainer.epoch=200", "samples=1"]

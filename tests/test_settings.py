@@ -3,14 +3,14 @@
 import pytest
 from conftest import composed
 
-from evaluation.evaluate import evaluate_run
-from evaluation.synthesis import synthesise_run
-from fastspeech2.training import train
-from hifigan.finetuning import finetune
-from preprocessing.align import align
-from preprocessing.artefacts import StageFolder
-from preprocessing.build_features import build_features
-from preprocessing.errors import RecipeError
+from evaluation.metrics.evaluate import evaluate_run
+from fastspeech2.training.train import train
+from hifigan.finetuning.train import finetune
+from pipeline.errors import RecipeError
+from pipeline.stage_folder import StageFolder
+from preprocessing.alignment.align import align
+from preprocessing.features.build import build_features
+from speech.synthesis import synthesise_run
 
 
 @pytest.mark.parametrize(

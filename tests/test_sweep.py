@@ -16,15 +16,15 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from evaluation.fingerprints import evaluation_fingerprint
-from evaluation.records import keep_record
-from fastspeech2.scores import scoring
-from fastspeech2.sparsity import sparsity_schedule
-from preprocessing.errors import RecipeError
+from fastspeech2.training.scores import scoring
+from fastspeech2.training.sparsity import sparsity_schedule
+from pipeline.errors import RecipeError
+from pipeline.records import keep_record
+from pipeline.stages import evaluation_fingerprint
+from pipeline.sweep_state import RunState, read_state, sweep_file, table, write_state
 from run import run_stages
 from status import sweeps
 from sweep import Run, leave_to_records, planned_runs, side_by_side
-from sweep_state import RunState, read_state, sweep_file, table, write_state
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from evaluation.listening.agreement import krippendorff_alpha
 from evaluation.listening.answers import Key
 from evaluation.listening.design import PREFERENCE, RATING, Trial
-from evaluation.statistics import LEVEL, holm
+from evaluation.report.statistics import LEVEL, holm
 
 RESAMPLES = 2000
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.listening.design import PREFERENCE, Plan, Trial
-from preprocessing.artefacts import read_json
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
+from pipeline.files import read_json
 
 MOST_BYTES = 200_000
 """Of one listener's answers."""

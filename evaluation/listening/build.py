@@ -18,13 +18,13 @@ import jinja2
 import numpy as np
 import soundfile
 
-from evaluation.collect import Run, grouped
+from audio.constants import SAMPLE_RATE
+from audio.wav import write_wav
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
 from evaluation.listening.loudness import matched
-from preprocessing.artefacts import read_json, write_json
-from preprocessing.corpus import write_wav
-from preprocessing.errors import RecipeError
-from preprocessing.frames import SAMPLE_RATE
+from evaluation.report.collect import Run, grouped
+from pipeline.errors import RecipeError
+from pipeline.files import read_json, write_json
 
 PAGE = Path(__file__).parent / "page"
 SHORTEST = 0.8

@@ -3,7 +3,7 @@
 import numpy as np
 import pyloudnorm
 
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
 
 TARGET = -23.0
 """LUFS, EBU R 128's"""

@@ -27,7 +27,7 @@ from evaluation.listening.answers import (
     parse,
     read_key,
 )
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
 
 MOST_LISTENERS = 10_000
 SECONDS_TO_SEND = 30

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluation.collect import percent
 from evaluation.listening.design import PREFERENCE, RATING
-from preprocessing.artefacts import read_json
+from evaluation.report.collect import percent
+from pipeline.files import read_json
 
 
 def read_analysis(folder: Path) -> dict:

@@ -15,7 +15,7 @@ import torch
 from conftest import PROJECT
 from slurm import is_installed, one_machine_slurm
 
-from preprocessing.artefacts import read_csv, read_json
+from pipeline.files import read_csv, read_json
 
 SWEEP = ["sparsity=dense,decaying", "seed=0,1"]
 SHORT = ["trainer.updates=60", "trainer.epoch=10", "recipe.scoring_batches=5"]

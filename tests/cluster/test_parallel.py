@@ -13,9 +13,9 @@ from conftest import run_script
 from omegaconf import OmegaConf
 from slurm import free_port
 
-from preprocessing.corpus import read_metadata
-from preprocessing.errors import RecipeError
-from preprocessing.parallel import spread
+from pipeline.errors import RecipeError
+from pipeline.parallel import spread
+from preprocessing.corpus.metadata import read_metadata
 
 UTTERANCES = 40
 PARALLEL = OmegaConf.create({"workers": 2, "backend": "loky", "address": None})

@@ -6,11 +6,11 @@ from random import Random
 import numpy as np
 import soundfile
 
-from evaluation.collect import Run
+from audio.constants import SAMPLE_RATE
 from evaluation.listening.answers import Key
 from evaluation.listening.design import CLEAN, PREFERENCE, Trial, make_plans
-from preprocessing.artefacts import write_csv
-from preprocessing.frames import SAMPLE_RATE
+from evaluation.report.collect import Run
+from pipeline.files import write_csv
 
 SENTENCES = [f"heldout/s{number:02d}" for number in range(20)]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.collect import Run, finished_runs
-from evaluation.records import read_runs
-from preprocessing.artefacts import write_csv
+from evaluation.report.collect import Run, finished_runs
+from pipeline.files import write_csv
+from pipeline.records import read_runs
 
 DECAYING = {"kind": "decaying", "start": 0.4, "cap": 0.75}
 CONSTANT = {"kind": "constant", "start": 0.4, "cap": 0.75}

@@ -5,8 +5,8 @@ import json
 import pytest
 from table_cases import runs_in
 
-from evaluation.collect import baselines, grouped, run_label
-from preprocessing.errors import RecipeError
+from evaluation.report.collect import baselines, grouped, run_label
+from pipeline.errors import RecipeError
 
 
 def add_run(experiment, name, system="model", complete=True, vocoder="a", recogniser="a", **given):

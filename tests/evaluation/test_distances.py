@@ -7,8 +7,8 @@ import pysptk
 import pytest
 from omegaconf import OmegaConf
 
-from evaluation.distances import distance, duration_errors_ms, log_f0, mcd
-from evaluation.mel_cepstra import ALPHA, ORDER, mel_cepstra
+from evaluation.metrics.distances import distance, duration_errors_ms, log_f0, mcd
+from evaluation.metrics.mel_cepstra import ALPHA, ORDER, mel_cepstra
 
 DIO = OmegaConf.create({"method": "dio", "floor": 71, "ceiling": 800, "decimation": 1})
 HARVEST = OmegaConf.create({"method": "harvest", "floor": 71, "ceiling": 800})

@@ -4,9 +4,8 @@ import pytest
 from conftest import composed
 from omegaconf import OmegaConf
 
-from evaluation.fingerprints import evaluation_fingerprint, synthesis_fingerprint
-from preprocessing.errors import RecipeError
-from preprocessing.fingerprints import vocoder_parts
+from pipeline.errors import RecipeError
+from pipeline.stages import evaluation_fingerprint, synthesis_fingerprint, vocoder_parts
 
 
 @pytest.mark.parametrize("recipe", ["allison", "ljspeech"])

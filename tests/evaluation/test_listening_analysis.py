@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from evaluation.listening.agreement import krippendorff_alpha
 from evaluation.listening.analysis import analyse
 from evaluation.listening.tables import listening_tables
-from evaluation.statistics import holm
+from evaluation.report.statistics import holm
 
 SYSTEMS = ["dense", "constant", "sniper"]
 KEY = make_key(SYSTEMS)

@@ -23,7 +23,7 @@ from evaluation.listening.answers import (
 )
 from evaluation.listening.build import build_test
 from evaluation.listening.server import make_server
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
 
 KEY = make_key(["dense", "sniper"])
 GOOD = Listener(0, "sniper", 0.7).answers(KEY, 0)

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from evaluation.listening.build import build_test, choose_runs
 from evaluation.listening.design import PREFERENCE, RATING, make_plans
 from evaluation.listening.loudness import matched
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
 
 SYSTEMS = ["dense", "constant", "sniper"]
 

@@ -7,10 +7,10 @@ import torch
 from conftest import composed
 from distillmos import ConvTransformerSQAModel
 
-from evaluation.naturalness import NaturalnessPredictor
-from evaluation.recognition import ErrorRates, Recogniser, packaged_model, rate
-from preprocessing.errors import RecipeError
-from preprocessing.store import FeatureStore, natural_waveform
+from evaluation.metrics.naturalness import NaturalnessPredictor
+from evaluation.metrics.recognition import ErrorRates, Recogniser, packaged_model, rate
+from pipeline.errors import RecipeError
+from preprocessing.features.store import FeatureStore, natural_waveform
 
 RATES = ErrorRates()
 

@@ -7,8 +7,11 @@ import pytest
 from omegaconf import OmegaConf
 from table_cases import CONSTANT, add_run, make_experiment, runs_in
 
-from evaluation.collect import grouped
-from evaluation.records import (
+from evaluation.report.collect import grouped
+from evaluation.report.page import write_report
+from evaluation.report.tables import make_tables, write_tables
+from pipeline.errors import RecipeError
+from pipeline.records import (
     current_records,
     evaluated_as,
     keep_record,
@@ -16,9 +19,6 @@ from evaluation.records import (
     read_runs,
     write_overrides,
 )
-from evaluation.report import write_report
-from evaluation.tables import make_tables, write_tables
-from preprocessing.errors import RecipeError
 
 
 def keep_all(experiment, records):

@@ -6,10 +6,10 @@ import pytest
 from conftest import run_script
 from omegaconf import OmegaConf
 
-from evaluation.collect import Group, Run
-from evaluation.report import write_report
-from fastspeech2.metrics import LOSSES
-from preprocessing.artefacts import write_csv
+from evaluation.report.collect import Group, Run
+from evaluation.report.page import write_report
+from fastspeech2.training.metrics import LOSSES
+from pipeline.files import write_csv
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluation.speech_figures import BINS, bin_names, length_bins
+from evaluation.report.speech_figures import BINS, bin_names, length_bins
 
 
 def test_bins_of_lengths_hold_about_equally_many_sentences():

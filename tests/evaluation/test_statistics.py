@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.statistics import Sentences, holm, mean_interval, paired_bootstrap, paired_t
+from evaluation.report.statistics import Sentences, holm, mean_interval, paired_bootstrap, paired_t
 
 
 def test_intervals_are_scipys():

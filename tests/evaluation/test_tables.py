@@ -7,14 +7,14 @@ import pytest
 from omegaconf import OmegaConf
 from table_cases import DECAYING, add_run, make_experiment, runs_in
 
-from evaluation.collect import grouped
-from evaluation.compare import tests as compared
-from evaluation.formats import latex
-from evaluation.measures import INTELLIGIBILITY, NATURALNESS
-from evaluation.paper import read_paper
-from evaluation.tables import make_tables, readings, tables_of_listeners, write_tables
-from evaluation.training_measures import at, best, cost_columns, loss_columns
-from preprocessing.errors import RecipeError
+from evaluation.report.collect import grouped
+from evaluation.report.compare import tests as compared
+from evaluation.report.formats import latex
+from evaluation.report.measures import INTELLIGIBILITY, NATURALNESS
+from evaluation.report.paper import read_paper
+from evaluation.report.tables import make_tables, readings, tables_of_listeners, write_tables
+from evaluation.report.training_measures import at, best, cost_columns, loss_columns
+from pipeline.errors import RecipeError
 
 
 @pytest.fixture

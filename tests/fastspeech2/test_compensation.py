@@ -2,7 +2,7 @@
 
 import torch
 
-from fastspeech2.compensation import compensate, variance_ratio
+from fastspeech2.synthesis.compensation import compensate, variance_ratio
 
 
 def test_compensated_mels_have_the_natural_variance_and_their_own_mean():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fastspeech2.data import BatchStream, frame_budget_batches
-from fastspeech2.processes import Processes
+from fastspeech2.training.data import BatchStream, frame_budget_batches
+from fastspeech2.training.processes import Processes
 
 
 def ljspeech_like_frames(count: int = 12_600) -> np.ndarray:

@@ -6,15 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastspeech2.layers import (
-    Dropout,
-    FFTBlock,
-    SelfAttention,
-    TimeConv1d,
-    sinusoids,
-)
-from fastspeech2.packing import pack_lengths, padding_mask
-from fastspeech2.variance import phone_of_frame, position_in_phone, regulate_length
+from fastspeech2.kernels.packing import pack_lengths, padding_mask
+from fastspeech2.model.layers import Dropout, FFTBlock, SelfAttention, TimeConv1d, sinusoids
+from fastspeech2.model.variance import phone_of_frame, position_in_phone, regulate_length
 
 NO_DROPOUT = {"attention": 0.0, "hidden": 0.0, "residual": 0.0}
 

@@ -6,7 +6,7 @@ from ming024_reference import Reference, configurations, random_checkpoint
 from omegaconf import OmegaConf
 
 from fastspeech2 import FastSpeech2, load_ming024
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
 
 TOLERANCE = 1e-4
 

@@ -5,9 +5,9 @@ import torch
 from conftest import composed
 from omegaconf import OmegaConf
 
-from fastspeech2.module import FastSpeech2Module
-from fastspeech2.optimization import learning_rate_factor
-from preprocessing.errors import RecipeError
+from fastspeech2.training.module import FastSpeech2Module
+from fastspeech2.training.optimization import learning_rate_factor
+from pipeline.errors import RecipeError
 
 
 @pytest.mark.parametrize("warmup", [0.25, 1.0])

@@ -6,9 +6,9 @@ import lightning
 import pytest
 import torch
 
-from fastspeech2.mask_files import read_masks
-from fastspeech2.monitoring import MaskFiles, TrainingProgress
-from preprocessing.artefacts import read_json
+from fastspeech2.training.mask_files import read_masks
+from fastspeech2.training.monitoring import MaskFiles, TrainingProgress
+from pipeline.files import read_json
 from sniper import Sniper, SparsitySchedule, magnitude_scores
 
 

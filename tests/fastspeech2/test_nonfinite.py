@@ -5,11 +5,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fastspeech2.data import Batch
-from fastspeech2.model import FastSpeech2
-from fastspeech2.module import FastSpeech2Module
-from fastspeech2.nonfinite import FiniteWatch, skipped_updates
-from preprocessing.errors import RecipeError
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.data import Batch
+from fastspeech2.training.module import FastSpeech2Module
+from fastspeech2.training.nonfinite import FiniteWatch, skipped_updates
+from pipeline.errors import RecipeError
 
 
 def batch_of(*ids: str) -> Batch:

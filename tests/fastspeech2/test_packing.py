@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from fastspeech2.layers import neighbours
-from fastspeech2.model import Postnet
-from fastspeech2.packing import pack_lengths, padding_mask
+from fastspeech2.kernels.packing import pack_lengths, padding_mask
+from fastspeech2.model.fastspeech2 import Postnet
+from fastspeech2.model.layers import neighbours
 
 LENGTHS = torch.tensor([3, 1, 5, 2])
 

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from fastspeech2.model import FastSpeech2
-from fastspeech2.samples import Samples
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.samples import Samples
 
 SYMBOLS = ["<pad>", "AH0", "HH"]
 

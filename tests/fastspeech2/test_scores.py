@@ -4,9 +4,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fastspeech2.model import FastSpeech2
-from fastspeech2.scores import flow, scoring
-from preprocessing.errors import RecipeError
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.scores import flow, scoring
+from pipeline.errors import RecipeError
 
 
 class Module(torch.nn.Module):

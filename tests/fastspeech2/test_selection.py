@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from fastspeech2.selection import Selection, candidates, mean_state
-from preprocessing.errors import RecipeError
+from fastspeech2.training.selection import Selection, candidates, mean_state
+from pipeline.errors import RecipeError
 from sniper import SparsitySchedule
 
 LOSSES = {10: 5.0, 20: 2.0, 30: 4.0, 40: 1.0, 50: 3.0, 60: 2.0}

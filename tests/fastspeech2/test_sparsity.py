@@ -4,10 +4,10 @@ import pytest
 from conftest import composed
 from omegaconf import OmegaConf
 
-from fastspeech2.cap import cap_for
-from fastspeech2.model import FastSpeech2
-from fastspeech2.sparsity import decaying_levels, require_reachable, sparsity_schedule
-from preprocessing.errors import RecipeError
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.sparsity import decaying_levels, require_reachable, sparsity_schedule
+from pipeline.errors import RecipeError
+from pipeline.resolvers import cap_for
 from sniper.masks import check_reachable
 
 

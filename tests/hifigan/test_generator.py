@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from audio.mel import log_mel
 from hifigan import Generator, load_generator, load_vocoder, vocode
-from preprocessing.errors import RecipeError
-from preprocessing.mel import log_mel
-from preprocessing.weights import locate
+from pipeline.errors import RecipeError
+from pipeline.vocoder_files import locate
 
 V1 = {
     "resblock": "1",

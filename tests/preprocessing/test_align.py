@@ -15,11 +15,12 @@ import soundfile
 from conftest import PROJECT, TEXTGRIDS, run_script
 from omegaconf import OmegaConf
 
-from preprocessing.align import check_plausible
-from preprocessing.aligners import collect_textgrids
-from preprocessing.corpus import read_metadata, read_reasons, read_wav, write_metadata
-from preprocessing.errors import RecipeError
-from preprocessing.textgrid import Alignment, Interval, read_textgrid
+from audio.wav import read_wav
+from pipeline.errors import RecipeError
+from preprocessing.alignment.aligners import collect_textgrids
+from preprocessing.alignment.plausibility import check_plausible
+from preprocessing.alignment.textgrid import Alignment, Interval, read_textgrid
+from preprocessing.corpus.metadata import read_metadata, read_reasons, write_metadata
 
 PROMPTS = "agent-user all-circuits-busy-now check-number-dial-again demo-nogo goodbye hello".split()
 

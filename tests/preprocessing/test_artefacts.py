@@ -8,14 +8,12 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from preprocessing.artefacts import StageFolder, atomic_path, fingerprint, read_utf8
-from preprocessing.corpus import read_reasons, write_reasons
-from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.fingerprints import (
-    alignment_fingerprint,
-    corpus_fingerprint,
-    features_fingerprint,
-)
+from pipeline.digests import fingerprint
+from pipeline.errors import FaultsError, RecipeError
+from pipeline.files import atomic_path, read_utf8
+from pipeline.stage_folder import StageFolder
+from pipeline.stages import alignment_fingerprint, corpus_fingerprint, features_fingerprint
+from preprocessing.corpus.metadata import read_reasons, write_reasons
 
 
 def test_a_stage_is_complete_only_when_finished_under_the_same_fingerprint(tmp_path):
@@ -59,7 +57,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
         raise ValueError
     assert list(tmp_path.iterdir()) == []
     killed = (
-        "import os, signal, sys; from preprocessing.artefacts import atomic_path\n"
+        "import os, signal, sys; from pipeline.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as path:\n"
         "    path.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -76,7 +74,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 
 def test_one_process_at_a_time_works_on_a_folder(tmp_path):
     begin = (
-        "import sys; from preprocessing.artefacts import StageFolder; "
+        "import sys; from pipeline.stage_folder import StageFolder; "
         "stage = StageFolder(sys.argv[1], 'one'); stage.begin(); print('begun', flush=True); "
         "sys.stdin.read(); stage.finish()"
     )
@@ -187,7 +185,7 @@ def test_what_another_users_process_writes_is_left(tmp_path):
     theirs = tmp_path / "stage" / ".a.1.partial.csv"
     theirs.write_text("perhaps still being written")
     begin = (
-        "import os, sys; from preprocessing.artefacts import _remove_leftovers\n"
+        "import os, sys; from pipeline.stage_folder import _remove_leftovers\n"
         "from pathlib import Path\n"
         "os.chdir(sys.argv[1])  # since that user may not look for the folder by its path\n"
         "if os.getuid() == 0:\n"

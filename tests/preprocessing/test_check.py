@@ -12,10 +12,10 @@ from conftest import PROJECT, composed, run_script
 from omegaconf import DictConfig
 from planted import assert_all_found, plant_all
 
-from preprocessing.artefacts import read_csv
+from pipeline.errors import RecipeError
+from pipeline.files import read_csv
 from preprocessing.check import KINDS, Fault, check_corpus, refuse
-from preprocessing.corpus import Utterance, read_metadata, write_metadata
-from preprocessing.errors import RecipeError
+from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def test_check_lists_all_faults_and_fails(copy, prompts):
 
 
 def test_features_and_training_leave_out_only_what_they_are_told_to(copy, prompts, capsys):
-    from fastspeech2.training import check_left_out
-    from preprocessing.build_features import build_features
-    from preprocessing.store import FeatureStore
+    from fastspeech2.training.train import check_left_out
+    from preprocessing.features.build import build_features
+    from preprocessing.features.store import FeatureStore
 
     first, second, third = (utterance.id for utterance in prompts[1][:3])
     for id in (first, second):
@@ -119,7 +119,7 @@ def test_a_corpus_of_ljspeechs_form_goes_through_and_is_the_same_each_time(promp
     corpus, alignments = prompts[0] / "corpus", prompts[0] / "alignments" / "textgrid"
     for folder in ("one", "other"):
         arguments = [str(corpus), str(alignments), str(tmp_path / folder), "12"]
-        script = [sys.executable, "scripts/make_large_corpus.py", *arguments]
+        script = [sys.executable, "scripts/bench/make_large_corpus.py", *arguments]
         subprocess.run(script, cwd=PROJECT, check=True)
     made = sorted(path for path in (tmp_path / "one").rglob("*.*") if path.is_file())
     assert len(made) == 12 + 12 + 1

@@ -16,9 +16,10 @@ import pytest
 import soundfile
 from conftest import PROJECT, run_script
 
-from preprocessing.artefacts import sha256
-from preprocessing.corpus import Utterance, check_wavs, read_metadata, read_wav
-from preprocessing.errors import FaultsError, RecipeError
+from audio.wav import check_wavs, read_wav
+from pipeline.digests import sha256
+from pipeline.errors import FaultsError, RecipeError
+from preprocessing.corpus.metadata import read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_bad_recordings_are_all_named_at_once(tmp_path):
     (wavs / "corrupt.wav").write_bytes(b"RIFF and then nothing of the kind")
     ids = ["good", "slow", "stereo", "empty", "corrupt", "absent"]
     with pytest.raises(FaultsError) as caught:
-        check_wavs(tmp_path, [Utterance(id, "x", "x") for id in ids])
+        check_wavs(tmp_path, ids)
     message = str(caught.value)
     assert len(caught.value.faults) == 5 and "good.wav" not in message
     for expected in (

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 
-from preprocessing.align import align
-from preprocessing.artefacts import write_array
-from preprocessing.build_corpus import build_corpus
-from preprocessing.corpus import Utterance, check_wavs, read_wav
-from preprocessing.disk import bytes_in, disk_space
-from preprocessing.errors import FaultsError, RecipeError, UtteranceError
+from audio.wav import check_wavs, read_wav
+from pipeline.disk import bytes_in, disk_space
+from pipeline.errors import FaultsError, RecipeError, UtteranceError
+from pipeline.files import write_array
+from preprocessing.alignment.align import align
+from preprocessing.corpus.build import build_corpus
 
 
 def halve(path: Path) -> None:
@@ -38,7 +38,7 @@ def test_recordings_that_are_cut_short_or_not_finite_are_told(tmp_path, subtype)
     halve(tmp_path / "wavs" / "cut.wav")
     with_nan(tmp_path / "wavs" / "nan.wav")
     with pytest.raises(FaultsError) as caught:
-        check_wavs(tmp_path, [Utterance(name, "x", "x") for name in ("good", "cut", "nan")])
+        check_wavs(tmp_path, ["good", "cut", "nan"])
     assert [Path(name).stem for name, _ in caught.value.faults] == ["cut", "nan"]
     reasons = [reason for _, reason in caught.value.faults]
     assert reasons[0].startswith("is cut short: ") and "not numbers" in reasons[1]

@@ -17,10 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from preprocessing import download
-from preprocessing.artefacts import sha256
-from preprocessing.download import fetch, read_archive
-from preprocessing.errors import RecipeError
+from pipeline import download
+from pipeline.digests import sha256
+from pipeline.download import fetch, read_archive
+from pipeline.errors import RecipeError
 
 CONTENTS = np.random.default_rng(0).bytes(3_000_000)
 DIGEST = hashlib.sha256(CONTENTS).hexdigest()

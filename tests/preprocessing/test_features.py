@@ -8,10 +8,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from preprocessing.errors import RecipeError
-from preprocessing.features import Settings, continuous_log_f0, estimate_f0, phone_means
-from preprocessing.mel import log_mel
-from preprocessing.store import FeatureStore, natural_waveform
+from audio.f0 import continuous_log_f0, estimate_f0
+from audio.mel import log_mel
+from pipeline.errors import RecipeError
+from preprocessing.features.extract import Settings, phone_means
+from preprocessing.features.store import FeatureStore, natural_waveform
 
 DIO = Settings("dio", 71, 800, 4, 0.03, 8)
 

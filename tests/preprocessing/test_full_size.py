@@ -11,7 +11,7 @@ import soundfile
 from conftest import PROJECT, run_script
 from planted import assert_all_found, plant_all
 
-from preprocessing.artefacts import read_csv
+from pipeline.files import read_csv
 
 CLIPS = 13_100
 SECONDS = 60
@@ -23,7 +23,13 @@ def large(prepared, tmp_path_factory) -> list[str]:
     data = Path(prepared[0].removeprefix("paths.data="))
     folder = tmp_path_factory.mktemp("large")
     sources = [str(data / "corpus"), str(data / "alignments" / "textgrid")]
-    script = [sys.executable, "scripts/make_large_corpus.py", *sources, str(folder), str(CLIPS)]
+    script = [
+        sys.executable,
+        "scripts/bench/make_large_corpus.py",
+        *sources,
+        str(folder),
+        str(CLIPS),
+    ]
     subprocess.run(script, cwd=PROJECT, check=True)
     overrides = ["recipe=ljspeech", f"paths.data={folder}/data"]
     overrides += [f"corpus.source.folder={folder}/LJSpeech-1.1"]

@@ -9,11 +9,11 @@ import soundfile
 from intake import table_corpus, write_grid
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.align import align
-from preprocessing.build_corpus import build_corpus
-from preprocessing.build_features import build_features
-from preprocessing.splits import assign_splits
-from preprocessing.store import FeatureStore
+from preprocessing.alignment.align import align
+from preprocessing.corpus.build import build_corpus
+from preprocessing.corpus.splits import assign_splits
+from preprocessing.features.build import build_features
+from preprocessing.features.store import FeatureStore
 
 TEXTS = {f"u{i}": "Hello, my good friend." for i in range(8)}
 RANDOM = {"name": "seed", "kind": "random", "test": 2, "validation": 2, "seed": 0}

@@ -9,12 +9,12 @@ import pytest
 from intake import TEXTS, ljspeech_corpus, table_corpus, write_grid
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.align import align
-from preprocessing.artefacts import read_json
-from preprocessing.build_corpus import build_corpus
-from preprocessing.corpus import read_metadata
-from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.readers import read_folders
+from pipeline.errors import FaultsError, RecipeError
+from pipeline.files import read_json
+from preprocessing.alignment.align import align
+from preprocessing.corpus.build import build_corpus
+from preprocessing.corpus.metadata import read_metadata
+from preprocessing.corpus.readers import read_folders
 
 
 def changed(config: DictConfig, **changes) -> DictConfig:

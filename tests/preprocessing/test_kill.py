@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from conftest import TEXTGRIDS, kill_when, run_script
 
-from preprocessing.corpus import read_metadata, read_reasons
-from preprocessing.disk import disk_space
-from preprocessing.errors import RecipeError
-from preprocessing.store import FRAME_ARRAYS, PHONE_ARRAYS, FeatureStore
-from preprocessing.text import read_lexicon
-from preprocessing.textgrid import read_textgrid
+from pipeline.disk import disk_space
+from pipeline.errors import RecipeError
+from preprocessing.alignment.textgrid import read_textgrid
+from preprocessing.corpus.metadata import read_metadata, read_reasons
+from preprocessing.features.store import FRAME_ARRAYS, PHONE_ARRAYS, FeatureStore
+from preprocessing.text.lexicon import read_lexicon
 
 
 def kill_stage(name: str, condition: Callable[[], bool], *overrides: str) -> None:

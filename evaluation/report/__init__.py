@@ -1,0 +1,1 @@
+"""Stage 7: tables, figures and a page over runs."""

@@ -1,0 +1,245 @@
+"""The finished runs of an experiment folder, grouped over seeds, for tables and figures."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pipeline.composition import evaluation_given
+from pipeline.errors import RecipeError
+from pipeline.files import read_csv, read_json
+from pipeline.records import Record, current_records, read_runs
+
+REFERENCES = {"natural": "Natural recordings", "vocoded": "Vocoded recordings"}
+KINDS = ["dense", "constant", "decaying", "rising", "gradual"]
+PAPER = {"cap": 0.75, "score": "snip", "lr_scaling": "per_tensor", "regrowth": "init"}
+"""Settings of sparse training that a label leaves out."""
+
+
+@dataclass
+class Run:
+    """An evaluated run, or the record of one; `metrics` is its metrics.json."""
+
+    folder: Path
+    label: str
+    metrics: dict
+    recorded: bool = False
+    """whether the folder is a record, which has neither audio nor masks"""
+
+    @property
+    def training(self) -> dict | None:
+        return self.metrics["training"]
+
+    @property
+    def seed(self) -> int:
+        """Zero for a reference, which has none."""
+        return self.training["seed"] if self.training else 0
+
+    @property
+    def settings(self) -> list[str]:
+        """The overrides that name the run, without the seed's."""
+        given = [] if self.folder.name == "default" else self.folder.name.split(",")
+        return [each for each in given if not each.startswith("seed=")]
+
+    @property
+    def precision(self) -> tuple[str | None, str | None]:
+        """Of training and of vocoding; None for what a run did not do or, if old, does not say."""
+        training, synthesis = self.training or {}, self.metrics.get("synthesis", {})
+        return training.get("precision"), synthesis.get("precision")
+
+    @property
+    def context(self) -> tuple:
+        """Of a trained run, all that seed and sparsity are compared under."""
+        vocoder, recogniser = self.metrics["synthesis"]["vocoder"], self.metrics["recogniser"]
+        return (self.training["context"], self.precision, vocoder, recogniser)
+
+    @property
+    def has_audio(self) -> bool:
+        return (self.folder / "synthesis" / "manifest.csv").exists()
+
+    @cached_property
+    def curve(self) -> list[dict[str, float]]:
+        """Rows of metrics.csv, without what was not measured; none for a reference."""
+        path = self.folder / "train" / "metrics.csv"
+        if self.training is None:
+            return []
+        return [
+            {name: float(value) for name, value in row.items() if value} for row in read_csv(path)
+        ]
+
+    @cached_property
+    def sentences(self) -> list[dict[str, str]]:
+        """Rows of utterances.csv, each with the path of its `wav`."""
+        rows = read_csv(self.folder / "evaluation" / "utterances.csv")
+        for row in rows:
+            row["wav"] = str(self.folder / "synthesis" / row["set"] / f"{row['id']}.wav")
+        return rows
+
+
+@dataclass
+class Group:
+    """Runs of the same settings and precision and different seeds, in the order of their seeds."""
+
+    label: str
+    runs: list[Run]
+
+    @property
+    def training(self) -> dict | None:
+        """Of the first run."""
+        return self.runs[0].training
+
+    @property
+    def kind(self) -> str | None:
+        return self.training["sparsity"]["kind"] if self.training else None
+
+    @property
+    def start(self) -> float:
+        """Sparsity at first, a fraction; 0 where training starts dense."""
+        return self.training["sparsity"].get("start", 0.0) if self.training else 0.0
+
+    @property
+    def precision(self) -> tuple[str | None, str | None]:
+        """As `Run.precision`, the same for all."""
+        return self.runs[0].precision
+
+    @property
+    def heard(self) -> Run | None:
+        """The first run whose audio is here; None where all are records."""
+        return next((run for run in self.runs if run.has_audio), None)
+
+    def compares_with(self, other: "Group") -> bool:
+        """Whether all but seed and sparsity was the same, from features to recogniser."""
+        return self.runs[0].context == other.runs[0].context
+
+
+def percent(fraction: float, digits: int = 0) -> str:
+    return f"{100 * fraction:.{digits}f}"
+
+
+def run_label(metrics: dict) -> str:
+    """What a run is called where people read it, whatever its seed."""
+    if metrics["system"] != "model":
+        return REFERENCES[metrics["system"]]
+    training = metrics["training"]
+    sparsity = training["sparsity"]
+    levels = [percent(switch["nominal"]) for switch in training["sparsity_switches"]]
+    label = {
+        "dense": lambda: "Dense",
+        "constant": lambda: f"Constant {levels[0]} %",
+        "decaying": lambda: f"Decaying {' → '.join(levels)} %",
+        "rising": lambda: f"Rising {' → '.join(levels)} %",
+        "gradual": lambda: f"Gradual magnitude pruning to {levels[-1]} %",
+    }[sparsity["kind"]]()
+    return ", ".join([label, *_departures(sparsity)])
+
+
+def _departures(sparsity: dict) -> list[str]:
+    """In words, where sparse training departs from the paper's settings."""
+    given = PAPER | sparsity
+    if given["kind"] in ("rising", "gradual"):
+        given |= {"score": PAPER["score"]}  # they rank by magnitude, whatever the score
+    cap = "no cap" if given["cap"] == 1 else f"cap {percent(given['cap'])} %"
+    scaling = {"none": "rate not scaled", "global": "rate scaled globally"}
+    words = {
+        "cap": cap,
+        "score": f"{given['score']} scores",
+        "lr_scaling": scaling.get(given["lr_scaling"], ""),
+        "regrowth": "regrowth from zero",
+    }
+    return [words[name] for name, usual in PAPER.items() if given[name] != usual]
+
+
+def finished_runs(folders: Iterable[Path], records: Iterable[Path] = ()) -> list[Run]:
+    """Natural, vocoded, then trained runs by kind, start and seed.
+
+    Args:
+        folders: of finished runs.
+        records: folders of records; one whose run is among `folders` gives way to it.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    own, recorded = ({path.name: path for path in paths} for paths in (folders, records))
+    runs = []
+    for name, folder in (recorded | own).items():
+        metrics = read_json(folder / "evaluation" / "metrics.json")
+        runs.append(Run(folder, run_label(metrics), metrics, recorded=name not in own))
+    if not runs:
+        raise RecipeError("no finished run of today's settings: run `make demo`, or stages 4 to 6")
+
+    def order(run: Run) -> tuple:
+        if run.training is None:
+            return (0, list(REFERENCES).index(run.metrics["system"]), 0, "", 0, "")
+        sparsity = run.training["sparsity"]
+        start = sparsity.get("start", sparsity.get("end", 0))
+        settings = ",".join(run.settings)
+        return (1, KINDS.index(sparsity["kind"]), start, settings, run.seed, run.folder.name)
+
+    return sorted(runs, key=order)
+
+
+def grouped(runs: list[Run]) -> list[Group]:
+    """Runs of the same settings and precision together, in the order of each group's first run."""
+    groups: dict[tuple, Group] = {}
+    for run in runs:
+        group = groups.setdefault((run.label, run.precision, *run.settings), Group(run.label, []))
+        group.runs.append(run)
+    for label, count in Counter(group.label for group in groups.values()).items():
+        if count > 1:  # they differ in what a label leaves out, such as their length
+            alike = [group for group in groups.values() if group.label == label]
+            shared = set.intersection(*(set(group.runs[0].settings) for group in alike))
+            settings_differ = len({tuple(group.runs[0].settings) for group in alike}) > 1
+            precisions_differ = len({group.precision for group in alike}) > 1
+            for group in alike:
+                own = [each for each in group.runs[0].settings if each not in shared]
+                names = [",".join(own) or "default"] if settings_differ else []
+                if precisions_differ:
+                    names += [_precision_name(group.precision)]
+                group.label += f" ({'; '.join(names)})"
+    return list(groups.values())
+
+
+def _precision_name(precision: tuple[str | None, str | None]) -> str:
+    parts = zip(("training", "vocoding"), precision, strict=True)
+    said = [f"{part} in {each}" for part, each in parts if each]
+    return ", ".join(said) or "precision not recorded"
+
+
+def baselines(group: Group, groups: list[Group]) -> list[Group]:
+    """What a trained group is tested against: dense, and constant sparsity of the same start.
+
+    Both of the same settings but for sparsity, and with the paper's own settings of that.
+    """
+    if group.kind in (None, "dense"):
+        return []
+    found = [other for other in groups if other.training and other.compares_with(group)]
+    dense = [other for other in found if other.kind == "dense"]
+    if group.kind == "constant":
+        return dense
+    usual = {name: value for name, value in PAPER.items() if name != "cap"}
+    constant = [
+        other
+        for other in found
+        if other.kind == "constant"
+        and other.start == group.training["sparsity"].get("start", -1)
+        and usual.items() <= (PAPER | other.training["sparsity"]).items()
+    ]
+    return dense + constant
+
+
+def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run]:
+    """Finished runs of today's settings and such of `records`; says which are left out, and why.
+
+    Raises:
+        RecipeError: none is left.
+    """
+    kept = []
+    for group in (read_runs(Path(config.paths.experiment)), records):
+        current, outdated = current_records(group, evaluation_given)
+        for folder, reason in outdated.items():
+            print(f"{folder} is left out: {reason}")
+        kept.append(current)
+    return finished_runs(*kept)

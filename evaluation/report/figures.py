@@ -1,0 +1,50 @@
+"""All figures over runs, as files."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from evaluation.report import speech_figures, training_figures
+from evaluation.report.collect import Group
+from pipeline.files import atomic_path
+from preprocessing.features.store import FeatureStore
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the library's version in it, the same data give the same bytes.
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def write_figures(
+    groups: list[Group], store: FeatureStore | None, f0: DictConfig, folder: Path
+) -> dict[str, Path]:
+    """Write the figures as PNG; their paths by caption.
+
+    Args:
+        groups: the systems.
+        store: of the recordings, for the figure of a sentence; None leaves that out.
+        f0: how F0 is found.
+        folder: of the files.
+    """
+    trained = [group for group in groups if group.training]
+    figures: dict[str, tuple[str, Figure]] = {}
+    if trained:
+        caption = "Validation losses over training: means, and bands from lowest to highest seed"
+        figures[caption] = ("losses.png", training_figures.losses(trained))
+        figures["Sparsity over training"] = ("sparsity.png", training_figures.sparsity(trained))
+    if found := training_figures.masks(trained):
+        figure, label = found
+        caption = f"Part of one matrix's mask at 40 % reduced to 20 %, in {label}"
+        figures[caption] = ("masks.png", figure)
+    if figure := training_figures.layers(trained):
+        figures["Sparsity of each tensor at each system's highest level"] = ("layers.png", figure)
+    caption = "Word error rate against the length of the ground truth, all seeds together"
+    figures[caption] = ("wer_by_length.png", speech_figures.errors_by_length(groups))
+    if store and (figure := speech_figures.sentence(groups, store, f0)):
+        caption = "Mel, phones (above) and F0 (line) of one held-out sentence in each system"
+        figures[caption] = ("sentence.png", figure)
+    for name, figure in figures.values():
+        _save(figure, folder / name)
+    return {caption: folder / name for caption, (name, _) in figures.items()}

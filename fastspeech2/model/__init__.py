@@ -1,0 +1,1 @@
+"""FastSpeech2's network."""

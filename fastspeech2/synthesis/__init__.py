@@ -1,0 +1,1 @@
+"""From phones to mels with a trained model."""

@@ -1,0 +1,113 @@
+"""The acoustic model as synthesis uses it: from phones and factors to mels, tensors to tensors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fastspeech2.kernels.packing import padding_mask
+from fastspeech2.model.fastspeech2 import Encoding, FastSpeech2
+from fastspeech2.synthesis.compensation import compensate
+from pipeline.errors import RecipeError
+
+
+class Spoken(NamedTuple):
+    """A padded batch of synthesised utterances."""
+
+    mel: Tensor
+    """log-mel, `[batch, frames, mels]`"""
+    frames: Tensor
+    """`[batch]`"""
+    durations: Tensor
+    """frames, `[batch, phones]`"""
+    pitch: Tensor
+    """natural log of F0 in Hz, `[batch, phones]`"""
+    energy: Tensor
+    """as in the feature store, `[batch, phones]`"""
+
+
+class AcousticModel(nn.Module):
+    """A trained FastSpeech2 with the statistics that its pitch and energy are normalised by.
+
+    No utterance depends on the others of its batch.
+
+    Args:
+        model: with weights loaded; it is put into evaluation mode.
+        statistics: mean and std of `pitch` and `energy`, as in the feature store.
+        mel_ratio: what each band's variance is compensated by, `[mels]`, where it is.
+
+    Raises:
+        RecipeError: the model predicts pitch or energy per frame.
+    """
+
+    def __init__(
+        self, model: FastSpeech2, statistics: dict, mel_ratio: Sequence[float] | None = None
+    ):
+        super().__init__()
+        if model.frame_level:
+            raise RecipeError(
+                f"{' and '.join(model.frame_level)} of this model is predicted per frame, where "
+                "factors per phone have nothing to act on: call the model itself"
+            )
+        self.model = model.eval()
+        self.statistics = statistics
+        device = next(model.parameters()).device
+        ratio = None if mel_ratio is None else torch.tensor(mel_ratio, device=device)
+        self.register_buffer("mel_ratio", ratio)
+
+    def forward(
+        self, phones: Tensor, phone_lengths: Tensor, speed: Tensor, pitch: Tensor, energy: Tensor
+    ) -> Spoken:
+        """Synthesise with a factor for each phone, on the model's device.
+
+        Args:
+            phones: indices, `[batch, phones]`, 0 in the padding.
+            phone_lengths: `[batch]`.
+            speed, pitch, energy: factors of speed, F0 in Hz and energy, `[batch, phones]`, 1 in
+                the padding.
+        """
+        inputs = (phones, phone_lengths, speed, pitch, energy)
+        device = next(self.model.parameters()).device
+        phones, phone_lengths, speed, pitch, energy = (each.to(device) for each in inputs)
+        encoding, durations = self.encode(phones, phone_lengths, speed)
+        return self.decode(encoding, durations, pitch, energy)
+
+    def encode(
+        self, phones: Tensor, phone_lengths: Tensor, speed: Tensor
+    ) -> tuple[Encoding, Tensor]:
+        """The part of `forward` that knows no frames; it gives durations `[batch, phones]` too."""
+        encoding = self.model.encode(phones, phone_lengths)
+        return encoding, encoding.durations(speed)
+
+    def decode(
+        self,
+        encoding: Encoding,
+        durations: Tensor,
+        pitch: Tensor,
+        energy: Tensor,
+        frames: int | None = None,
+    ) -> Spoken:
+        """The rest of `forward`; `frames` are the longest utterance's, where known."""
+
+        def adjust_pitch(predicted: Tensor) -> Tensor:
+            return predicted + pitch.log() / self.statistics["pitch"]["std"]
+
+        def adjust_energy(predicted: Tensor) -> Tensor:
+            offset = self.statistics["energy"]["mean"] / self.statistics["energy"]["std"]
+            return (predicted + offset) * energy - offset
+
+        output = self.model.decode(encoding, durations, adjust_pitch, adjust_energy, frames)
+        mel = output.mel_postnet
+        if self.mel_ratio is not None:
+            mel = compensate(mel, self.mel_ratio, padding_mask(output.frame_lengths, mel.shape[1]))
+        return Spoken(
+            mel,
+            output.frame_lengths,
+            durations,
+            self._raw("pitch", adjust_pitch(output.pitch)),
+            self._raw("energy", adjust_energy(output.energy)),
+        )
+
+    def _raw(self, name: str, normalised: Tensor) -> Tensor:
+        return normalised * self.statistics[name]["std"] + self.statistics[name]["mean"]

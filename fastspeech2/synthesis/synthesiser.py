@@ -1,0 +1,139 @@
+"""Speech from phones: a trained model with its vocabulary and statistics."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
+from fastspeech2.synthesis.compensation import measure
+from pipeline.errors import RecipeError
+from preprocessing.features.store import FeatureStore
+
+Factor = float | Sequence[Sequence[float]]
+"""One factor for all, or one for each phone of each utterance."""
+
+
+@dataclass
+class Synthesis:
+    """One synthesised utterance."""
+
+    mel: Tensor
+    """log-mel, `[frames, mels]`"""
+    durations: Tensor
+    """frames, `[phones]`"""
+    pitch: Tensor
+    """natural log of F0 in Hz, `[phones]`"""
+    energy: Tensor
+    """`[phones]`, as in the feature store"""
+
+
+class Synthesiser:
+    """Phones by name to mels.
+
+    Args:
+        acoustic: an `AcousticModel`, or whatever else is called like one.
+        symbols: its phone vocabulary; index 0 is padding.
+    """
+
+    def __init__(self, acoustic: Callable[..., Spoken], symbols: Sequence[str]):
+        self.acoustic = acoustic
+        self.index = {symbol: i for i, symbol in enumerate(symbols)}
+
+    def _indices(self, phones: Sequence[str]) -> Tensor:
+        unknown = sorted({phone for phone in phones if not self.index.get(phone)})  # 0 is padding
+        if unknown or not phones:
+            problem = f"unknown phone {', '.join(unknown)}" if unknown else "no phones"
+            known = " ".join(list(self.index)[1:])
+            raise RecipeError(f"cannot synthesise: {problem}. The model knows: {known}")
+        return torch.tensor([self.index[phone] for phone in phones])
+
+    @torch.inference_mode()
+    def synthesise(
+        self,
+        phone_lists: Sequence[Sequence[str]],
+        speed: Factor = 1.0,
+        pitch: Factor = 1.0,
+        energy: Factor = 1.0,
+    ) -> list[Synthesis]:
+        """Mels of a batch of utterances, in their order; none of none.
+
+        Args:
+            phone_lists: phones of each utterance.
+            speed: how many times as fast; divides durations.
+            pitch: multiplies F0 in Hz.
+            energy: multiplies energy.
+
+        Raises:
+            RecipeError: a phone is not in the model's vocabulary (named), an utterance is empty,
+                factors are not as many as what they are for, or one is not positive and finite.
+        """
+        if not phone_lists:
+            return []
+        indices = [self._indices(phones) for phones in phone_lists]
+        lengths = torch.tensor([len(row) for row in indices])
+        phones = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
+        factors = {"speed": speed, "pitch": pitch, "energy": energy}
+        factors = [_per_phone(name, value, lengths) for name, value in factors.items()]
+        spoken = self.acoustic(phones, lengths, *factors)
+        return [
+            Synthesis(
+                spoken.mel[i, :frames],
+                spoken.durations[i, :length],
+                spoken.pitch[i, :length],
+                spoken.energy[i, :length],
+            )
+            for i, (length, frames) in enumerate(
+                zip(lengths.tolist(), spoken.frames.tolist(), strict=True)
+            )
+        ]
+
+
+def _per_phone(name: str, factor: Factor, lengths: Tensor) -> Tensor:
+    """A factor as `[batch, phones]`, one in the padding."""
+    single = isinstance(factor, float | int)
+    if not single and len(factor) != len(lengths):
+        raise RecipeError(f"{name}: factors of {len(factor)} utterances for {len(lengths)}")
+    values = torch.ones(len(lengths), int(lengths.max()))
+    for i, length in enumerate(lengths.tolist()):
+        row = torch.as_tensor(factor if single else factor[i])
+        if row.dim() and len(row) != length:
+            raise RecipeError(f"{name}: {len(row)} factors for {length} phones")
+        if not bool(((row > 0) & row.isfinite()).all()):
+            raise RecipeError(f"{name} factors have to be positive and finite: {row.tolist()}")
+        values[i, :length] = row
+    return values
+
+
+def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -> Synthesiser:
+    """The synthesiser of a model in memory, which is put into evaluation mode.
+
+    Args:
+        compensated: undo what the variance of its mels lacks on the store's validation split.
+    """
+    synthesiser = Synthesiser(AcousticModel(model, store.statistics), store.symbols)
+    if not compensated:
+        return synthesiser
+    ratio = measure(synthesiser, store)
+    return Synthesiser(AcousticModel(model, store.statistics, ratio), store.symbols)
+
+
+def load_synthesiser(run_folder: Path | str, device: str = "cpu") -> Synthesiser:
+    """The synthesiser of a finished training run, on a device.
+
+    Raises:
+        RecipeError: there is no trained model in the run's folder.
+    """
+    path = Path(run_folder) / "train" / "model.pt"
+    if not path.exists():
+        raise RecipeError(f"{path} is not there: train the run first with `make stage4`")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    mels = len(saved["statistics"]["mel"]["mean"])
+    model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
+    model.load_state_dict(saved["model"])
+    acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"])
+    return Synthesiser(acoustic, saved["symbols"])

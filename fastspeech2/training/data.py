@@ -1,0 +1,188 @@
+"""Batches of a packed feature store: which utterances go together, and their padded tensors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fastspeech2.training.processes import Processes
+from pipeline.errors import RecipeError
+from preprocessing.features.store import FeatureStore
+
+
+@dataclass
+class Batch:
+    """Padded utterances; pitch and energy are normalised by the training split's statistics."""
+
+    ids: list[str]
+    phones: Tensor
+    """indices, `[batch, phones]`, 0 in the padding"""
+    phone_lengths: Tensor
+    """`[batch]`"""
+    durations: Tensor
+    """frames, `[batch, phones]`"""
+    pitch: Tensor
+    """`[batch, phones]`"""
+    energy: Tensor
+    """`[batch, phones]`"""
+    mel: Tensor
+    """log-mel, `[batch, frames, mels]`"""
+
+
+class UtteranceBatches(Dataset):
+    """A split of a feature store; indexed by a list, it gives a padded batch of tensors.
+
+    Values of phones are in memory. Mels are read out of the store's file when they are wanted, by
+    way of the kernel's cache, which processes share.
+
+    Args:
+        store: whose packed arrays are used.
+        split: "train", "validation" or "test".
+
+    Attributes:
+        ids: of the utterances.
+        frames: of the utterances, `[utterances]`.
+        pitch, energy: normalised, of all utterances' phones end to end, `[all phones]`.
+    """
+
+    def __init__(self, store: FeatureStore, split: str):
+        self.utterances = store.split(split)
+        if len(self.utterances) == 0:
+            raise RecipeError(f"the feature store has no utterance in its split '{split}'")
+        self.ids = [store.ids[i] for i in self.utterances]
+        self.frames = store.frames[self.utterances]
+        self._frame_starts = torch.from_numpy(store.frame_offsets[self.utterances])
+        self._mel = torch.from_numpy(store.mel)
+        self._phone_starts, self._phones = self._pack(store, store.phones)
+        self._durations = self._packed_phones(store, store.durations)
+        self.pitch = self._packed_phones(store, store.pitch, "pitch")
+        self.energy = self._packed_phones(store, store.energy, "energy")
+        self._phone_counts = torch.from_numpy(store.phone_counts[self.utterances].astype(np.int64))
+        self._frames = torch.from_numpy(self.frames.astype(np.int64))
+
+    def _pack(self, store: FeatureStore, values) -> tuple[Tensor, Tensor]:
+        """This split's values of phones, end to end, and where each utterance starts."""
+        offsets, sizes = store.phone_offsets, store.phone_counts
+        rows = [values[offsets[i] : offsets[i] + sizes[i]] for i in self.utterances]
+        starts = np.cumsum([0] + [len(row) for row in rows[:-1]])
+        packed = np.concatenate(rows)
+        if np.issubdtype(packed.dtype, np.integer):
+            packed = packed.astype(np.int64)
+        return torch.from_numpy(starts), torch.from_numpy(packed)
+
+    def _packed_phones(self, store: FeatureStore, values, statistic: str | None = None) -> Tensor:
+        packed = self._pack(store, values)[1]
+        if statistic is None:
+            return packed
+        mean, std = (store.statistics[statistic][key] for key in ("mean", "std"))
+        return ((packed - mean) / std).float()
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, chosen: list[int]) -> Batch:
+        chosen = torch.as_tensor(chosen)
+        phone_lengths, frame_lengths = self._phone_counts[chosen], self._frames[chosen]
+
+        def padded(values: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+            offset = torch.arange(int(lengths.max()))
+            inside = offset < lengths[:, None]
+            index = (starts[chosen, None] + offset).clamp(max=len(values) - 1)
+            rows = values[index]
+            return rows * (inside if rows.dim() == 2 else inside[:, :, None])
+
+        def phone_values(values: Tensor) -> Tensor:
+            return padded(values, self._phone_starts, phone_lengths)
+
+        return Batch(
+            ids=[self.ids[i] for i in chosen],
+            phones=phone_values(self._phones),
+            phone_lengths=phone_lengths,
+            durations=phone_values(self._durations),
+            pitch=phone_values(self.pitch),
+            energy=phone_values(self.energy),
+            mel=padded(self._mel, self._frame_starts, frame_lengths),
+        )
+
+
+def frame_budget_batches(
+    frames: np.ndarray, budget: int, generator: np.random.Generator | None = None
+) -> list[list[int]]:
+    """Group utterances of similar length so that each padded batch holds at most `budget` frames.
+
+    Args:
+        frames: of each utterance.
+        budget: frames of a batch, padding included; a longer utterance is a batch of its own.
+        generator: shuffles utterances of similar length and the batches; without it the grouping
+            is by length alone.
+    """
+    key = frames.astype(np.float64)
+    if generator is not None:
+        # A little noise on the lengths gives other batches each pass for hardly more padding.
+        key = key * generator.uniform(0.95, 1.05, len(frames))
+    batches: list[list[int]] = []
+    longest = 0
+    for i in np.argsort(key, kind="stable"):
+        longest = max(longest, int(frames[i]))
+        if batches and longest * (len(batches[-1]) + 1) <= budget:
+            batches[-1].append(int(i))
+        else:
+            batches.append([int(i)])
+            longest = int(frames[i])
+    if generator is not None:
+        generator.shuffle(batches)
+    return batches
+
+
+class BatchStream(Sampler[list[int]]):
+    """Batches from any one to any other, the same whether or not training was interrupted.
+
+    Each pass over the data is shuffled by a generator of (seed, pass).
+
+    Args:
+        frames: of the utterances.
+        budget: frames of a batch.
+        seed: of the shuffling.
+        start, stop: numbers of this process's batches.
+        processes: takes turns with the other processes.
+    """
+
+    def __init__(
+        self,
+        frames: np.ndarray,
+        budget: int,
+        seed: int,
+        start: int,
+        stop: int,
+        processes: Processes = Processes(),  # noqa: B008 (frozen)
+    ):
+        self.frames, self.budget, self.seed = frames, budget, seed
+        self.start, self.stop, self.processes = start, stop, processes
+
+    def __len__(self) -> int:
+        # Lightning counts a resumed epoch's batches from the epoch's beginning.
+        return self.stop
+
+    def __iter__(self) -> Iterator[list[int]]:
+        passes = (
+            frame_budget_batches(
+                self.frames, self.budget, np.random.default_rng([self.seed, number])
+            )
+            for number in count()
+        )
+        batches = (batch for each in passes for batch in each)
+        size = self.processes.size
+        first = self.start * size + self.processes.rank
+        return islice(batches, first, self.stop * size, size)
+
+
+def batch_loader(batches: UtteranceBatches, sampler: Sampler | list[list[int]]) -> DataLoader:
+    """A loader of padded batches; reading them is fast, so it needs no worker processes.
+
+    Its own generator keeps it from drawing on the global one, which training's dropout uses.
+    """
+    return DataLoader(batches, batch_size=None, sampler=sampler, generator=torch.Generator())

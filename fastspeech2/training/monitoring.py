@@ -1,0 +1,198 @@
+"""What can be watched of a training: its table of metrics, its progress and its time."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastspeech2.training.mask_files import write_masks
+from fastspeech2.training.metrics import LOSSES
+from pipeline.files import write_csv, write_json
+from sniper.lightning import SniperCallback
+
+COLUMNS = [
+    "update",
+    "seconds",
+    *(f"train_{name}" for name in LOSSES),
+    *(f"validation_{name}" for name in LOSSES),
+    "sparsity",
+    "learning_rate",
+]
+
+
+class MetricsTable(lightning.Callback):
+    """One row per validation in metrics.csv, TensorBoard, and the time spent training.
+
+    The rows are part of each checkpoint, so a resumed training's table has no gaps or repeats.
+
+    Args:
+        path: of metrics.csv.
+        sparsity: called without arguments, the present overall sparsity as a fraction.
+        measured: called without arguments, values by column that this validation measured beside
+            the losses; `columns` names those there may be.
+    """
+
+    def __init__(self, path: Path, sparsity, measured=dict, columns: Sequence[str] = ()):
+        self.path = path
+        self.sparsity = sparsity
+        self.measured, self.columns = measured, [*COLUMNS, *columns]
+        self.rows: list[dict] = []
+        self.seconds = 0.0
+        self._sums: dict[str, torch.Tensor] = {}
+        self._batches = 0
+
+    def state_dict(self) -> dict:
+        return {
+            "rows": self.rows,
+            "seconds": self.seconds + self._since_start(),
+            "sums": self._sums,
+            "batches": self._batches,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.rows, self.seconds = state["rows"], state["seconds"]
+        self._sums, self._batches = state["sums"], state["batches"]
+
+    def _since_start(self) -> float:
+        return time.perf_counter() - self._started
+
+    def on_train_start(self, trainer, module) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        for name, value in outputs["parts"].items():
+            # Summed on the device: reading a value here would make every update wait for it.
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._batches += 1
+
+    def on_validation_end(self, trainer, module) -> None:
+        if self.rows and self.rows[-1]["update"] == trainer.global_step:
+            return  # validated again after a resume
+        names = sorted(self._sums)
+        batches = torch.full_like(self._sums[names[0]], self._batches)
+        sums = torch.stack([*(self._sums[name] for name in names), batches])
+        sums = trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        means = {name: value / sums[-1] for name, value in zip(names, sums, strict=False)}
+        row = {
+            "update": trainer.global_step,
+            "seconds": round(self.seconds + self._since_start(), 3),
+            "sparsity": self.sparsity(),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        for name in LOSSES:
+            row[f"train_{name}"] = means[name]
+            row[f"validation_{name}"] = float(trainer.callback_metrics[f"validation_{name}"])
+        row |= self.measured()
+        self._sums, self._batches = {}, 0
+        self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
+        write_csv(self.path, self.columns, self.rows)
+        for logger in trainer.loggers:
+            values = {key.replace("_", "/", 1): value for key, value in row.items()}
+            values["gradient/norm"] = float(module.gradient_norm)
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def on_train_end(self, trainer, module) -> None:
+        self.seconds += self._since_start()
+
+
+class MaskFiles(lightning.Callback):
+    """The masks after each of the first switches, `<update>.npz`, for figures.
+
+    A schedule that changes all the time would fill the disk, hence `most`.
+
+    Args:
+        folder: of the files.
+        sniper: comes before this one in the trainer's callbacks.
+        most: files to write.
+    """
+
+    def __init__(self, folder: Path, sniper: SniperCallback, most: int = 8):
+        self.folder, self.sniper, self.most = folder, sniper, most
+        self._seen = 0
+
+    def on_train_start(self, trainer, module) -> None:
+        self._write_if_new(trainer)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        self._write_if_new(trainer)
+
+    def _write_if_new(self, trainer) -> None:
+        sniper = self.sniper.sniper
+        if sniper is None or not trainer.is_global_zero:
+            return
+        if not self._seen < len(sniper.record) <= self.most:
+            return
+        self._seen = len(sniper.record)
+        masks = {name: mask.cpu().numpy() for name, mask in sniper.masks.items()}
+        write_masks(self.folder / f"{sniper.record[-1]['update']:08d}.npz", masks)
+
+
+class TrainingProgress(lightning.Callback):
+    """A bar on a terminal, else a line now and then; and progress.json for others to read.
+
+    Args:
+        path: of progress.json.
+        name: of the run.
+        every: updates between two lines.
+    """
+
+    def __init__(self, path: Path, name: str, every: int):
+        self.path, self.name, self.every = path, name, every
+        self._bar: Progress | None = None
+
+    def on_train_start(self, trainer, module) -> None:
+        self._first, self._started = trainer.global_step, time.perf_counter()
+        self._seen = self._first
+        self._bar = Progress(
+            TextColumn(self.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            disable=not sys.stdout.isatty() or not trainer.is_global_zero,
+        )
+        self._task = self._bar.add_task(
+            "train", total=trainer.max_steps, completed=trainer.global_step, loss=""
+        )
+        self._bar.start()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        update = trainer.global_step
+        if update == self._seen:  # of accumulated batches the last makes the update
+            return
+        self._seen = update
+        self._bar.update(self._task, completed=update)
+        if update % self.every and update != trainer.max_steps or not trainer.is_global_zero:
+            return
+        loss = float(outputs["parts"]["total"])  # Lightning divides `loss` by what is accumulated
+        pace = (time.perf_counter() - self._started) / max(1, update - self._first)
+        left = pace * (trainer.max_steps - update)
+        self._bar.update(self._task, loss=f"loss {loss:.3f}")
+        write_json(
+            self.path,
+            {
+                "update": update,
+                "updates": trainer.max_steps,
+                "loss": loss,
+                "seconds_left": round(left, 1),
+            },
+        )
+        if self._bar.disable and (update % (10 * self.every) == 0 or update == trainer.max_steps):
+            print(
+                f"{self.name}: update {update}/{trainer.max_steps}, loss {loss:.3f}, "
+                f"{left:.0f} s left",
+                flush=True,
+            )
+
+    def on_train_end(self, trainer, module) -> None:
+        self._bar.stop()
+
+    def on_exception(self, trainer, module, exception) -> None:
+        if self._bar is not None:  # else another callback failed before training started
+            self._bar.stop()

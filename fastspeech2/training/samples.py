@@ -1,0 +1,75 @@
+"""What a training sounds and looks like: fixed sentences in TensorBoard as it goes on."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import lightning
+import torch
+from torch import Tensor
+
+from audio.constants import SAMPLE_RATE
+from fastspeech2.synthesis.acoustic import AcousticModel
+from fastspeech2.synthesis.synthesiser import Synthesiser
+from fastspeech2.training.monitoring import MetricsTable
+from preprocessing.features.store import FeatureStore
+
+SENTENCES = 2
+"""The first of the validation split."""
+
+
+class Samples(lightning.Callback):
+    """Mels and audio of two sentences, as the model predicts them, a few times in a training.
+
+    Their variance is not compensated, as stage 5's may be: measuring by how much takes the whole
+    validation split.
+
+    Args:
+        store: of the sentences and the statistics.
+        vocoder: from mels `[frames, mels]` to waveforms.
+        times: how often, at equal distances; the last is the end of the training.
+        table: comes before this one in the trainer's callbacks; the time that samples take is no
+            part of its time spent training.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        vocoder: Callable[[Sequence[Tensor]], list[Tensor]],
+        times: int,
+        table: MetricsTable,
+    ):
+        self.store, self.vocoder, self.times, self.table = store, vocoder, times, table
+        self._written = 0
+
+    def state_dict(self) -> dict:
+        return {"written": self._written}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._written = state["written"]
+
+    def on_validation_end(self, trainer, module) -> None:
+        due = trainer.global_step * self.times // trainer.max_steps
+        if due <= self._written:
+            return
+        self._written = due
+        if not trainer.is_global_zero:
+            return
+        started = time.perf_counter()
+        self._write(trainer, module.model)
+        self.table.seconds -= time.perf_counter() - started
+
+    @torch.inference_mode()
+    def _write(self, trainer, model) -> None:
+        training = model.training
+        synthesiser = Synthesiser(AcousticModel(model, self.store.statistics), self.store.symbols)
+        segments = [self.store.segment(i) for i in self.store.split("validation")[:SENTENCES]]
+        for segment in segments:
+            phones = [self.store.symbols[phone] for phone in segment.phones]
+            mel = synthesiser.synthesise([phones])[0].mel.float().cpu()
+            image = ((mel - mel.min()) / (mel.max() - mel.min())).T.flip(0)
+            for logger in trainer.loggers:
+                board, update = logger.experiment, trainer.global_step
+                board.add_image(f"mel/{segment.id}", image, update, dataformats="HW")
+                waveform = self.vocoder([mel])[0]
+                board.add_audio(f"audio/{segment.id}", waveform, update, SAMPLE_RATE)
+        model.train(training)

@@ -1,0 +1,57 @@
+"""The scores by which FastSpeech2 is pruned, as `sparsity.score` names them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from pipeline.settings import chosen
+from sniper import random_scores, synflow_scores
+
+PHONES = 8
+"""Of the sequence that stands in for SynFlow's input of ones."""
+
+
+def scoring(name: str, seed: int) -> str | Callable[[nn.Module, Iterable[Any]], dict[str, Tensor]]:
+    """What `SniperCallback` takes as `score`; random scores are drawn from the run's own seed.
+
+    Raises:
+        RecipeError: no score of this name.
+    """
+    scores = {
+        "snip": "snip",
+        "grasp": "grasp",
+        "magnitude": "magnitude",
+        "random": lambda module, _: random_scores(module, seed),
+        "synflow": lambda module, _: synflow_scores(module, lambda each: flow(each.model)),
+    }
+    return chosen("sparsity.score", name, scores)
+
+
+def flow(model: FastSpeech2) -> Tensor:
+    """All outputs for a neutral input, one vector: what SynFlow sums.
+
+    A phone index cannot be one, so `PHONES` phones of one frame each stand in, at pitch and energy
+    1. The sum over a normalised vector has no gradient, so LayerNorms do not normalise (as
+    Abdelfattah et al. 2021, arXiv 2101.08134, do with BatchNorm): each divides by its input's mean
+    magnitude, held fixed, without which twenty layers of positive weights overflow.
+    """
+
+    def scaled(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return inputs[0] / inputs[0].detach().abs().mean()
+
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    hooks = [norm.register_forward_hook(scaled) for norm in norms]
+    device = next(model.parameters()).device
+    ones = torch.ones(1, PHONES, device=device)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            lengths = torch.tensor([PHONES], device=device)
+            output = model(ones.long(), lengths, ones.long(), ones, ones)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    parts = (output.mel, output.mel_postnet, output.pitch, output.energy, output.log_duration)
+    return torch.cat([part.flatten() for part in parts])

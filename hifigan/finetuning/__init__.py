@@ -1,0 +1,1 @@
+"""Fine-tuning of HiFi-GAN on one voice."""

@@ -1,0 +1,1 @@
+"""How stages run; imports nothing else of this repository."""

@@ -1,0 +1,66 @@
+"""What a run was computed on."""
+
+import ctypes
+import platform
+from pathlib import Path
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Numbers of malloc.h."""
+
+
+def device_of(accelerator: str) -> str:
+    """PyTorch's name of the device that `conf/trainer/*.yaml` calls `cpu` or `gpu`."""
+    return "cuda" if accelerator == "gpu" else accelerator
+
+
+def processor_name(device: torch.device | str = "cpu") -> str:
+    """The model of the GPU, or of the CPU as Linux calls it; elsewhere its architecture."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine_description() -> str:
+    """The processor, its widest vector instructions, whether it has bfloat16, and the threads."""
+    bfloat16 = "bfloat16" if fast_bfloat16() else "no bfloat16"
+    threads = torch.get_num_threads()
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{processor_name()}, {vectors}, {bfloat16}, {threads} threads"
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that it frees, for its next tensors, where glibc is used.
+
+    A training frees and allocates the same megabytes at each update. By default glibc returns them
+    to the system each time, and touching them anew took a tenth to a quarter of an update.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL("libc.so.6").mallopt
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def fast_bfloat16(device: torch.device | str = "cpu") -> bool:
+    """Whether the device multiplies bfloat16 matrices by instructions of its own.
+
+    Intel's AMX or AVX512-BF16 (also AMD's since Zen 4) on CPUs; tensor cores since Ampere.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return multiplies_tiles() or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def multiplies_tiles() -> bool:
+    """Whether the CPU has Intel's AMX, many times as fast in bfloat16 as in float32.
+
+    AVX512-BF16, which has vectors as float32 does, is twice as fast.
+    """
+    return torch.cpu.get_capabilities().get("amx_bf16", False)

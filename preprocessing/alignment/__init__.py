@@ -1,0 +1,1 @@
+"""Stage 2: which phone is spoken when."""

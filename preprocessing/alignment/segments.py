@@ -1,0 +1,78 @@
+"""An alignment cut into segments of whole frames."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pipeline.errors import UtteranceError
+from preprocessing.alignment.textgrid import Alignment, Interval
+from preprocessing.text.phones import PAUSE
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of an utterance between two pauses, or the whole of it."""
+
+    phones: list[str]
+    durations: list[int]
+    """frames of each phone"""
+    start: int
+    """first frame in the recording"""
+    words: list[str]
+
+
+def segments(
+    alignment: Alignment, frames: int, frame_rate: float, max_seconds: float | None
+) -> list[Segment]:
+    """Cut an utterance at pauses into segments of at most `max_seconds` each, and count frames.
+
+    A phone lasts round(end · rate) − round(start · rate) frames (ming024/FastSpeech2), so that
+    rounding errors do not add up. The longest pauses are cut first; a stretch without a pause
+    stays whole however long it is, as does an utterance whose words the aligner did not write,
+    since nobody could say which of them a part holds. The pauses that are cut at belong to no
+    segment.
+
+    Args:
+        alignment: of the utterance.
+        frames: whole frames of its recording; an alignment may pass them by one frame.
+        frame_rate: frames in a second.
+        max_seconds: None leaves every utterance whole.
+
+    Raises:
+        UtteranceError: the alignment passes the end of the recording.
+    """
+    bounds = [round(phone.start * frame_rate) for phone in alignment.phones]
+    bounds.append(round(alignment.phones[-1].end * frame_rate))
+    if bounds[-1] > frames + 1:
+        raise UtteranceError(
+            "frames_differ",
+            f"has an alignment up to {alignment.phones[-1].end:.3f} s, but its recording ends at "
+            f"{frames / frame_rate:.3f} s",
+        )
+    bounds = [min(bound, frames) for bound in bounds]
+    limit = int(max_seconds * frame_rate) if max_seconds and alignment.words else None
+    cut = []
+    for first, last in _pieces(alignment.phones, bounds, 0, len(alignment.phones), limit):
+        begin, end = alignment.phones[first].start, alignment.phones[last - 1].end
+        cut.append(
+            Segment(
+                phones=[phone.label for phone in alignment.phones[first:last]],
+                durations=[b - a for a, b in pairwise(bounds[first : last + 1])],
+                start=bounds[first],
+                words=[w.label for w in alignment.words if begin - 1e-3 <= w.start < end - 1e-3],
+            )
+        )
+    return cut
+
+
+def _pieces(
+    phones: list[Interval], bounds: list[int], first: int, last: int, limit: int | None
+) -> list[tuple[int, int]]:
+    """Ranges of phones, each cut at its longest pause until it is no longer than the limit."""
+    pauses = [i for i in range(first + 1, last - 1) if phones[i].label == PAUSE]
+    if limit is None or bounds[last] - bounds[first] <= limit or not pauses:
+        return [(first, last)]
+    longest = max(pauses, key=lambda i: bounds[i + 1] - bounds[i])
+    return [
+        *_pieces(phones, bounds, first, longest, limit),
+        *_pieces(phones, bounds, longest + 1, last, limit),
+    ]

@@ -1,0 +1,1 @@
+"""Stage 3: mel, F0 and energy in a packed store."""

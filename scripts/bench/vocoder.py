@@ -1,0 +1,103 @@
+"""What vocoding costs: HiFi-GAN V1 as it was published, and as this recipe runs it.
+
+`make bench` prints it. Ratios are medians over rounds in which the ways take turns.
+"""
+
+import statistics
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from audio.constants import HOP, MELS, SAMPLE_RATE
+from hifigan import Generator, load_generator
+from hifigan.vocoder import vocode
+from pipeline.entry_point import PROJECT
+from pipeline.hardware import fast_bfloat16, machine_description
+from training import ROUNDS, seconds
+
+
+class PublishedGenerator(nn.Module):
+    """The generator as the published code runs it: 1-d convolutions, a new tensor for each step."""
+
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.config = generator.config
+        for name, module in generator.named_modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                self.add_module(name.replace(".", "_"), _one_dimensional(module))
+
+    def _convolve(self, name: str, x: Tensor) -> Tensor:
+        return getattr(self, name.replace(".", "_"))(x)
+
+    def forward(self, mels: Tensor) -> Tensor:
+        """`[1, mels, frames]` to `[1, 1, samples]`."""
+        x = self._convolve("conv_pre", mels)
+        dilations = self.config["resblock_dilation_sizes"]
+        for stage in range(len(self.config["upsample_rates"])):
+            x = self._convolve(f"ups.{stage}", leaky_relu(x, 0.1))
+            total = None
+            for number, row in enumerate(dilations):
+                block, y = f"resblocks.{stage * len(dilations) + number}", x
+                for layer in range(len(row)):
+                    z = self._convolve(f"{block}.convs1.{layer}", leaky_relu(y, 0.1))
+                    y = self._convolve(f"{block}.convs2.{layer}", leaky_relu(z, 0.1)) + y
+                total = y if total is None else total + y
+            x = total / len(dilations)
+        return torch.tanh(self._convolve("conv_post", leaky_relu(x)))
+
+
+def _one_dimensional(module: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    kind = nn.ConvTranspose1d if isinstance(module, nn.ConvTranspose2d) else nn.Conv1d
+    sizes = [each[1] for each in (module.kernel_size, module.stride, module.padding)]
+    plain = kind(module.in_channels, module.out_channels, *sizes, dilation=module.dilation[1])
+    plain.load_state_dict({"weight": module.weight.squeeze(2), "bias": module.bias})
+    return plain.requires_grad_(False)
+
+
+def main() -> None:
+    torch.set_flush_denormal(True)
+    config = OmegaConf.load(PROJECT / "conf" / "vocoder" / "hifigan_universal.yaml")
+    generator = load_generator(config.checkpoint, config.config)
+    published = PublishedGenerator(generator).eval()
+    frames = np.random.default_rng(0).integers(40, 200, 6)
+    mels = [torch.randn(int(length), MELS) - 4 for length in frames]
+
+    def one_by_one() -> None:
+        with torch.no_grad():
+            for mel in mels:
+                published(mel.T[None])
+
+    ways = {
+        "as published, clip by clip": one_by_one,
+        "this recipe's generator, clip by clip": lambda: [vocode(generator, [mel]) for mel in mels],
+        "this recipe's, as it vocodes many": lambda: vocode(generator, mels),
+    }
+    if fast_bfloat16():
+        rounded = load_generator(config.checkpoint, config.config).to(dtype=torch.bfloat16)
+        ways["this recipe's, in bfloat16"] = lambda: vocode(rounded, mels, config.frames_per_batch)
+    print(f"vocoding ({machine_description()})", flush=True)
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(1 + ROUNDS):
+        for name, way in ways.items():
+            spent = seconds(way)
+            if number:  # the first is for compiling and allocating
+                took[name].append(spent)
+    speech = frames.sum() * HOP / SAMPLE_RATE
+    published_took, alone_took, *_ = took.values()
+    for name, values in took.items():
+        factor = statistics.median(values) / speech
+        published_ratio, alone_ratio = (
+            statistics.median(mine / theirs for mine, theirs in zip(values, base, strict=True))
+            for base in (published_took, alone_took)
+        )
+        print(
+            f"  {name}: real-time factor {factor:.3f}, {published_ratio:.2f} of the published "
+            f"way's time, {alone_ratio:.2f} of this recipe's clip by clip"
+        )
+
+
+if __name__ == "__main__":
+    main()
