@@ -143,7 +143,7 @@ def _our_config(model_config: Mapping, preprocess_config: Mapping):
             "pitch_predictor": predictor,
             "energy_predictor": predictor,
             "bins": _setting(model_config, "variance_embedding.n_bins"),
-            "in_sequence": True,
+            "cascaded": True,
             "mask_padding": False,
             "frame_level": [name for name, level in levels.items() if level == "frame_level"],
             # Not configurable there.

@@ -16,7 +16,7 @@ from pipeline.stage_folder import StageFolder
 from pipeline.stages import training_fingerprint
 
 SNIPER = ["sparsity=decaying", "sparsity.scoring_batches=10"]
-SHORT = ["trainer.updates=600", "evaluation.clips_per_set=5", "trainer.epoch=200", "samples=1"]
+SHORT = ["trainer.updates=600", "evaluation.clips_per_set=5", "trainer.val_every=200", "samples=1"]
 
 
 @pytest.fixture(scope="module")

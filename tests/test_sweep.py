@@ -200,7 +200,7 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
     overrides = [
         *prepared,
         *(f"paths.experiment={tmp_path}/exp", "sweep=demo", f"sweep.runs={runs}", "jobs=3"),
-        *("trainer.updates=200", "trainer.epoch=20", "recipe.scoring_batches=5"),
+        *("trainer.updates=200", "trainer.val_every=20", "recipe.scoring_batches=5"),
         "evaluation.clips_per_set=1",
     ]
     command = [sys.executable, "scripts/sweep.py", *overrides]

@@ -98,7 +98,7 @@ class FastSpeech2(nn.Module):
 
     Args:
         config: a node of conf/model/. Without `bins` pitch and energy are embedded as continuous
-            values, and without `in_sequence` both are predicted from the encoder alone. With
+            values, and without `cascaded` both are predicted from the encoder alone. With
             `mask_padding: false` evaluation, teacher-forced, computes the padding as well and sees
             it; else no utterance depends on what it is batched with. `frame_level`
             lists which of pitch and energy are predicted per frame rather than per phone, and
@@ -134,7 +134,7 @@ class FastSpeech2(nn.Module):
         self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor)
         self.pitch_embedding = _value_embedding(config)
         self.energy_embedding = _value_embedding(config)
-        self.in_sequence = config.get("in_sequence", False)
+        self.cascaded = config.get("cascaded", False)
         self.mask_padding = config.get("mask_padding", True)
         self.frame_level = tuple(config.get("frame_level", ()))
         self.phone_position = Linear(3, hidden) if config.phone_position else None
@@ -157,15 +157,15 @@ class FastSpeech2(nn.Module):
                     nn.init.zeros_(module.bias)
 
     @torch.no_grad()
-    def start_at_mean(self, mel: Tensor) -> None:
+    def init_output_bias(self, mel: Tensor) -> None:
         """Set the output's bias to the mean mel `[mels]`, which training need not find then."""
         self.mel_output.bias.copy_(mel.repeat(self.group))
 
-    def cover(self, pitch: Tensor, energy: Tensor) -> None:
+    def set_bin_edges(self, pitch: Tensor, energy: Tensor) -> None:
         """Lay the bins, where the model has any, over normalised values of the training split."""
         for embedding, values in ((self.pitch_embedding, pitch), (self.energy_embedding, energy)):
             if isinstance(embedding, BinnedEmbedding):
-                embedding.cover(float(values.min()), float(values.max()))
+                embedding.set_bin_edges(float(values.min()), float(values.max()))
 
     def encode(self, phones: Tensor, phone_lengths: Tensor, padded: bool = False) -> Encoding:
         """Encode `[batch, phones]` indices of `[batch]` lengths and predict durations.
@@ -256,7 +256,7 @@ class FastSpeech2(nn.Module):
         for name, value in given.items():
             predictor = {"pitch": self.pitch_predictor, "energy": self.energy_predictor}[name]
             embedding = {"pitch": self.pitch_embedding, "energy": self.energy_embedding}[name]
-            rows = predictor(x if self.in_sequence else entering, packing)
+            rows = predictor(x if self.cascaded else entering, packing)
             predicted[name] = packing.unpack(rows, size).squeeze(2)
             if value is None:
                 value = predicted[name]

@@ -67,7 +67,7 @@ class BinnedEmbedding(nn.Embedding):
         self.edges = nn.Parameter(torch.linspace(-3.0, 3.0, bins - 1), requires_grad=False)
 
     @torch.no_grad()
-    def cover(self, lowest: float, highest: float) -> None:
+    def set_bin_edges(self, lowest: float, highest: float) -> None:
         """Set bins of equal width between the corpus's lowest and highest value."""
         self.edges.copy_(torch.linspace(lowest, highest, len(self.edges)))
 

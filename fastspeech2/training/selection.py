@@ -21,7 +21,7 @@ RECOVERABLE = 2
 
 
 def candidates(
-    selection: DictConfig, epoch: int, updates: int, schedule: SparsitySchedule
+    selection: DictConfig, val_every: int, updates: int, schedule: SparsitySchedule
 ) -> list[int]:
     """The updates whose weights may be chosen: those validated after the last switch.
 
@@ -30,7 +30,7 @@ def candidates(
 
     Args:
         selection: a node of conf/selection/.
-        epoch: updates between two validations.
+        val_every: updates between two validations.
         updates: of the whole training.
         schedule: of the sparsity.
 
@@ -41,17 +41,18 @@ def candidates(
     if selection.criterion == "loss":
         check_choice("selection.component", selection.component, COMPONENTS)
     last_switch = schedule.milestones[-1][0]
-    found = [update for update in range(epoch, updates + 1, epoch) if update > last_switch]
+    found = [update for update in range(val_every, updates + 1, val_every) if update > last_switch]
     if selection.criterion == "mcd":
         found = found[::-1][:: max(1, math.ceil(len(found) / selection.times))][::-1]
     if not 1 <= selection.average <= max(1, len(found)):
         raise RecipeError(
             f"selection.average is {selection.average}, but {len(found)} validations after the "
-            f"last switch (update {last_switch}) can be chosen from: change it or trainer.epoch"
+            f"last switch (update {last_switch}) can be chosen from: change it or trainer.val_every"
         )
     if not found and selection.criterion != "last":
         raise RecipeError(
-            f"no validation comes after the last switch (update {last_switch}): lower trainer.epoch"
+            f"no validation comes after the last switch of sparsity (update {last_switch}): lower "
+            "trainer.val_every"
         )
     return found
 

@@ -15,7 +15,7 @@ WHOLE = {
     "trainer.devices": 1,
     "trainer.threads": 1,
     "trainer.updates": 1,
-    "trainer.epoch": 1,
+    "trainer.val_every": 1,
     "trainer.frames_per_batch": 1,
     "trainer.accumulate": 1,
     "sparsity.scoring_batches": 1,

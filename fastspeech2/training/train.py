@@ -139,7 +139,7 @@ def train(
     settings = config.trainer
     check_settings(config)
     schedule = sparsity_schedule(config.sparsity, settings.updates)
-    eligible = candidates(config.selection, settings.epoch, settings.updates, schedule)
+    eligible = candidates(config.selection, settings.val_every, settings.updates, schedule)
     processes = join(settings.accelerator, settings.devices)
     precision = precision_of(settings)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
@@ -163,8 +163,8 @@ def train(
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
     require_reachable(config.sparsity, schedule, model)
-    model.start_at_mean(torch.tensor(store.statistics["mel"]["mean"]))
-    model.cover(training.pitch, training.energy)
+    model.init_output_bias(torch.tensor(store.statistics["mel"]["mean"]))
+    model.set_bin_edges(training.pitch, training.energy)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     sniper = sniper_callback(config)
@@ -192,7 +192,7 @@ def train(
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip,
-        val_check_interval=settings.epoch * settings.accumulate,
+        val_check_interval=settings.val_every * settings.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
@@ -208,7 +208,7 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        log_every_n_steps=settings.epoch,
+        log_every_n_steps=settings.val_every,
     )
     validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
     require_batches(validation_batches, processes.size)

@@ -18,7 +18,7 @@ from slurm import is_installed, one_machine_slurm
 from pipeline.files import read_csv, read_json
 
 SWEEP = ["sparsity=dense,decaying", "seed=0,1"]
-SHORT = ["trainer.updates=60", "trainer.epoch=10", "recipe.scoring_batches=5"]
+SHORT = ["trainer.updates=60", "trainer.val_every=10", "recipe.scoring_batches=5"]
 SECONDS = 1800
 
 

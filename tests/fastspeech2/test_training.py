@@ -21,7 +21,7 @@ from sniper import prunable_parameters
 
 SHORT = [
     "trainer.updates=40",
-    "trainer.epoch=5",
+    "trainer.val_every=5",
     "trainer.frames_per_batch=600",
     "samples=0",  # which would take longer than all updates
 ]
@@ -214,7 +214,7 @@ TWICE = ["sparsity=decaying", "sparsity.first_switch=0.25", "sparsity.lowest=0.2
 def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, sparsity):
     """By gloo. Adam's usual eps would make steps of rounding errors in gradients that are zero."""
     settings = ["trainer.precision=32-true", "trainer.updates=4", "trainer.optimizer.eps=1e-3"]
-    settings += ["trainer.epoch=1"]
+    settings += ["trainer.val_every=1"]
     alone = run(prepared, tmp_path / "one", *settings, "trainer.accumulate=2", sparsity=sparsity)
     assert alone.returncode == 0, alone.stderr
     python, *script = command(

@@ -213,7 +213,7 @@ def test_a_killed_finetuning_ends_bit_equal_and_lowers_the_mel_error(prepared, t
 @pytest.mark.slow
 def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
     named = [f"paths.experiment={tmp_path}", "name=run"]
-    short = ["trainer.updates=20", "trainer.epoch=20", "samples=0"]
+    short = ["trainer.updates=20", "trainer.val_every=20", "samples=0"]
     trained = run(sys.executable, "scripts/stage4_train.py", *prepared, *named, *short)
     assert trained.returncode == 0, trained.stderr
     result = run(sys.executable, "scripts/gta_mels.py", *prepared, *named)
