@@ -43,10 +43,11 @@ class Speaker:
         Raises:
             RecipeError: something in the text cannot be pronounced, or not by this model.
         """
-        phones = [self.pronouncer.phones(sentence) for sentence in sentences(text)]
+        spoken_phones = [self.pronouncer.phones(sentence) for sentence in sentences(text)]
+        utterances = [self.synthesiser.indices(phones) for phones in spoken_phones]
         pause = torch.zeros(round(PAUSE_SECONDS * SAMPLE_RATE / speed) if speed > 0 else 0)
         # One sentence at a time: memory stays small, and padding costs nothing.
-        spoken = [self.synthesiser.synthesise([row], speed, pitch, energy)[0] for row in phones]
+        spoken = [self.synthesiser.synthesise([row], speed, pitch, energy)[0] for row in utterances]
         waveforms = self.vocoder([utterance.mel for utterance in spoken])
         pieces = [piece for waveform in waveforms for piece in (pause, waveform)]
         return torch.cat(pieces[1:])

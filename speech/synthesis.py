@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import torch
 from omegaconf import DictConfig
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
-from fastspeech2.synthesis.synthesiser import load_synthesiser
+from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
 from hifigan import load_vocoder, vocoding_precision
+from pipeline.errors import RecipeError
 from pipeline.files import write_array, write_csv, write_json
 from pipeline.hardware import device_of, processor_name
 from pipeline.progress import progress
@@ -43,7 +45,8 @@ class Clip:
     text: str
     segment: int | None = None
     """in the feature store, where the sentence was recorded"""
-    phones: list[str] | None = None
+    phones: Tensor | np.ndarray | None = None
+    """indices into the model's vocabulary, `[phones]`"""
 
 
 def heldout_clips(store: FeatureStore) -> list[Clip]:
@@ -51,18 +54,18 @@ def heldout_clips(store: FeatureStore) -> list[Clip]:
     clips = []
     for i in store.split("test"):
         segment = store.segment(i)
-        phones = [store.symbols[phone] for phone in segment.phones]
-        clips.append(Clip("heldout", segment.id, segment.text, int(i), phones))
+        clips.append(Clip("heldout", segment.id, segment.text, int(i), segment.phones))
     return clips
 
 
-def other_clips(text: str, pronouncer: Pronouncer) -> list[Clip]:
+def other_clips(text: str, pronouncer: Pronouncer, synthesiser: Synthesiser) -> list[Clip]:
     """Sentences, one a line, with phones from the dictionary."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return [
-        Clip("other", f"sentence-{number:02d}", line, phones=pronouncer.phones(line))
-        for number, line in enumerate(lines, 1)
-    ]
+    clips = []
+    for number, line in enumerate(lines, 1):
+        phones = synthesiser.indices(pronouncer.phones(line))
+        clips.append(Clip("other", f"sentence-{number:02d}", line, phones=phones))
+    return clips
 
 
 Speak = Callable[[list[Clip]], list[tuple[Tensor, list[int]]]]
@@ -104,9 +107,12 @@ def _speaker(
         return clips, speak
 
     synthesiser = load_synthesiser(run, device)
+    if list(synthesiser.index) != store.symbols:
+        raise RecipeError(f"{run} was trained on other phones than {store.folder} has: train again")
+    sentences = other_sentences(config.evaluation.sentences)
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
     pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
-    clips += other_clips(other_sentences(config.evaluation.sentences), pronouncer)[:most]
+    clips += other_clips(sentences, pronouncer, synthesiser)[:most]
 
     def synthesise(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
         spoken = timer("acoustic", synthesiser.synthesise, [clip.phones for clip in some])

@@ -24,14 +24,13 @@ def validation_mcd(config: DictConfig) -> Callable[[nn.Module], float]:
     chosen = store.split("validation")[: config.selection.utterances]
     segments = [store.segment(i) for i in chosen]
     references = [mel_cepstra(natural_waveform(segment)) for segment in segments]
-    sentences = [[store.symbols[phone] for phone in segment.phones] for segment in segments]
 
     @torch.inference_mode()
     def measure(model: nn.Module) -> float:
         synthesiser = synthesiser_of(model, store, config.model.variance_compensation)
         distortions = []
-        for reference, phones in zip(references, sentences, strict=True):
-            mel = synthesiser.synthesise([phones])[0].mel.float().cpu()
+        for reference, segment in zip(references, segments, strict=True):
+            mel = synthesiser.synthesise([segment.phones])[0].mel.float().cpu()
             spoken = mel_cepstra(vocoder([mel])[0].numpy())
             path = cepstral_path(reference, spoken)
             distortions.append(mcd(reference[path[:, 0]], spoken[path[:, 1]]))

@@ -46,7 +46,6 @@ def measure(synthesiser, store: FeatureStore, split: str = "validation") -> list
     natural, predicted = [], []
     for i in store.split(split):
         segment = store.segment(i)
-        phones = [store.symbols[phone] for phone in segment.phones]
         natural.append(torch.tensor(segment.mel))
-        predicted.append(synthesiser.synthesise([phones])[0].mel.cpu())
+        predicted.append(synthesiser.synthesise([segment.phones])[0].mel.cpu())
     return variance_ratio(natural, predicted).tolist()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -33,7 +34,7 @@ class Synthesis:
 
 
 class Synthesiser:
-    """Phones by name to mels.
+    """Turns phones into mels.
 
     Args:
         acoustic: an `AcousticModel`, or whatever else is called like one.
@@ -44,39 +45,52 @@ class Synthesiser:
         self.acoustic = acoustic
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
 
-    def _indices(self, phones: Sequence[str]) -> Tensor:
+    def indices(self, phones: Sequence[str]) -> Tensor:
+        """Indices of phones in the model's vocabulary, int64 `[phones]`.
+
+        Raises:
+            RecipeError: the vocabulary lacks a phone; names all that it lacks.
+        """
         unknown = sorted({phone for phone in phones if not self.index.get(phone)})  # 0 is padding
-        if unknown or not phones:
-            problem = f"unknown phone {', '.join(unknown)}" if unknown else "no phones"
+        if unknown:
             known = " ".join(list(self.index)[1:])
-            raise RecipeError(f"cannot synthesise: {problem}. The model knows: {known}")
-        return torch.tensor([self.index[phone] for phone in phones])
+            raise RecipeError(
+                f"cannot synthesise: unknown phone {', '.join(unknown)}. The model knows: {known}"
+            )
+        return torch.tensor([self.index[phone] for phone in phones], dtype=torch.int64)
 
     @torch.inference_mode()
     def synthesise(
         self,
-        phone_lists: Sequence[Sequence[str]],
+        utterances: Sequence[Tensor | np.ndarray | Sequence[int]],
         speed: Factor = 1.0,
         pitch: Factor = 1.0,
         energy: Factor = 1.0,
     ) -> list[Synthesis]:
-        """Mels of a batch of utterances, in their order; none of none.
+        """Mels of a batch of utterances, in the same order. An empty batch gives an empty list.
 
         Args:
-            phone_lists: phones of each utterance.
+            utterances: each one's phones, as indices into the vocabulary, `[phones]`.
             speed: how many times as fast; divides durations.
             pitch: multiplies F0 in Hz.
             energy: multiplies energy.
 
         Raises:
-            RecipeError: a phone is not in the model's vocabulary (named), an utterance is empty,
-                factors are not as many as what they are for, or one is not positive and finite.
+            RecipeError: an index is outside the vocabulary, an utterance has no phones, there are
+                more or fewer factors than phones or utterances, or a factor is not positive and
+                finite.
         """
-        if not phone_lists:
+        if not utterances:
             return []
-        indices = [self._indices(phones) for phones in phone_lists]
-        lengths = torch.tensor([len(row) for row in indices])
-        phones = torch.nn.utils.rnn.pad_sequence(indices, batch_first=True)
+        rows = [torch.as_tensor(phones, dtype=torch.int64) for phones in utterances]
+        lengths = torch.tensor([len(row) for row in rows])
+        if not lengths.all():
+            raise RecipeError("cannot synthesise an utterance that has no phones")
+        phones = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        if min(int(row.min()) for row in rows) < 1 or int(phones.max()) >= len(self.index):
+            raise RecipeError(
+                f"cannot synthesise: phone indices go from 1 to {len(self.index) - 1}"
+            )
         factors = {"speed": speed, "pitch": pitch, "energy": energy}
         factors = [_per_phone(name, value, lengths) for name, value in factors.items()]
         spoken = self.acoustic(phones, lengths, *factors)

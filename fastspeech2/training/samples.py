@@ -64,8 +64,7 @@ class Samples(lightning.Callback):
         synthesiser = Synthesiser(AcousticModel(model, self.store.statistics), self.store.symbols)
         segments = [self.store.segment(i) for i in self.store.split("validation")[:SENTENCES]]
         for segment in segments:
-            phones = [self.store.symbols[phone] for phone in segment.phones]
-            mel = synthesiser.synthesise([phones])[0].mel.float().cpu()
+            mel = synthesiser.synthesise([segment.phones])[0].mel.float().cpu()
             image = ((mel - mel.min()) / (mel.max() - mel.min())).T.flip(0)
             for logger in trainer.loggers:
                 board, update = logger.experiment, trainer.global_step

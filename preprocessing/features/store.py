@@ -1,6 +1,5 @@
 """The packed feature store: a whole corpus in a few memory-mapped arrays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,17 +118,6 @@ class FeatureStore:
             samples=int(self.frames[i]) * HOP,
             wav=self._wavs / f"{self.utterances[i]}.wav",
         )
-
-    def indices(self, phones: Sequence[str]) -> np.ndarray:
-        """Indices of phones, int64 `[phones]`.
-
-        Raises:
-            RecipeError: names every phone that the corpus does not have.
-        """
-        known = {symbol: i for i, symbol in enumerate(self.symbols)}
-        if unknown := sorted(set(phones) - known.keys()):
-            raise RecipeError(f"the corpus has no phone called {', '.join(unknown)}")
-        return np.array([known[phone] for phone in phones], dtype=np.int64)
 
 
 def natural_waveform(segment: Segment) -> np.ndarray:

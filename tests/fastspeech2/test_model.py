@@ -129,7 +129,7 @@ def test_loss_is_the_published_sum_over_what_is_not_padding():
 
 def test_each_factor_acts_on_its_own_quantity(tiny):
     synthesiser = Synthesiser(AcousticModel(tiny, STATISTICS), SYMBOLS)
-    phones = [["HH", "AH0", "L", "OW1"]]
+    phones = [synthesiser.indices(["HH", "AH0", "L", "OW1"])]
     plain = synthesiser.synthesise(phones)[0]
 
     slow = synthesiser.synthesise(phones, speed=0.25)[0]
@@ -154,7 +154,7 @@ def test_each_factor_acts_on_its_own_quantity(tiny):
 
 def test_factors_may_differ_by_phone_and_batches_change_nothing(tiny):
     synthesiser = Synthesiser(AcousticModel(tiny, STATISTICS), SYMBOLS)
-    phones = [["HH", "AH0"], ["L", "OW1", "sp", "L"]]
+    phones = [synthesiser.indices(each.split()) for each in ("HH AH0", "L OW1 sp L")]
     both = synthesiser.synthesise(phones, pitch=[[1.0, 2.0], [1.0] * 4])
     single = synthesiser.synthesise(phones[:1], pitch=[[1.0, 2.0]])[0]
     torch.testing.assert_close(both[0].mel, single.mel, atol=2e-5, rtol=1e-4)
@@ -166,18 +166,21 @@ def test_factors_may_differ_by_phone_and_batches_change_nothing(tiny):
 def test_synthesis_errors_say_what_is_wrong(tiny):
     synthesiser = Synthesiser(AcousticModel(tiny, STATISTICS), SYMBOLS)
     with pytest.raises(RecipeError, match="unknown phone QQ, ZH.*The model knows: AH0 HH"):
-        synthesiser.synthesise([["HH", "ZH", "QQ"]])
-    with pytest.raises(RecipeError, match="no phones"):
-        synthesiser.synthesise([[]])
+        synthesiser.indices(["HH", "ZH", "QQ"])
+    with pytest.raises(RecipeError, match="an utterance that has no phones"):
+        synthesiser.synthesise([[2], []])
     with pytest.raises(RecipeError, match="speed factors have to be positive"):
-        synthesiser.synthesise([["HH"]], speed=0.0)
+        synthesiser.synthesise([[2]], speed=0.0)
     with pytest.raises(RecipeError, match="pitch: 3 factors for 1 phones"):
-        synthesiser.synthesise([["HH"]], pitch=[[1.0, 1.0, 1.0]])
+        synthesiser.synthesise([[2]], pitch=[[1.0, 1.0, 1.0]])
     with pytest.raises(RecipeError, match="pitch: factors of 2 utterances for 1"):
-        synthesiser.synthesise([["HH"]], pitch=[[1.0], [1.0]])
+        synthesiser.synthesise([[2]], pitch=[[1.0], [1.0]])
     with pytest.raises(RecipeError, match="unknown phone <pad>"):
-        synthesiser.synthesise([["HH", "<pad>"]])
+        synthesiser.indices(["HH", "<pad>"])
+    for wrong in ([2, 0], [2, len(SYMBOLS)], [2, -1]):
+        with pytest.raises(RecipeError, match=f"phone indices go from 1 to {len(SYMBOLS) - 1}"):
+            synthesiser.synthesise([[2], wrong])
     for factor in (float("inf"), float("nan"), [[float("inf")]]):
         with pytest.raises(RecipeError, match="energy factors have to be positive and finite"):
-            synthesiser.synthesise([["HH"]], energy=factor)
+            synthesiser.synthesise([[2]], energy=factor)
     assert synthesiser.synthesise([]) == []

@@ -1,7 +1,10 @@
 """Exported models beside torch's, and speech by either."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from conftest import composed
 from omegaconf import OmegaConf
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
@@ -18,6 +21,7 @@ from speech.export import (
 )
 from speech.onnx_models import OnnxAcoustic, OnnxVocoder
 from speech.speaker import PAUSE_SECONDS, load_speaker
+from speech.synthesis import synthesise_run
 
 STATISTICS = {
     "mel": {"mean": [-5.0] * 80},
@@ -172,3 +176,12 @@ def test_an_export_that_differs_from_torch_is_told(config, tmp_path, monkeypatch
     with pytest.raises(RecipeError, match="acoustic model differs from torch's by 1.0e-03"):
         export_run(tmp_path, config.vocoder)
     assert not (tmp_path / "onnx" / "speech.json").exists()
+
+
+def test_features_with_other_phones_than_the_models_are_refused(config, tmp_path, monkeypatch):
+    """Stage 5 gives the model the store's indices, which have to mean the same phones."""
+    store = SimpleNamespace(symbols=SYMBOLS[::-1], folder=tmp_path, split=lambda name: [])
+    monkeypatch.setattr("speech.synthesis.FeatureStore", lambda folder: store)
+    overrides = [f"paths.run={tmp_path}", f"paths.alignments={tmp_path}", "trainer.accelerator=cpu"]
+    with pytest.raises(RecipeError, match="was trained on other phones than"):
+        synthesise_run(composed(*overrides), tmp_path)
