@@ -1,13 +1,13 @@
-"""Sparse training of any torch module, with any optimizer, at no measurable cost.
+"""Sparse training of any torch module, with any optimizer, in an ordinary training loop.
 
-SNIPER (arXiv 2211.07283) starts training with most weights masked out and lets them return,
-at their initial values, while it goes on. See `recipes/digits/` for a complete small example.
+SNIPER (arXiv 2211.07283) starts training with a part of the weights masked out, and lets them
+return at their initial values during training. `recipes/digits/` is a complete small example.
 """
 
-from sniper.fingerprint import fingerprint, load_scores, save_scores
 from sniper.masks import global_masks, layerwise_masks, sparsity_of
 from sniper.prunable import prunable_parameters
 from sniper.schedule import SparsitySchedule
+from sniper.score_files import fingerprint, load_scores, save_scores
 from sniper.scores import (
     grasp_scores,
     magnitude_scores,
@@ -16,10 +16,12 @@ from sniper.scores import (
     synflow_scores,
 )
 from sniper.sniper import Sniper
+from sniper.switch import Switch
 
 __all__ = [
     "Sniper",
     "SparsitySchedule",
+    "Switch",
     "fingerprint",
     "global_masks",
     "grasp_scores",

@@ -1,8 +1,8 @@
 """Masks from scores: which weights are pruned at a given sparsity.
 
-A mask is a bool tensor, True where the weight is kept. Within one set of scores the masks are
-nested: a weight pruned at some sparsity is pruned at every higher one, because weights are always
-taken in one fixed order, by score, then by parameter, then by position.
+A mask is a bool tensor, True where the weight is kept. Weights are always pruned in the same order:
+by score, then by parameter, then by position. So the masks of one set of scores are nested: a
+weight that is pruned at some sparsity is pruned at every higher one too.
 """
 
 import math
@@ -24,19 +24,22 @@ def global_masks(
     redistribute: bool = True,
     compat: str | None = None,
 ) -> Masks:
-    """Prune the `int(sparsity * N)` lowest of all N scores together.
+    """Prune the `int(sparsity * N)` lowest of all N scores.
 
     Args:
-        scores: {parameter name: tensor of the parameter's shape}; a higher score is kept longer.
-        sparsity: fraction of all the scored weights to prune.
-        cap: fraction of any single tensor that may be pruned.
-        redistribute: take from other tensors what the cap gives back, so that exactly
-            `int(sparsity * N)` weights are pruned. Without it the result falls short of that,
-            as in the paper.
-        compat: `"reference"` thresholds as the code of the paper (iamanigeeit/sniper) does: scores
-            strictly above the k-th smallest are kept, so ties over-prune, and a tensor over the cap
-            is thresholded again within itself, at one weight more than the cap allows. Where that
-            leaves nothing, that code keeps a random choice, so such masks need not be nested.
+        scores: {parameter name: tensor of the parameter's shape}; the lowest are pruned first.
+        sparsity: the fraction of all scored weights to prune.
+        cap: the largest fraction of any single tensor that may be pruned.
+        redistribute: if the cap protects weights of one tensor, prune as many more in others, so
+            that exactly `int(sparsity * N)` weights are pruned. Without it fewer are pruned, as in
+            the paper.
+        compat: `"reference"` reproduces the code of the paper (iamanigeeit/sniper). It keeps scores
+            strictly above the k-th smallest, so ties over-prune. A tensor over the cap is
+            thresholded again by itself, with one weight more than the cap allows. If that leaves
+            nothing, it keeps a random choice, so such masks need not be nested.
+
+    Returns:
+        {parameter name: bool tensor of its shape, True = kept}.
 
     Raises:
         ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
@@ -50,13 +53,13 @@ def global_masks(
     sizes = [score.numel() for score in scores.values()]
     if redistribute:
         check_reachable(sizes, sparsity, cap)
-    # Only the lowest `cap` of each tensor may go, whatever the sparsity: this keeps masks nested.
+    # At any sparsity, only the lowest `cap` of each tensor may be pruned. This keeps masks nested.
     flat = [score.flatten() for score in scores.values()]
-    may_go = torch.cat([_lowest(values, int(cap * len(values))) for values in flat])
+    prunable = torch.cat([_lowest(values, int(cap * len(values))) for values in flat])
     ranking = torch.cat(flat)
     if redistribute:
-        ranking[~may_go] = math.inf
-    pruned = (_lowest(ranking, int(sparsity * len(ranking))) & may_go).split(sizes)
+        ranking[~prunable] = math.inf
+    pruned = (_lowest(ranking, int(sparsity * len(ranking))) & prunable).split(sizes)
     return {n: ~part.view(scores[n].shape) for n, part in zip(scores, pruned, strict=True)}
 
 
@@ -66,9 +69,10 @@ def layerwise_masks(
     """Prune the lowest `int(s * n)` scores within each tensor of n weights.
 
     Args:
-        allocation: `"uniform"` gives every tensor the same s; `"erk"` (Erdős–Rényi kernel, Evci et
-            al. 2020, arXiv 1911.11134) makes its density proportional to the sum of its dimensions
-            over their product, limited to 1 - cap ... 1, for the same overall sparsity.
+        allocation: `"uniform"` gives every tensor the same s. `"erk"` (Erdős–Rényi kernel, Evci et
+            al. 2020, arXiv 1911.11134) makes each tensor's density proportional to the sum of its
+            dimensions divided by their product, limited to between 1 - cap and 1, at the same
+            overall sparsity.
         scores, sparsity, cap: as for `global_masks`.
 
     Raises:
@@ -90,7 +94,7 @@ def layerwise_masks(
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
-    """Fraction of all the masks' weights that is pruned; 0 without masks."""
+    """Return the fraction of all weights that the masks prune; 0 if there are no masks."""
     total = sum(mask.numel() for mask in masks.values())
     return sum(int((~mask).sum()) for mask in masks.values()) / max(1, total)
 
@@ -107,7 +111,7 @@ def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
 
 
 def unreachable(sparsity: float, cap: float, smallest: float) -> str:
-    """What an error says of a sparsity above what the cap allows."""
+    """Return the error message for a sparsity that the cap does not allow."""
     return (
         f"sparsity {sparsity:g} cannot be reached under a cap of {cap:g} per tensor; "
         f"the smallest cap that works is {smallest:g}"
@@ -115,9 +119,9 @@ def unreachable(sparsity: float, cap: float, smallest: float) -> str:
 
 
 def _check(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> None:
-    for what, value in {"sparsity": sparsity, "cap": cap}.items():
+    for name, value in {"sparsity": sparsity, "cap": cap}.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{what} is a fraction between 0 and 1, not {value}")
+            raise ValueError(f"{name} is a fraction between 0 and 1, not {value}")
     require_finite(scores)
 
 
@@ -126,7 +130,7 @@ def _kth_lowest(values: Tensor, count: int) -> float:
 
 
 def _lowest(values: Tensor, count: int) -> Tensor:
-    """Bool tensor, True at exactly `count` lowest of a flat tensor; of equals, the first go."""
+    """Mark exactly the `count` lowest entries of a flat tensor; among equals, the first ones."""
     threshold = _kth_lowest(values, count)
     chosen = values < threshold
     ties = (values == threshold).nonzero().squeeze(1)
@@ -145,8 +149,8 @@ def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[i
     low, high = 0.0, 1 / min(raw)
     for _ in range(100):  # bisection: a higher factor prunes less
         middle = (low + high) / 2
-        enough = sum(pruned(middle)) <= sparsity * sum(sizes)
-        low, high = (low, middle) if enough else (middle, high)
+        prunes_too_much = sum(pruned(middle)) > sparsity * sum(sizes)
+        low, high = (middle, high) if prunes_too_much else (low, middle)
     return [
         min(int(count + 1e-6), int(cap * size))
         for count, size in zip(pruned(high), sizes, strict=True)
@@ -158,11 +162,11 @@ def _reference_masks(scores: Mapping[str, Tensor], sparsity: float, cap: float) 
     threshold = _kth_lowest(everything, int(sparsity * everything.numel()))
     masks = {}
     for name, score in scores.items():
-        mask, size, room = score > threshold, score.numel(), int(cap * score.numel())
+        mask, size, limit = score > threshold, score.numel(), int(cap * score.numel())
         if 1 - int(mask.sum()) / size > cap:
-            mask = score > _kth_lowest(score.flatten(), room + 1)
+            mask = score > _kth_lowest(score.flatten(), limit + 1)
             if not mask.any():
-                kept = [False] * room + [True] * (size - room)
+                kept = [False] * limit + [True] * (size - limit)
                 random.Random(0).shuffle(kept)
                 mask = torch.tensor(kept, device=score.device).view(score.shape)
         masks[name] = mask

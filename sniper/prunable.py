@@ -18,38 +18,38 @@ def prunable_parameters(
     types: tuple[type[nn.Module], ...] = PRUNABLE_TYPES,
     compat: str | None = None,
 ) -> dict[str, nn.Parameter]:
-    """Return the parameters of `model` that may be pruned, by name, in the model's own order.
+    """Return the parameters of `model` that may be pruned, by name, in the order of the model.
 
-    These are the trainable weights of modules of the given `types` (Linear and convolutions):
-    never biases, norms, embeddings or positional tables. A tensor that several modules share is
-    listed once, under its first name, and only if each of its owners is of the given types.
+    By default these are the trainable weights of linear and convolution layers, but no biases,
+    norms, embeddings or positional tables. A tensor that several modules share is listed once,
+    under its first name, and only if all modules that own it are of the given `types`.
 
     Args:
-        include: globs over names. Only parameters that match one of them are listed. A pattern
-            that matches nothing of the usual kind but some other parameter, such as `"*.bias"`,
-            asks for those: they are listed as well.
-        exclude: globs over names, taken out again.
+        include: globs over names; only parameters that match one of them are listed. A pattern
+            that matches no default parameter but some other one, such as `"*.bias"`, adds those
+            parameters to the list.
+        exclude: globs over names of parameters to leave out.
         types: module types whose `weight` may be pruned.
-        compat: `"reference"` lists what the code of the paper does: every trainable parameter,
-            biases too, whose name does not contain `norm` or `embed`.
+        compat: `"reference"` lists what the code of the paper prunes: every trainable parameter,
+            biases included, whose name does not contain `norm` or `embed`.
 
     Raises:
-        ValueError: a pattern matches no parameter, a module's weight is re-parametrised
-            (weight norm, spectral norm, ...) and so is not a parameter, or nothing is left.
+        ValueError: a pattern matches no parameter, a layer computes its weight from others
+            (weight norm, spectral norm, ...) so that it is not a parameter, or nothing is left.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if compat == "reference":
-        usual = {n for n in trainable if not any(word in n for word in REFERENCE_EXCLUDED)}
+        default = {n for n in trainable if not any(word in n for word in REFERENCE_EXCLUDED)}
     elif compat is None:
-        usual = _weights(model, types, trainable, exclude)
+        default = _weights(model, types, trainable, exclude)
     else:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
 
     included = [_matching(pattern, trainable) for pattern in include]
-    restricting = [matched for matched in included if matched & usual]
-    asked_for = set().union(*(matched for matched in included if not matched & usual))
-    chosen = usual & set().union(*restricting) if restricting else usual
-    chosen = (chosen | asked_for) - set().union(*(_matching(p, trainable) for p in exclude))
+    restricting = [matched for matched in included if matched & default]
+    added = set().union(*(matched for matched in included if not matched & default))
+    chosen = default & set().union(*restricting) if restricting else default
+    chosen = (chosen | added) - set().union(*(_matching(p, trainable) for p in exclude))
     if not chosen:
         raise ValueError("no parameter is left to prune: check include, exclude and types")
     return {name: p for name, p in trainable.items() if name in chosen}
@@ -58,14 +58,14 @@ def prunable_parameters(
 def scored_parameters(
     model: nn.Module, optimizer: Optimizer, shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, nn.Parameter]:
-    """The model's parameters of the given names.
+    """Return the model's parameters of the given names.
 
     Raises:
-        ValueError: none are given, or some are not in the model, not in the optimizer or of another
-            shape; the message names them all.
+        ValueError: no names are given, or some parameters are not in the model, not in the
+            optimizer or of another shape; the message names them all.
     """
     if not shapes:
-        raise ValueError("there are scores of no parameter, so nothing to prune")
+        raise ValueError("there are no scores, so there is nothing to prune")
     present = dict(model.named_parameters(remove_duplicate=False))
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     problems = []
@@ -74,11 +74,11 @@ def scored_parameters(
             problems.append(f"{name} is not a parameter of the model")
         elif tuple(present[name].shape) != tuple(shape):
             own = tuple(present[name].shape)
-            problems.append(f"{name} has shape {own}, its scores {tuple(shape)}")
+            problems.append(f"{name} has shape {own}, but its scores have {tuple(shape)}")
         elif id(present[name]) not in held:
             problems.append(f"{name} is not in the optimizer")
     if problems:
-        raise ValueError("scores do not fit: " + "; ".join(problems))
+        raise ValueError("the scores do not fit: " + "; ".join(problems))
     return {name: present[name] for name in shapes}
 
 
@@ -96,7 +96,7 @@ def _weights(
     trainable: dict[str, nn.Parameter],
     exclude: Sequence[str],
 ) -> set[str]:
-    """Names of the weights all of whose owners are of the given types."""
+    """Return the names of the weights whose owners are all of the given types."""
     first_name = {id(parameter): name for name, parameter in trainable.items()}
     weights, others = set(), set()
     for path, module in model.named_modules():
@@ -108,7 +108,7 @@ def _weights(
         computed = isinstance(module, types) and "weight" not in module._parameters
         if computed and not any(fnmatchcase(name, pattern) for pattern in exclude):
             raise ValueError(
-                f"{name} is re-parametrised (weight norm or the like), so it cannot be masked: "
-                "fold the parametrisation into the weight first, or exclude it by name"
+                f"{name} is computed from other parameters (weight norm or the like), so it cannot "
+                "be masked: fold the parametrisation into the weight first, or exclude it by name"
             )
     return weights - others

@@ -7,12 +7,12 @@ from torch.optim import Optimizer
 
 
 class ScaledRates:
-    """Scales the rate of single parameters, unseen by schedulers, checkpoints and closures.
+    """Scales the rates of single parameters, unseen by schedulers, checkpoints and closures.
 
-    Between `apply` and `restore`, groups split by rate stand in for the optimizer's own.
+    Between `apply` and `restore`, the optimizer's groups are replaced by groups split by rate.
 
     Attributes:
-        scales: factor on the rate of the group, by id of the parameter; 1 unless given.
+        scales: {id of a parameter: factor on the rate of its group}; 1 for parameters left out.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -22,12 +22,12 @@ class ScaledRates:
         self._splits: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     def set_all(self, scale: float) -> None:
-        """The same factor for all that the optimizer holds."""
+        """Scale everything that the optimizer holds by the same factor."""
         groups = self._optimizer.param_groups
         self.scales = {id(p): scale for group in groups for p in group["params"]}
 
     def in_force(self) -> dict[int, float]:
-        """{id of the parameter: learning rate}, for all that the optimizer holds."""
+        """{id of a parameter: learning rate} for everything that the optimizer holds."""
         groups = self._own or self._optimizer.param_groups
         return {
             id(p): float(group["lr"]) * self.scales.get(id(p), 1.0)
@@ -36,7 +36,7 @@ class ScaledRates:
         }
 
     def apply(self) -> None:
-        """Right before the update."""
+        """Scale the rates, right before the update."""
         if not self.scales:
             return
         self._own = self._optimizer.param_groups
@@ -49,8 +49,8 @@ class ScaledRates:
                 self._splits.append((group, split))
         self._optimizer.param_groups = [split for _, split in self._splits]
 
-    def restore(self, *_: Any) -> None:
-        """Right after the update, and before whatever may look at the groups."""
+    def restore(self) -> None:
+        """Bring the optimizer's own groups back, right after the update or before others look."""
         if self._own is None:
             return
         for group, split in self._splits:  # some optimizers keep counters in their groups

@@ -8,20 +8,23 @@ from typing import Any
 
 
 class SparsitySchedule:
-    """A step function from optimizer updates to sparsity, given by the updates where it changes.
+    """A step function from the number of optimizer updates to the sparsity, a fraction.
 
     `schedule(u)` is the sparsity of the model after u updates: the switch at milestone u takes
-    place right after the u-th update, and that at 0 before the first.
+    place right after the u-th update, and the one at 0 before the first.
 
     Attributes:
-        milestones: the changes, as pairs of update and sparsity.
+        milestones: pairs of update and sparsity, one for the start and for each change.
     """
 
     def __init__(self, milestones: Mapping[int, float]) -> None:
-        """`milestones` is {update: sparsity as a fraction}; it has to say the sparsity at 0.
+        """
+        Args:
+            milestones: {update: sparsity, a fraction}; update 0 has to be among them.
 
         Raises:
-            ValueError: no update 0, a negative or fractional update, or no fraction of 0 to 1.
+            ValueError: update 0 is missing, an update is negative or not a whole number, or a
+                sparsity is not between 0 and 1.
         """
         for update, sparsity in milestones.items():
             if update != int(update) or update < 0:
@@ -29,38 +32,40 @@ class SparsitySchedule:
             if not 0 <= sparsity <= 1:
                 raise ValueError(f"sparsity is a fraction between 0 and 1, not {sparsity!r}")
         if 0 not in milestones:
-            raise ValueError("a schedule has to say the sparsity at update 0")
+            raise ValueError("the schedule does not give the sparsity at update 0")
         given = sorted((int(update), float(sparsity)) for update, sparsity in milestones.items())
         changes = [then for now, then in pairwise(given) if then[1] != now[1]]
         self.milestones: list[tuple[int, float]] = [given[0], *changes]
 
     @classmethod
     def steps(cls, milestones: Mapping[int, float]) -> "SparsitySchedule":
-        """{update: sparsity}, for instance the paper's {0: 0.4, 500: 0.2, 1000: 0.1, 2000: 0.0}."""
+        """Take {update: sparsity}, such as the paper's {0: 0.4, 500: 0.2, 1000: 0.1, 2000: 0.0}."""
         return cls(milestones)
 
     @classmethod
     def constant(cls, sparsity: float) -> "SparsitySchedule":
-        """The same sparsity for ever."""
+        """Keep the same sparsity throughout."""
         return cls({0: sparsity})
 
     @classmethod
     def linear(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
-        """From `start` to `end` in a straight line of `updates` updates.
+        """Go from `start` to `end` in a straight line over `updates` updates.
 
-        `begin` updates may come first, and `every` says after how many updates masks change
-        (unless given, they change about a hundred times).
+        Args:
+            begin: number of updates at `start` before the line begins, 0 by default.
+            every: number of updates between changes of the masks; by default, masks change about a
+                hundred times.
         """
         return cls._smooth(lambda t: t, start, end, updates, **when)
 
     @classmethod
     def cosine(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
-        """As `linear`, along half a cosine: slow at both ends."""
+        """Like `linear`, but along half a cosine: slow at both ends."""
         return cls._smooth(lambda t: (1 - math.cos(math.pi * t)) / 2, start, end, updates, **when)
 
     @classmethod
     def cubic(cls, start: float, end: float, updates: int, **when: Any) -> "SparsitySchedule":
-        """As `linear`, fast at first: gradual pruning (Zhu and Gupta 2017, arXiv 1710.01878)."""
+        """Like `linear`, but fast at first: gradual pruning (Zhu, Gupta 2017, arXiv 1710.01878)."""
         return cls._smooth(lambda t: 1 - (1 - t) ** 3, start, end, updates, **when)
 
     @classmethod
@@ -78,29 +83,29 @@ class SparsitySchedule:
         return cls({0: start} | levels | {begin + updates: end})
 
     def __call__(self, update: int) -> float:
-        """Sparsity after `update` updates."""
+        """Return the sparsity after `update` updates."""
         return self.milestones[bisect_right(self.milestones, (update, math.inf)) - 1][1]
 
-    def ahead(self, update: int) -> list[float]:
-        """The sparsity after `update` updates and each that follows it."""
+    def upcoming(self, update: int) -> list[float]:
+        """Return the sparsity after `update` updates and all sparsities that follow it."""
         return [self(update)] + [s for milestone, s in self.milestones if milestone > update]
 
-    def falls(self, update: int) -> list[float]:
-        """As `ahead`, up to where sparsity rises next."""
-        ahead = self.ahead(update)
-        rises = (i for i, (now, then) in enumerate(pairwise(ahead), start=1) if then > now)
-        return ahead[: next(rises, None)]
+    def until_rise(self, update: int) -> list[float]:
+        """Return the upcoming sparsities up to the last one before the next rise."""
+        upcoming = self.upcoming(update)
+        rises = (i for i, (now, then) in enumerate(pairwise(upcoming), start=1) if then > now)
+        return upcoming[: next(rises, None)]
 
     @property
-    def falls_after_a_rise(self) -> bool:
-        """Whether a later switch may bring back what an earlier one took."""
-        risen = self.ahead(0)[len(self.falls(0)) :]
-        return any(then < now for now, then in pairwise(risen))
+    def falls_after_rise(self) -> bool:
+        """Whether a later switch may bring back weights that an earlier one has pruned."""
+        after_rise = self.upcoming(0)[len(self.until_rise(0)) :]
+        return any(then < now for now, then in pairwise(after_rise))
 
     @property
     def is_dense(self) -> bool:
         """Whether the sparsity is 0 throughout."""
-        return not any(self.ahead(0))
+        return not any(self.upcoming(0))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SparsitySchedule) and self.milestones == other.milestones

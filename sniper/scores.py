@@ -1,12 +1,13 @@
 """Saliency scores: how much each prunable weight matters, measured before training.
 
-Every function returns {parameter name: tensor of its shape}, higher meaning more important, and
-leaves the model as it found it: weights, gradients, buffers, train/eval modes and torch's random
-state. `**selection` goes to `prunable_parameters`. When torch.distributed is initialised, each
-process brings its own batches, be they none, and all get the scores of the batches of all.
+Every function returns {parameter name: tensor of its shape}, where higher means more important. It
+leaves the model as it found it: weights, gradients, buffers, train and eval modes, and torch's
+random state. `**selection` goes to `prunable_parameters`. When torch.distributed is initialised,
+each process brings its own batches, possibly none, and all processes get the scores over the
+batches of all of them.
 
-A score that runs batches does so in the modes the model is in, dropout and all. `dropout=False`
-puts all but normalisation layers in eval mode meanwhile, `dropout=True` in train mode.
+Batches are run in the train or eval modes that the model is in. `dropout=False` puts all modules
+but normalisation layers into eval mode for the time of scoring, `dropout=True` into train mode.
 """
 
 import warnings
@@ -33,19 +34,19 @@ def snip_scores(
     dropout: bool | None = None,
     **selection: Any,
 ) -> Scores:
-    """SNIP (Lee et al. 2019, arXiv 1810.02340) as SNIPER uses it: |w · Σ_b ∂L_b/∂w|.
+    """Score by SNIP (Lee et al. 2019, arXiv 1810.02340) as SNIPER uses it: |w · Σ_b ∂L_b/∂w|.
 
-    Gradients are summed over the batches with their signs, as in arXiv 2211.07283; `absolute`
-    sums their magnitudes instead.
+    Gradients are summed over the batches with their signs, as in arXiv 2211.07283. A parameter
+    that no loss depends on scores 0, with a warning that names it.
 
     Args:
         loss_fn: `loss_fn(model, batch)` returns the scalar loss of a batch.
-        batches: one forward and one backward are run for each.
+        batches: one forward and one backward pass are run for each.
+        absolute: sum the magnitudes of the gradients instead.
 
     Raises:
-        ValueError: no batches, a loss that is no scalar, or a score that is not finite; the
-            message names the parameter. A parameter that no loss depends on scores 0, with a
-            warning that names it.
+        ValueError: there are no batches, a loss is not a scalar, or a score is not finite; the
+            message names its parameter.
     """
     model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
@@ -63,11 +64,11 @@ def grasp_scores(
     dropout: bool | None = None,
     **selection: Any,
 ) -> Scores:
-    """GraSP (Wang et al. 2020, arXiv 2002.07376): w · Hg, signed, H and g summed over batches.
+    """Score by GraSP (Wang et al. 2020, arXiv 2002.07376): w · Hg, with H and g over all batches.
 
-    That is minus the paper's eq. 8, so that what it prunes first has the lowest score here too.
-    Two passes are made over the batches, hence they are kept in a list meanwhile; both draw the
-    same dropout masks.
+    This is the negative of the paper's eq. 8, so that the weights it prunes first have the lowest
+    scores here too. Two passes over the batches are made, with the same dropout masks, so all
+    batches are held in memory.
     """
     model, batches = unwrapped(model), list(batches)
     parameters = prunable_parameters(model, **selection)
@@ -75,7 +76,7 @@ def grasp_scores(
         gradient = _sums(model, loss_fn, batches, parameters, lambda w, g: g)
 
     def flow(model: nn.Module, batch: Any) -> Tensor:
-        """g · ∂L_b/∂w with g held fixed; its gradient is H_b g."""
+        """Return g · ∂L_b/∂w with g held fixed; its gradient is H_b g."""
         weights = list(parameters.values())
         found = torch.autograd.grad(
             loss_fn(model, batch), weights, create_graph=True, allow_unused=True
@@ -90,9 +91,9 @@ def grasp_scores(
 def synflow_scores(
     model: nn.Module, output_fn: Callable[[nn.Module], Tensor], **selection: Any
 ) -> Scores:
-    """SynFlow (Tanaka et al. 2020, arXiv 2006.05467), one shot: |w| · ∂R/∂|w|.
+    """Score by SynFlow (Tanaka et al. 2020, arXiv 2006.05467) in one shot: |w| · ∂R/∂|w|.
 
-    R is the sum of the outputs with every parameter replaced by its magnitude, in eval mode.
+    R is the sum of the outputs in eval mode when every parameter is replaced by its magnitude.
 
     Args:
         output_fn: `output_fn(model)` returns the model's output for an input of ones.
@@ -112,13 +113,13 @@ def synflow_scores(
 
 
 def magnitude_scores(model: nn.Module, **selection: Any) -> Scores:
-    """|w|."""
+    """Score by magnitude: |w|."""
     parameters = prunable_parameters(unwrapped(model), **selection)
     return require_finite({name: p.detach().abs() for name, p in parameters.items()})
 
 
 def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
-    """Uniform random numbers, the same in every process."""
+    """Score by uniform random numbers, the same in every process."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(p.shape, generator=generator).to(p.device)
@@ -127,12 +128,12 @@ def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself: DDP's wrapper renames parameters and averages at every backward."""
+    """Return the module inside DDP, whose wrapper renames parameters and averages gradients."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The scores; raise ValueError that names the parameters with NaN or infinite ones."""
+    """Return the scores; raise ValueError if some are NaN or infinite, naming the parameters."""
     bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
     if bad:
         raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
@@ -143,7 +144,7 @@ def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def _left_as_found(
     model: nn.Module, dropout: bool | None = None, weights: bool = False
 ) -> Iterator[None]:
-    """Put buffers, modes, random state and maybe weights back afterwards, whatever happens."""
+    """Restore buffers, modes, random state and, if asked, weights, even after an error."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
     buffers = [dict(module._buffers) for module in modules]
@@ -172,23 +173,24 @@ def _sums(
     parameters: dict[str, nn.Parameter],
     term: Callable[[Tensor, Tensor], Tensor],
 ) -> Scores:
-    """Σ_b term(w, ∂L_b/∂w) over the batches of all processes, {name: tensor}."""
+    """Sum term(w, ∂L_b/∂w) over the batches b of all processes, {name: tensor}."""
     sums: Scores = {}
-    for name, p in parameters.items():  # in half precision small terms would vanish
+    for name, p in parameters.items():  # at least float32: small terms would vanish in less
         sums[name] = torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
     device = next(iter(parameters.values())).device
-    # Batches that each parameter was used in, and last of all how many there were.
+    # How many batches used each parameter, and at the end how many batches there were.
     uses = torch.zeros(len(parameters) + 1, dtype=torch.int64, device=device)
     for batch in batches:
         loss = loss_fn(model, batch)
         if loss.numel() != 1:
-            raise ValueError(f"loss_fn has to return a scalar, not a tensor of {tuple(loss.shape)}")
-        # autograd.grad rather than backward: neither .grad nor anybody's gradient hooks see it.
+            shape = tuple(loss.shape)
+            raise ValueError(f"loss_fn has to return a scalar, not a tensor of shape {shape}")
+        # Unlike backward, autograd.grad changes no .grad and runs no hooks on gradients.
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
-                kind = sums[name].dtype
-                sums[name] += term(parameters[name].detach().to(kind), gradient.to(kind))
+                dtype = sums[name].dtype
+                sums[name] += term(parameters[name].detach().to(dtype), gradient.to(dtype))
         uses += torch.tensor([*(g is not None for g in found), True], device=device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for total in [*sums.values(), uses]:
@@ -198,5 +200,5 @@ def _sums(
         raise ValueError("no batches to score with")
     unused = [name for name, times in zip(parameters, used, strict=True) if not times]
     if unused:
-        warnings.warn(f"not used in the loss, scored 0: {', '.join(unused)}", stacklevel=3)
+        warnings.warn(f"not used in the loss, so scored 0: {', '.join(unused)}", stacklevel=3)
     return require_finite(sums)

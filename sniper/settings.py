@@ -25,10 +25,10 @@ def checked_settings(
     max_lr_scale: float,
     regrowth: str,
 ) -> dict[str, Any]:
-    """All settings as checkpoints hold them.
+    """Return all settings in the form that checkpoints hold.
 
     Raises:
-        ValueError: one is unknown or out of its range, or would be ignored beside another.
+        ValueError: a setting is unknown, out of its range, or would be ignored beside another.
     """
     if not 0 <= cap <= 1:
         raise ValueError(f"cap is a fraction between 0 and 1, not {cap}")
@@ -37,9 +37,9 @@ def checked_settings(
     if compat not in (None, "reference"):
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
     if allocation != "global" and (compat is not None or not redistribute):
-        raise ValueError(f"compat and redistribute are of allocation='global', not {allocation!r}")
+        raise ValueError(f"compat and redistribute need allocation='global', not {allocation!r}")
     if lr_scaling != "none" and isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("LBFGS has one rate for a whole line search: use lr_scaling='none'")
+        raise ValueError("LBFGS has a single rate for a line search: use lr_scaling='none'")
     return {
         "schedule": schedule.milestones,
         "cap": cap,
@@ -55,14 +55,14 @@ def checked_settings(
 def check_cap(settings: dict[str, Any], sparsities: Iterable[float], sizes: list[int]) -> None:
     """Raise ValueError unless tensors of these sizes reach all the sparsities under the cap."""
     highest, cap = max(sparsities), settings["cap"]
-    if settings["allocation"] != "global":  # each tensor, or their mean, has the sparsity itself
+    if settings["allocation"] != "global":  # each tensor, or their average, has this sparsity
         if highest > cap:
             raise ValueError(unreachable(highest, cap, smallest=highest))
     elif settings["redistribute"] and settings["compat"] is None:
         check_reachable(sizes, highest, cap)
 
 
-def _one_of(value: str, what: str, *options: str) -> str:
+def _one_of(value: str, name: str, *options: str) -> str:
     if value not in options:
-        raise ValueError(f"{what} is one of {', '.join(options)}, not {value!r}")
+        raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")
     return value

@@ -1,21 +1,22 @@
 """Sparse training inside an ordinary training loop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from sniper.bits import as_bits, clear_pruned, packed, unpacked
-from sniper.holders import hold, release, require_free
+from sniper.attachment import Attachment
 from sniper.masks import Masks, global_masks, layerwise_masks
 from sniper.prunable import scored_parameters
+from sniper.pruning import Pruning
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, unwrapped
 from sniper.settings import check_cap, checked_settings
+from sniper.switch import Switch
 
 
 class Sniper:
@@ -23,18 +24,17 @@ class Sniper:
 
     From construction on and after every update, masked weights are exactly zero, have no gradient
     (so they do not count in clipping) and no optimizer moments. After u updates the sparsity is
-    `schedule(u)`: a switch takes place right after an update. Nothing has to be called in the loop,
-    as everything hangs on hooks of the optimizer and of the parameters, which go once the schedule
-    has come to sparsity 0 for good.
+    `schedule(u)`: a switch takes place right after an update. The training loop calls nothing:
+    hooks on the optimizer and on the parameters do the work. They are removed once the schedule
+    has reached sparsity 0 for good.
 
-    When sparsity falls, the highest-scored of the masked weights return. When it rises, the
-    smallest by current magnitude go (gradual magnitude pruning); if it falls again after that,
-    what was pruned last returns first.
+    When sparsity falls, the highest-scored of the masked weights return. When it rises, the kept
+    weights of the smallest magnitude are pruned (gradual magnitude pruning). If it falls again
+    after that, the weights that were pruned last return first.
 
     Attributes:
         update: optimizer updates made so far, counted until the model is dense for good.
-        record: one entry per switch: `update`, `nominal` and `achieved` sparsity, and `tensors`,
-            {parameter name: sparsity}.
+        record: one `Switch` for the start and for each change of sparsity.
     """
 
     def __init__(
@@ -56,21 +56,24 @@ class Sniper:
 
         Args:
             scores: {parameter name: score of its shape}; these parameters are the prunable ones.
-                None waits for `load_state_dict`, in order to resume without scoring again.
-            cap, redistribute, compat: as for `global_masks`; the latter two go with no other
-                allocation.
+                With None, construction waits for `load_state_dict`, so that a resumed training
+                need not score again.
+            cap: as for `global_masks`.
+            redistribute, compat: as for `global_masks`; only for the allocation `"global"`.
             allocation: `"global"`, or `"uniform"` or `"erk"` as for `layerwise_masks`.
-            lr_scaling: the scheduler's rate times min(max_lr_scale, 1 / density): of each tensor by
-                its own density (`"per_tensor"`), of all the optimizer holds by the density of all
-                masked tensors (`"global"`), or `"none"`. Scaled rates exist only inside
-                `optimizer.step()`, so neither schedulers nor checkpoints see them.
+            lr_scaling: multiplies the scheduler's rate by min(max_lr_scale, 1 / density).
+                `"per_tensor"` takes each tensor's own density. `"global"` takes the density of all
+                masked tensors together, for everything that the optimizer holds. `"none"` leaves
+                rates alone. Scaled rates exist only inside `optimizer.step()`, so neither
+                schedulers nor checkpoints see them.
             max_lr_scale: largest factor, 1 or more.
             regrowth: weights return at the values they have now (`"init"`) or at 0 (`"zero"`).
 
         Raises:
-            ValueError: no scores, a scored parameter is not in the model or not in the optimizer or
-                differs in shape, a setting is unknown, out of its range or would be ignored, a
-                sparsity cannot be reached under the cap, or another `Sniper` is attached.
+            ValueError: there are no scores, or a scored parameter is not in the model or not in the
+                optimizer or differs in shape; a setting is unknown, out of its range or would be
+                ignored; a sparsity cannot be reached under the cap; or another `Sniper` is
+                attached.
         """
         self._settings = checked_settings(
             schedule,
@@ -83,39 +86,36 @@ class Sniper:
             max_lr_scale=max_lr_scale,
             regrowth=regrowth,
         )
-        self._masks_at = (
-            partial(global_masks, cap=cap, redistribute=redistribute, compat=compat)
-            if allocation == "global"
-            else partial(layerwise_masks, cap=cap, allocation=allocation)
-        )
         self.schedule = schedule
         self.update = 0
-        self.record: list[dict[str, Any]] = []
+        self.record: list[Switch] = []
         self._model, self._optimizer = unwrapped(model), optimizer
-        self._parameters: dict[str, nn.Parameter] = {}
-        self._keep: dict[str, Tensor] = {}  # int8: -1 = kept (all bits set), 0 = pruned
-        # Of each pruned weight, in order: the coming fall at which it returns, and its initial
-        # value. A schedule that falls after a rise may bring any weight back: it has all of them.
-        self._stage: dict[str, Tensor] = {}
-        self._initial: dict[str, Tensor] = {}
         self._rates = ScaledRates(optimizer)
-        self._before_attachment: list[tuple[Tensor, Tensor, Tensor, int]] = []
-        self._hooks: list[Any] = []
-
+        self._attachment = Attachment(
+            optimizer,
+            on_gradient=self._on_gradient,
+            before_update=self._before_update,
+            after_update=self._after_update,
+            restore_rates=self._rates.restore,
+        )
+        self._pruning = Pruning(
+            optimizer,
+            partial(global_masks, cap=cap, redistribute=redistribute, compat=compat)
+            if allocation == "global"
+            else partial(layerwise_masks, cap=cap, allocation=allocation),
+            regrow_at_initial=regrowth == "init",
+            regrow_anywhere=schedule.falls_after_rise,
+        )
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
-            self._parameters = scored_parameters(self._model, optimizer, shapes)
+            parameters = scored_parameters(self._model, optimizer, shapes)
             sizes = [shape.numel() for shape in shapes.values()]
-            check_cap(self._settings, schedule.ahead(0), sizes)
-            require_free(self, [optimizer, *self._parameters.values()])
-            if regrowth == "init" and schedule.falls_after_a_rise:
-                self._initial = {name: p.detach().clone() for name, p in self._parameters.items()}
-            if self.sparsity:
-                self._choose(scores, remember=True)
-            self._note()
-        self._place_hooks()
-
-    # ---- what there is to see
+            check_cap(self._settings, schedule.upcoming(0), sizes)
+            self._attachment.require_free(parameters.values())
+            self._pruning.parameters = parameters
+            self._pruning.prune_first(scores, schedule.until_rise(0))
+            self._record_switch()
+        self._attach()
 
     @property
     def sparsity(self) -> float:
@@ -125,93 +125,61 @@ class Sniper:
     @property
     def masks(self) -> Masks:
         """{parameter name: bool tensor, True = kept}."""
-        return {
-            name: self._keep[name].bool() if self._keep else torch.ones_like(p, dtype=torch.bool)
-            for name, p in self._parameters.items()
-        }
+        return self._pruning.masks
 
     def learning_rates(self) -> dict[str, float]:
-        """{parameter name: learning rate} in force, for all that the optimizer holds."""
+        """{parameter name: learning rate} in force, for everything that the optimizer holds."""
         rates = self._rates.in_force()
         return {n: rates[id(p)] for n, p in self._model.named_parameters() if id(p) in rates}
 
-    # ---- masks
+    def detach(self) -> None:
+        """Remove all hooks from the model and its optimizer; weights stay as they are."""
+        self._attachment.detach()
+        self._rates.restore()  # an exception inside a step leaves the scaled ones in place
 
-    @torch.no_grad()
-    def _choose(self, ranking: Scores, remember: bool = False) -> None:
-        """Prune the lowest ranked, and settle at which coming fall each of them is to return."""
-        falls = self.schedule.falls(self.update)
-        parameters = self._parameters
-        # Saved scores are on the CPU; masks, and what is made of them, go where the weights are.
-        ranking = {name: ranking[name].to(p.device) for name, p in parameters.items()}
-        pruned = {n: ~mask for n, mask in self._masks_at(ranking, falls[0]).items()}
-        self._keep = {n: as_bits(~gone, parameters[n]) for n, gone in pruned.items()}
-        if len(falls) > 1:
-            count = torch.uint8 if len(falls) < 256 else torch.int32
-            for name, gone in pruned.items():
-                self._stage[name] = torch.ones(int(gone.sum()), dtype=count, device=gone.device)
-            for sparsity in falls[1:]:  # masks are nested: count those that prune a weight
-                for name, mask in self._masks_at(ranking, sparsity).items():
-                    self._stage[name] += ~mask[pruned[name]]
-            if self._settings["regrowth"] == "init" and not self.schedule.falls_after_a_rise:
-                self._initial = {n: p.detach()[pruned[n]] for n, p in parameters.items()}
-        for name, parameter in parameters.items():
-            for tensor in self._weight_and_moments(parameter):
-                values = tensor[pruned[name]] if remember else None
-                clear_pruned(tensor, self._keep[name])
-                if remember:
-                    undo = (tensor, pruned[name], values, tensor._version)
-                    self._before_attachment.append(undo)
+    # ---- training
 
-    def _weight_and_moments(self, parameter: nn.Parameter) -> list[Tensor]:
-        state = self._optimizer.state.get(parameter, {}).values()
-        moments = [v for v in state if torch.is_tensor(v) and v.shape == parameter.shape]
-        return [parameter, *moments]
+    def _attach(self) -> None:
+        self.detach()
+        if not self._pruning.parameters or any(self.schedule.upcoming(self.update)):
+            self._attachment.attach(self._pruning.parameters)
 
-    @torch.no_grad()
+    def _on_gradient(self, name: str) -> None:
+        if self._pruning.keep:
+            self._pruning.zero_gradient(name)
+        elif not any(self.schedule.upcoming(self.update)):
+            self.detach()  # not earlier, within a step, where torch iterates over the hooks
+
+    def _before_update(self) -> None:
+        if not self._pruning.parameters:
+            raise RuntimeError("this Sniper was built without scores: call load_state_dict first")
+        self._pruning.forget_undo()
+        for name in self._pruning.keep:  # again, since gradients may have been set or edited
+            self._pruning.zero_gradient(name)
+        self._rates.apply()
+
+    def _after_update(self) -> None:
+        self._rates.restore()
+        self._pruning.zero_weights()
+        self.update += 1
+        if self.sparsity != self.schedule(self.update - 1):
+            self._switch()
+
     def _switch(self) -> None:
         if self.sparsity > self.schedule(self.update - 1):
-            ranking = {name: p.detach().abs() for name, p in self._parameters.items()}
-            for name, keep in self._keep.items():
-                # Zeros all: below every kept weight, and the later to return the lower.
-                stage = self._stage.get(name, torch.ones((), device=keep.device))
-                ranking[name][keep == 0] = -stage.to(ranking[name].dtype)
-            self._choose(ranking)
+            self._pruning.prune_more(self.schedule.until_rise(self.update))
         else:
-            for name in self._parameters:
-                self._bring_back(name)
-        if self.sparsity == 0:
-            self._keep = {}
-        if len(self.schedule.falls(self.update)) == 1:  # nothing is to return before a rise
-            self._stage = {}
-        if len(self.schedule.ahead(self.update)) == 1:
-            self._initial = {}
-        self._note()
+            self._pruning.regrow()
+        self._pruning.free_unneeded(self.schedule, self.update)
+        self._record_switch()
 
-    def _bring_back(self, name: str) -> None:
-        stage, keep, parameter = self._stage[name], self._keep[name], self._parameters[name]
-        returning = stage == 1
-        regrown = torch.zeros_like(keep, dtype=torch.bool)
-        regrown[keep == 0] = returning
-        if self._initial:
-            initial, whole = self._initial[name], self.schedule.falls_after_a_rise
-            parameter[regrown] = initial[regrown if whole else returning]
-            self._initial[name] = initial if whole else initial[~returning]
-        keep[regrown] = -1
-        self._stage[name] = stage[~returning] - 1
-
-    def _note(self) -> None:
-        """Write the present sparsity down, and set the learning rates that follow from it."""
-        sizes = {name: p.numel() for name, p in self._parameters.items()}
-        pruned = {name: int((keep == 0).sum()) for name, keep in self._keep.items()}
-        self.record.append(
-            {
-                "update": self.update,
-                "nominal": self.sparsity,
-                "achieved": sum(pruned.values()) / sum(sizes.values()),
-                "tensors": {name: pruned.get(name, 0) / size for name, size in sizes.items()},
-            }
-        )
+    def _record_switch(self) -> None:
+        """Record the present sparsity, and set the learning rates that follow from it."""
+        sizes = {name: p.numel() for name, p in self._pruning.parameters.items()}
+        pruned = self._pruning.pruned_counts()
+        achieved = sum(pruned.values()) / sum(sizes.values())
+        tensors = {name: pruned[name] / size for name, size in sizes.items()}
+        self.record.append(Switch(self.update, self.sparsity, achieved, tensors))
         self._set_rates()
 
     def _set_rates(self) -> None:
@@ -221,108 +189,36 @@ class Sniper:
             return min(limit, 1 / (1 - sparsity)) if sparsity < 1 else limit
 
         self._rates.scales = {}
-        if self._keep and self._settings["lr_scaling"] == "global":
-            self._rates.set_all(scale(present["achieved"]))
-        elif self._keep and self._settings["lr_scaling"] == "per_tensor":
-            tensors = present["tensors"].items()
-            self._rates.scales = {id(self._parameters[name]): scale(s) for name, s in tensors}
-
-    # ---- hooks
-
-    def _place_hooks(self) -> None:
-        self.detach()
-        if self._parameters and not any(self.schedule.ahead(self.update)):
-            return
-        optimizer = self._optimizer
-        require_free(self, [optimizer, *self._parameters.values()])
-        hold(self, [optimizer, *self._parameters.values()])
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-            # An exception inside a step leaves the scaled rates in place.
-            optimizer.register_state_dict_pre_hook(self._rates.restore),
-            optimizer.register_load_state_dict_pre_hook(self._rates.restore),
-        ]
-        for name, p in self._parameters.items():
-            if p.requires_grad:
-                hook = partial(self._on_gradient, name)
-                self._hooks.append(p.register_post_accumulate_grad_hook(hook))
-
-    def detach(self) -> None:
-        """Let go of the model and its optimizer; weights stay as they are."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        self._rates.restore()  # an exception inside a step leaves the scaled ones
-        release(self)
-
-    @torch.no_grad()
-    def _on_gradient(self, name: str, parameter: nn.Parameter) -> None:
-        if name in self._keep:
-            clear_pruned(parameter.grad, self._keep[name])
-        elif not any(self.schedule.ahead(self.update)):
-            self.detach()  # not within a step, where torch iterates over the hooks
-
-    def _before_step(self, _: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if not self._parameters:
-            raise RuntimeError("this Sniper was built without scores: call load_state_dict first")
-        self._rates.restore()
-        self._before_attachment = []
-        if kwargs.get("closure") is not None:
-            return args, {**kwargs, "closure": self._prepared(kwargs["closure"])}
-        if len(args) > 1 and args[1] is not None:
-            return (args[0], self._prepared(args[1]), *args[2:]), kwargs
-        self._prepare()
-        return None
-
-    def _prepared(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """The closure, which computes gradients inside the step, followed by `_prepare`."""
-
-        def wrapped() -> Any:
-            self._rates.restore()
-            result = closure()
-            self._prepare()
-            return result
-
-        return wrapped
-
-    @torch.no_grad()
-    def _prepare(self) -> None:
-        for name, keep in self._keep.items():  # again: gradients may have been set or edited
-            if self._parameters[name].grad is not None:
-                clear_pruned(self._parameters[name].grad, keep)
-        self._rates.apply()
-
-    @torch.no_grad()
-    def _after_step(self, *_: Any) -> None:
-        self._rates.restore()
-        for name, keep in self._keep.items():
-            clear_pruned(self._parameters[name], keep)
-        self.update += 1
-        if self.sparsity != self.schedule(self.update - 1):
-            self._switch()
+        if self._pruning.keep and self._settings["lr_scaling"] == "global":
+            self._rates.set_all(scale(present.achieved))
+        elif self._pruning.keep and self._settings["lr_scaling"] == "per_tensor":
+            self._rates.scales = {
+                id(self._pruning.parameters[name]): scale(sparsity)
+                for name, sparsity in present.tensors.items()
+            }
 
     # ---- resuming
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to resume: position, masks, what is to return, record, settings."""
-        if not self._parameters:
+        """Return all that is needed to resume, as plain types and tensors.
+
+        Raises:
+            RuntimeError: construction without scores is still waiting for `load_state_dict`.
+        """
+        if not self._pruning.parameters:
             raise RuntimeError("this Sniper was built without scores and has no state yet")
         return {
             "update": self.update,
             "settings": dict(self._settings),
-            "shapes": {name: list(p.shape) for name, p in self._parameters.items()},
-            "masks": {name: packed(keep) for name, keep in self._keep.items()},
-            "stage": dict(self._stage),
-            "initial": dict(self._initial),
-            "record": list(self.record),
+            "shapes": {name: list(p.shape) for name, p in self._pruning.parameters.items()},
+            **self._pruning.state_dict(),
+            "record": [asdict(switch) for switch in self.record],
         }
 
-    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from `state_dict()`, before or after model and optimizer load theirs.
+        """Resume from `state_dict()`, before or after model and optimizer load their states.
 
-        What construction has pruned comes back first, if nothing has touched it since.
+        Weights that construction has pruned are restored first, unless they have changed since.
 
         Raises:
             ValueError: a parameter does not fit, or a setting differs from the saved one.
@@ -334,20 +230,9 @@ class Sniper:
         ]
         if changed:
             raise ValueError(f"settings changed since the checkpoint: {', '.join(changed)}")
-        self._parameters = scored_parameters(self._model, self._optimizer, state["shapes"])
-        for tensor, pruned, values, version in self._before_attachment:
-            if tensor._version == version and not tensor[pruned].any():
-                tensor[pruned] = values
-        self._before_attachment = []
-
-        self.update, self.record = state["update"], list(state["record"])
-        self._stage, self._initial = (
-            {n: values.to(self._parameters[n].device) for n, values in state[part].items()}
-            for part in ("stage", "initial")
-        )
-        self._keep = {n: unpacked(m, self._parameters[n]) for n, m in state["masks"].items()}
-        for name, keep in self._keep.items():
-            for tensor in self._weight_and_moments(self._parameters[name]):
-                clear_pruned(tensor, keep)
+        self._pruning.parameters = scored_parameters(self._model, self._optimizer, state["shapes"])
+        self._pruning.undo_first()
+        self.update, self.record = state["update"], [Switch(**each) for each in state["record"]]
+        self._pruning.load_state_dict(state)
         self._set_rates()
-        self._place_hooks()
+        self._attach()

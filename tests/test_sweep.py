@@ -39,7 +39,7 @@ def test_every_run_of_every_sweep_can_be_trained(sweep, systems):
         schedule = sparsity_schedule(run.sparsity, run.trainer.updates)
         if run.sparsity.kind != "dense":
             scoring(run.sparsity.score, seed=0)
-            assert max(schedule.ahead(0)) < run.sparsity.cap
+            assert max(schedule.upcoming(0)) < run.sparsity.cap
         settings.append(OmegaConf.to_container(run.sparsity, resolve=True))
     assert all(settings.count(each) == 1 for each in settings)
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fastspeech2.training.mask_files import write_masks
 from fastspeech2.training.metrics import LOSSES
 from pipeline.files import write_csv, write_json
-from sniper.lightning import SniperCallback
+from sniper.integrations.lightning import SniperCallback
 
 COLUMNS = [
     "update",
@@ -129,8 +129,7 @@ class MaskFiles(lightning.Callback):
         if not self._seen < len(sniper.record) <= self.most:
             return
         self._seen = len(sniper.record)
-        masks = {name: mask.cpu().numpy() for name, mask in sniper.masks.items()}
-        write_masks(self.folder / f"{sniper.record[-1]['update']:08d}.npz", masks)
+        write_masks(self.folder / f"{sniper.record[-1].update:08d}.npz", sniper.masks)
 
 
 class TrainingProgress(lightning.Callback):

@@ -98,6 +98,6 @@ def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.
         raise RecipeError(f"sparsity.cap is a fraction above 0 and up to 1, not {config.cap}")
     sizes = [parameter.numel() for parameter in prunable_parameters(model).values()]
     try:
-        check_reachable(sizes, max(schedule.ahead(0)), config.cap)
+        check_reachable(sizes, max(schedule.upcoming(0)), config.cap)
     except ValueError as error:
         raise RecipeError(f"sparsity.cap: {error}") from error

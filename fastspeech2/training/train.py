@@ -6,6 +6,7 @@ import resource
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning
@@ -42,7 +43,7 @@ from pipeline.stages import features_fingerprint, training_fingerprint
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
 from sniper import prunable_parameters
-from sniper.lightning import SniperCallback
+from sniper.integrations.lightning import SniperCallback
 
 
 def sniper_callback(config: DictConfig) -> SniperCallback:
@@ -243,7 +244,7 @@ def train(
         chosen = selection.kept
     save_model(folder / "model.pt", model, config, store)
     if sniper.record:
-        write_json(folder / "sparsity.json", sniper.record)
+        write_json(folder / "sparsity.json", [asdict(switch) for switch in sniper.record])
     record = training_record(config, run_folder, model, sniper, table, store)
     record["selection"] = {"criterion": selection.name, "chosen": chosen}
     made_on = {"precision": precision, "processor": processor_name(device_of(settings.accelerator))}
@@ -254,7 +255,7 @@ def train(
 
 def achieved_sparsity(callback: SniperCallback) -> float:
     """Share of prunable weights that are masked now, a fraction."""
-    return callback.record[-1]["achieved"] if callback.record else 0.0
+    return callback.record[-1].achieved if callback.record else 0.0
 
 
 def peak_megabytes(device: str) -> float:
@@ -288,8 +289,8 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "peak_memory_mb": round(peak_megabytes(device_of(config.trainer.accelerator)), 1),
         "final_sparsity": achieved_sparsity(sniper),
         "sparsity_switches": [
-            {name: entry[name] for name in ("update", "nominal", "achieved")}
-            for entry in sniper.record
+            {name: getattr(switch, name) for name in ("update", "nominal", "achieved")}
+            for switch in sniper.record
         ],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }

@@ -1,8 +1,8 @@
-"""Dense, constantly sparse and SNIPER training of a small classifier, on scikit-learn's digits.
+"""Compare dense, constantly sparse and SNIPER training on scikit-learn's digits.
 
-Run `python recipes/digits/run.py`; it takes about a minute and writes `table.md`, `accuracy.csv`
-and `accuracy.png` beside itself. Another learning rate may be given (`run.py 0.03`), and is then
-part of the names of what is written. See README.md.
+`python recipes/digits/run.py` takes about a minute and writes `table.md`, `accuracy.csv` and
+`accuracy.png` next to this file. Another learning rate may be given (`run.py 0.03`); the names of
+the files then contain it. See README.md.
 """
 
 import csv
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parents[1]))
 
-from sniper import Sniper, SparsitySchedule, snip_scores  # noqa: E402 - needs the project's path
+from sniper import Sniper, SparsitySchedule, snip_scores  # noqa: E402 - needs the path above
 
 SEEDS = range(20)
 EPOCHS = 30
@@ -32,9 +32,9 @@ SCORING_BATCHES = 8
 SHOWN_EPOCHS = (1, 3, 5, 10, 20, 30)
 UPDATES_PER_EPOCH = 17  # 1,078 training images in batches of 64
 
-# The paper's schedule for images: sparsity by epoch, dense from the 20th on.
+# The paper's schedule for images, {epoch: sparsity}. The model is dense from epoch 20 on.
 DECAYING = {0: 0.8, 5: 0.4, 10: 0.2, 15: 0.1, 20: 0.0}
-# Name: schedule, scaling of the learning rate.
+# {name: (sparsity by epoch, scaling of the learning rate)}
 SYSTEMS = {
     "dense": ({0: 0.0}, "none"),
     "constant 80 %": ({0: 0.8}, "per_tensor"),
@@ -44,7 +44,12 @@ SYSTEMS = {
 
 
 def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training and test images `[images, 64]` of 0 to 1 and their digits, in a split of 60 : 40."""
+    """Split the data 60 : 40 into training and test images and their labels.
+
+    Returns:
+        training images `[images, 64]` with values of 0 to 1, test images, training labels
+        `[images]`, test labels.
+    """
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(
         (images / 16).astype(np.float32), labels, test_size=0.4, random_state=seed, stratify=labels
@@ -58,7 +63,7 @@ def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def train(system: str, seed: int, learning_rate: float) -> list[float]:
-    """Test accuracy after each epoch, a fraction."""
+    """Train one system; return the test accuracy after each epoch, a fraction."""
     torch.set_num_threads(1)
     images, test_images, labels, test_labels = digits(seed)
     torch.manual_seed(seed)
@@ -77,7 +82,7 @@ def train(system: str, seed: int, learning_rate: float) -> list[float]:
     schedule = SparsitySchedule.steps(
         {epoch * UPDATES_PER_EPOCH: sparsity for epoch, sparsity in levels.items()}
     )
-    # The paper's cap of 75 % per tensor would not let 80 % be reached.
+    # Under the paper's cap of 75 % per tensor, 80 % could not be reached.
     Sniper(model, optimizer, scores, schedule, cap=0.95, lr_scaling=lr_scaling)
 
     accuracies = []
@@ -93,13 +98,13 @@ def train(system: str, seed: int, learning_rate: float) -> list[float]:
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds (the first axis) and the half width of its 95 % confidence interval."""
+    """Return the mean over seeds (axis 0) and the half width of its 95 % confidence interval."""
     width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return values.mean(0), width
 
 
 def table(accuracies: dict[str, np.ndarray]) -> str:
-    """Accuracies, then differences from dense of the same seed, at the shown epochs."""
+    """Format accuracies at the shown epochs, then differences from dense, paired by seed."""
     lines = [
         "Test accuracy in %, mean of 20 seeds ± 95 % confidence interval:\n",
         "| after epoch | " + " | ".join(str(epoch) for epoch in SHOWN_EPOCHS) + " |",

@@ -13,12 +13,12 @@ from sniper import Sniper, SparsitySchedule, magnitude_scores
 REFERENCE = Path(__file__).parent / "reference" / "snip_mlp.npz"
 Batch = tuple[Tensor, Tensor]
 
-# Processes are forked from one that has imported torch and run nothing.
+# Fork worker processes from a process that has imported torch but not run it yet.
 multiprocessing.set_forkserver_preload(["torch"])
 
 
 class ReferenceMLP(nn.Module):
-    """The network behind reference/snip_mlp.npz."""
+    """The network from which reference/snip_mlp.npz was computed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def train(
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     clip: float | None = None,
 ) -> None:
-    """The ordinary loop."""
+    """Train in an ordinary loop, one update for each batch."""
     for batch in batches:
         optimizer.zero_grad()
         cross_entropy(model, batch).backward()
@@ -102,7 +102,7 @@ def train(
 
 
 def assert_sparse(model: nn.Module, optimizer: torch.optim.Optimizer, sniper: Sniper) -> None:
-    """Masked weights are as many as there should be, exactly zero and without moments."""
+    """Assert that the right number of weights is masked, exactly zero and without moments."""
     parameters, masks = dict(model.named_parameters()), sniper.masks
     total = sum(mask.numel() for mask in masks.values())
     assert sum(int((~m).sum()) for m in masks.values()) == int(sniper.sparsity * total)
@@ -114,7 +114,7 @@ def assert_sparse(model: nn.Module, optimizer: torch.optim.Optimizer, sniper: Sn
 
 
 def attached(schedule=None, optimizer="adamw decay", **settings):
-    """A small model, its optimizer, and the `Sniper` of both."""
+    """Return a small model, its optimizer, and a `Sniper` attached to both."""
     model = small_model()
     optimizer = OPTIMIZERS[optimizer](model.parameters())
     schedule = schedule or SparsitySchedule.constant(0.4)

@@ -9,7 +9,7 @@ SCHEDULE = SparsitySchedule.steps({0: 0.5, 3: 0.2, 5: 0.4})
 
 
 def trained(model, batches):
-    """Masks after each update, and the weights at the end."""
+    """Train; return the masks after each update and the weights at the end."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     scores = snip_scores(model, cross_entropy, batches[:2])
     sniper = Sniper(model, optimizer, scores, SCHEDULE, cap=0.9)
@@ -31,7 +31,7 @@ def worker(rank, folder):
     )
     model = DistributedDataParallel(small_model())
     batches = small_batches(7)
-    # More processes than batches: one brings none.
+    # There are more processes than batches, so process 0 scores no batch.
     unequal = snip_scores(model, cross_entropy, batches[:1] if rank else [])
     result = {"unequal": unequal} | trained(model, [half(batch, rank) for batch in batches])
     torch.save(result, f"{folder}/rank{rank}.pt")
@@ -48,7 +48,7 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         assert torch.equal(ranks[0]["unequal"][name], score)
     for name, score in alone["scores"].items():
         assert torch.equal(ranks[0]["scores"][name], ranks[1]["scores"][name])
-        # each process brings the mean over half a batch: the sum of two is twice the whole's mean
+        # Each process has the mean loss of half a batch; their sum is twice that of the whole.
         torch.testing.assert_close(ranks[0]["scores"][name], 2 * score, rtol=1e-4, atol=1e-7)
     histories = zip(*(rank["masks"] for rank in ranks), alone["masks"], strict=True)
     for first, second, single in histories:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sniper import SparsitySchedule, magnitude_scores, random_scores, snip_scores
-from sniper.lightning import SniperCallback
+from sniper.integrations.lightning import SniperCallback
 
 SCHEDULE = SparsitySchedule.steps({0: 0.4, 3: 0.2, 6: 0.1, 9: 0.0})
 DENSE = SparsitySchedule.constant(0)
@@ -43,19 +43,19 @@ class Classifier(pl.LightningModule):
 
 
 class Checks(pl.Callback):
-    """Looks at the model after every update and just before."""
+    """Checks the model just before and just after every update."""
 
     def __init__(self):
         self.logged, self.updates = [], []
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         for name, mask in trainer.callbacks[0].sniper.masks.items():
-            assert not module.get_parameter(name).grad[~mask].any()  # so before clipping too
+            assert not module.get_parameter(name).grad[~mask].any()  # already before clipping
 
     def on_train_batch_end(self, trainer, module, *_):
         sniper = trainer.callbacks[0].sniper
         assert_sparse(module, trainer.optimizers[0], sniper)
-        assert sniper.update == min(trainer.global_step, 9)  # it lets go once dense
+        assert sniper.update == min(trainer.global_step, 9)  # it stops counting once dense
         self.logged.append(float(trainer.callback_metrics["sparsity/nominal"]))
 
 
@@ -94,13 +94,13 @@ def test_invariants_under_lightning(tmp_path, precision):
     options = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": precision}
     loader = DataLoader(data(), 16, shuffle=True)
     fit(tmp_path, callback, others=[checks], loader=loader, **options)
-    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+    assert [switch.update for switch in callback.sniper.record] == [0, 3, 6, 9]
     assert {0.4, 0.2, 0.1, 0.0} == {round(value, 6) for value in checks.logged}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_scoring_disturbs_neither_random_states_nor_the_order_of_training(tmp_path, workers):
-    """Until its first switch, a run that scores is one that does not."""
+    """Until the first switch, a run with scoring equals a run without."""
 
     def loader():
         return DataLoader(
@@ -150,7 +150,7 @@ def test_scores_come_from_the_training_data_and_the_training_loss(tmp_path):
 
 @pytest.mark.parametrize("score", ["snip", "grasp"])
 def test_any_number_of_processes_scores_the_same_batches_with_the_same_dropout(score):
-    """Five batches by one process, and by two whose loaders take turns: three and two."""
+    """Score five batches in one process, and in two processes that take turns."""
 
     def losses(rank, size, seed=7):
         module, found = Classifier(0.3), []
@@ -210,7 +210,7 @@ def test_resume_around_switches(tmp_path, stop):
     resumed, _ = fit(tmp_path, second, resume=tmp_path / "stopped.ckpt", gradient_clip_val=0.5)
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
-    assert [entry["update"] for entry in second.sniper.record] == [0, 3, 6, 9]
+    assert [switch.update for switch in second.sniper.record] == [0, 3, 6, 9]
     assert second.scoring_seconds == first.scoring_seconds > 0
 
 
@@ -219,7 +219,7 @@ def test_a_second_fit_goes_on_where_the_first_stopped(tmp_path):
     fit(tmp_path, callback, updates=4, module=module)
     fit(tmp_path, callback, updates=5, module=module)
     assert callback.sniper.update == 9
-    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+    assert [switch.update for switch in callback.sniper.record] == [0, 3, 6, 9]
 
 
 def test_a_fit_after_a_failed_one_goes_on_where_it_failed(tmp_path):
@@ -234,7 +234,7 @@ def test_a_fit_after_a_failed_one_goes_on_where_it_failed(tmp_path):
     assert not any(p._post_accumulate_grad_hooks for p in module.parameters())
     fit(tmp_path, callback, updates=5, module=module)
     assert callback.sniper.update == 9
-    assert [entry["update"] for entry in callback.sniper.record] == [0, 3, 6, 9]
+    assert [switch.update for switch in callback.sniper.record] == [0, 3, 6, 9]
 
 
 def test_the_record_of_a_checkpoint_is_at_hand_where_nothing_is_left_to_train(tmp_path):
@@ -245,14 +245,14 @@ def test_the_record_of_a_checkpoint_is_at_hand_where_nothing_is_left_to_train(tm
     second = SniperCallback(SCHEDULE, scoring_batches=2)
     fit(tmp_path, second, updates=4, resume=tmp_path / "finished.ckpt")
     assert second.sniper is None and second.record == first.record
-    assert [entry["update"] for entry in second.record] == [0, 3]
+    assert [switch.update for switch in second.record] == [0, 3]
 
 
 @pytest.mark.parametrize(
     ("then", "now", "message"),
     [
-        ({"schedule": SCHEDULE}, {"schedule": DENSE}, "dense now, and was sparse before"),
-        ({"schedule": DENSE}, {"schedule": SCHEDULE}, "update 2, was trained without sparsity"),
+        ({"schedule": SCHEDULE}, {"schedule": DENSE}, "dense now, but was sparse"),
+        ({"schedule": DENSE}, {"schedule": SCHEDULE}, "update 2 was trained without sparsity"),
         ({"schedule": SCHEDULE}, {"schedule": SCHEDULE, "cap": 0.9}, "cap .0.75 then, 0.9 now"),
     ],
 )

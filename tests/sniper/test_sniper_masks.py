@@ -18,7 +18,7 @@ from sniper import (
 
 @st.composite
 def score_sets(draw):
-    """A few tensors of scores, often with many ties."""
+    """Draw a few tensors of scores, often with many ties."""
     scores = {}
     for index in range(draw(st.integers(1, 4))):
         shape = draw(st.lists(st.integers(1, 7), min_size=1, max_size=3))
@@ -39,7 +39,7 @@ def reachable(scores, sparsity, cap):
 
 
 def lowest_by_hand(scores, sparsity, cap):
-    """Walk through all weights from the lowest score on; skip those whose tensor is full."""
+    """Prune weight by weight from the lowest score on, except in tensors that are at the cap."""
     order = sorted(
         (score.flatten()[i].item(), rank, i)
         for rank, score in enumerate(scores.values())
@@ -125,7 +125,7 @@ def test_layerwise_allocations(scores, sparsity, cap):
         assert int((~mask).sum()) <= cap * mask.numel()
         raw[name] = sum(mask.shape) / math.prod(mask.shape)
         densities[name] = float(mask.float().mean())
-    for a in masks:  # densities are in proportion to the raw ones wherever no limit is in force
+    for a in masks:  # where no limit applies, densities are proportional to the raw densities
         for b in masks:
             free = all(1 - cap + 1e-6 < densities[n] < 1 for n in (a, b))
             rounding = 1 / masks[a].numel() / raw[a] + 1 / masks[b].numel() / raw[b]
@@ -200,7 +200,7 @@ def test_prunable_are_linear_and_convolution_weights():
     reference = prunable_parameters(model, compat="reference")
     assert {"out.bias", "conv.1.weight", "table"} <= set(reference)
     assert not any("norm" in name or "embed" in name for name in reference)
-    model["out"].weight = model["embed"].weight  # tied to an embedding: not asked for
+    model["out"].weight = model["embed"].weight  # tied to an embedding, so not prunable
     assert "out.weight" not in prunable_parameters(model) and "embed.weight" not in (
         prunable_parameters(model)
     )
@@ -211,7 +211,7 @@ def test_prunable_are_linear_and_convolution_weights():
 def test_weight_norm_is_refused_by_name():
     model = small_model()
     torch.nn.utils.parametrizations.weight_norm(model[3])
-    with pytest.raises(ValueError, match=r"3\.weight is re-parametrised"):
+    with pytest.raises(ValueError, match=r"3\.weight is computed from other parameters"):
         magnitude_scores(model)
     assert list(magnitude_scores(model, exclude=["3.*"])) == ["0.weight", "5.weight"]
 

@@ -1,4 +1,4 @@
-"""Ways of optimizers: closures, L-BFGS, pasts, failures, counters of their own."""
+"""Optimizers with closures, L-BFGS, earlier updates, exceptions, and counters in their groups."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from sniper_cases import (
 from sniper import Sniper, SparsitySchedule, magnitude_scores
 
 
-def test_attaching_to_an_optimizer_with_a_past_clears_its_moments():
+def test_attaching_after_earlier_updates_clears_moments():
     model = small_model()
     optimizer = OPTIMIZERS["adamw decay"](model.parameters())
     train(model, optimizer, small_batches(3))
@@ -25,7 +25,7 @@ def test_attaching_to_an_optimizer_with_a_past_clears_its_moments():
 
 @pytest.mark.parametrize("positional", [True, False])
 def test_closures(positional):
-    """Gradients come to be inside the step, as under Lightning; rates are unscaled meanwhile."""
+    """Gradients are computed inside the step, as under Lightning, at unscaled rates."""
     model, optimizer, sniper = attached()
     twin, twin_optimizer, _ = attached()
     for batch in small_batches(4):

@@ -1,4 +1,4 @@
-"""Against the paper's code: its values, reproduced; its eight bugs, not."""
+"""Comparison with the paper's code: its values are reproduced, its eight bugs are not."""
 
 import copy
 from dataclasses import dataclass
@@ -82,12 +82,12 @@ def test_reference_bug_1_masks_live_in_the_forward_pass_only():
         norm = torch.cat([g.flatten() for g in kept]).norm()
         torch.testing.assert_close(nn.utils.clip_grad_norm_(model.parameters(), 1e9), norm)
         optimizer.step()
-        saved = model.state_dict()  # no forward since the step
+        saved = model.state_dict()  # without a forward pass since the step
         assert all(not saved[name][~mask].any() for name, mask in sniper.masks.items())
 
 
 @pytest.mark.parametrize("forward_before_the_switch", [True, False])
-def test_reference_bug_2_regrowth_takes_zeros_for_masked(forward_before_the_switch):
+def test_reference_bug_2_regrowth_mistakes_zeros_for_masked_weights(forward_before_the_switch):
     model, optimizer, sniper = attached(SparsitySchedule.steps({0: 0.5, 3: 0.2}))
     initial = {name: p.detach().clone() for name, p in small_model().named_parameters()}
     train(model, optimizer, small_batches(2))
@@ -97,7 +97,7 @@ def test_reference_bug_2_regrowth_takes_zeros_for_masked(forward_before_the_swit
     optimizer.zero_grad()
     if forward_before_the_switch:
         model(small_batches(1)[0][0])
-    with torch.no_grad():  # kept weights that happen to be zero must not be taken for masked ones
+    with torch.no_grad():  # kept weights that happen to be zero are not masked
         for name, position in zeroed.items():
             weights[name][tuple(position)] = 0.0
             weights[name].grad = torch.zeros_like(weights[name])
@@ -125,7 +125,7 @@ SCHEDULERS = {
 
 @pytest.mark.parametrize("kind", SCHEDULERS)
 @pytest.mark.parametrize("scaling", ["per_tensor", "global", "none"])
-def test_reference_bug_3_scaled_rates_meddle_with_the_scheduler(kind, scaling):
+def test_reference_bug_3_scaled_rates_disturb_the_scheduler(kind, scaling):
     sgd = lambda p: torch.optim.SGD(p, lr=0.1)  # noqa: E731
     schedule = SparsitySchedule.steps({0: 0.8, 4: 0.3, 8: 0.0})
     model, optimizer, sniper = attached(
@@ -153,7 +153,7 @@ def test_reference_bug_3_scaled_rates_meddle_with_the_scheduler(kind, scaling):
             rate = plain.param_groups[0]["lr"] * scale
             assert rates[name] == pytest.approx(rate, rel=1e-6)
             mask = sniper.masks.get(name, torch.ones_like(p, dtype=torch.bool))
-            if update + 1 in (4, 8):  # what has just come back was not updated
+            if update + 1 in (4, 8):  # weights that have just returned were not updated
                 mask = mask & (before[name] != 0)
             moved = (p.detach() - before[name])[mask]
             torch.testing.assert_close(
@@ -194,7 +194,7 @@ def test_reference_bug_5_no_pruning_crashes_and_ties_over_prune():
     assert all(mask.all() for mask in global_masks(scores, sparsity=0.0).values())
     masks = global_masks(scores, sparsity=0.1)
     assert int((~masks["bias"]).sum()) == 20 and masks["weight"].all()
-    assert not masks["bias"][:20].any()  # of equals, the first go
+    assert not masks["bias"][:20].any()  # among equal scores, the first are pruned
 
 
 def test_reference_bug_6_scoring_rebuilds_the_model(monkeypatch):
@@ -232,13 +232,13 @@ class DataBatch:
     mel: torch.Tensor
 
 
-def test_fingerprints_tell_what_dataclasses_hold_apart_and_take_nothing_unknown():
+def test_fingerprints_depend_on_all_of_a_dataclass_and_refuse_unknown_types():
     def order(item):
         return fingerprint(small_model(), [item], {})["data order"]
 
     mel = torch.zeros(2000)
     moved = mel.clone()
-    moved[1000] = 1  # in the middle, which the repr of a tensor leaves out
+    moved[1000] = 1  # in the middle, which a tensor's repr does not show
     kinds = [
         DataBatch(["a"], mel),
         DataBatch(["a"], moved),

@@ -1,4 +1,4 @@
-"""Stop anywhere, start in a new process: the rest of the training is the same, bit for bit."""
+"""A training that is stopped anywhere and resumed ends with the same bits."""
 
 import itertools
 import multiprocessing
@@ -86,9 +86,9 @@ def test_states_may_be_loaded_in_any_order(tmp_path, order, scores):
     assert_equal(resumed, whole)
 
 
-def test_weights_that_returned_at_zero_are_not_taken_for_pruned_ones(tmp_path):
+def test_weights_that_returned_at_zero_are_not_mistaken_for_pruned_ones(tmp_path):
     whole = built(STEPS, "true", seed=0, regrowth="zero")
-    go_on(whole, 0, 4)  # the switch has just been
+    go_on(whole, 0, 4)  # right after the switch
     saved = states(whole, tmp_path / "checkpoint.pt")
     go_on(whole, 4)
     resumed = built(STEPS, "true", seed=0, regrowth="zero")
@@ -101,7 +101,7 @@ def test_weights_that_returned_at_zero_are_not_taken_for_pruned_ones(tmp_path):
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw decay", "adamw fused"])
 @pytest.mark.parametrize("regrowth", ["init", "zero"])
 def test_sniper_may_be_built_on_the_loaded_model_with_scores(tmp_path, optimizer, regrowth):
-    """Its construction prunes what had come back already; loading its state undoes that."""
+    """Construction prunes weights that had returned already; loading the state restores them."""
 
     def attached(parts):
         scores = magnitude_scores(small_model(0))
@@ -139,7 +139,7 @@ def test_changed_settings_and_missing_states_are_errors(tmp_path):
 
 
 def worker(path, kill_at):
-    """Resume from `path` if it is there, save after every update, die after update `kill_at`."""
+    """Resume from `path` if it exists, save after each update, die after update `kill_at`."""
     torch.set_num_threads(1)
     resuming = path.exists()
     parts = built(STEPS, None if resuming else "true", seed=9 if resuming else 0)
@@ -163,7 +163,7 @@ def in_a_process(path, kill_at):
 
 
 def finished(path):
-    """What the last process saved in `path`."""
+    """Load what the last process has saved in `path`."""
     parts = built(STEPS, None)
     for name, state in torch.load(path, weights_only=True).items():
         parts[name].load_state_dict(state)
@@ -171,9 +171,9 @@ def finished(path):
 
 
 def test_killed_processes(tmp_path):
-    """One process after another, killed just before, at and just after the switch at update 8."""
+    """Kill one process after another just before, at and just after the switch at update 8."""
     for kill_at in (7, 8, 9, None):
         in_a_process(tmp_path / "killed.pt", kill_at)
-    # In a process of its own too, since another number of threads rounds otherwise.
+    # In a separate process too, since results depend on the number of threads.
     in_a_process(tmp_path / "whole.pt", None)
     assert_equal(finished(tmp_path / "killed.pt"), finished(tmp_path / "whole.pt"))

@@ -17,7 +17,7 @@ from sniper import (
 
 
 def test_snip_is_the_derivative_of_the_loss_by_the_mask():
-    """Central differences of Σ_b L_b with one entry of an all-ones mask moved."""
+    """Compare with central differences of Σ_b L_b as one entry of an all-ones mask changes."""
     model, batches, _ = reference_case()
     model = model.double()
     batches = [(x.double(), y) for x, y in batches]
@@ -49,11 +49,11 @@ def test_absolute_sums_magnitudes():
     for name in signed:
         torch.testing.assert_close(absolute[name], sum(score[name] for score in single))
         assert (absolute[name] >= signed[name] - 1e-7).all()
-        assert (absolute[name] > signed[name] + 1e-4).any()  # signs do cancel
+        assert (absolute[name] > signed[name] + 1e-4).any()  # signs cancel in some
 
 
 class Busy(nn.Module):
-    """Batch statistics, dropout, a replaced buffer, modes that differ, a gradient in place."""
+    """Has batch statistics, dropout, a replaced buffer, mixed modes and an existing gradient."""
 
     def __init__(self):
         super().__init__()
@@ -110,7 +110,7 @@ def test_model_is_left_as_found_after_an_error():
     assert (model.out.weight < 0).any() and model.training
 
 
-def test_dropout_is_the_callers_choice():
+def test_the_caller_chooses_dropout():
     model = Busy()
     model.net[1] = nn.Identity()
     kept = {name: p for name, p in model.named_parameters() if "spare" not in name}
@@ -126,12 +126,12 @@ def test_dropout_is_the_callers_choice():
 
 def test_parameter_outside_the_loss_scores_zero_and_is_named():
     model = Busy()
-    with pytest.warns(UserWarning, match=r"scored 0: spare\.weight"):
+    with pytest.warns(UserWarning, match=r"so scored 0: spare\.weight"):
         scores = snip_scores(model, cross_entropy, busy_batches())
     assert not scores["spare.weight"].any()
 
 
-def test_scores_that_are_no_numbers_are_named():
+def test_scores_that_are_not_finite_are_named():
     model = small_model()
     with torch.no_grad():
         model[3].weight[0, 0] = float("nan")
@@ -170,7 +170,7 @@ def test_other_precisions(dtype):
 
 
 def test_small_terms_do_not_vanish_in_half_precision():
-    """Weights and slopes that float16 can tell from zero, and whose products it cannot."""
+    """Float16 can represent these weights and gradients, but not their products."""
     model = nn.Linear(3, 1, bias=False).half()
     nn.init.constant_(model.weight, 2.0**-10)
     x = torch.tensor([2.0**-10, 2.0**-20, 2.0**-24]).half()
@@ -217,7 +217,7 @@ def test_synflow_of_a_linear_network_in_closed_form():
     first, second = (layer.weight.detach().abs() for layer in model)
     torch.testing.assert_close(scores["0.weight"], first * second.sum(0)[:, None])
     torch.testing.assert_close(scores["1.weight"], second * first.sum(1)[None])
-    # the paper's conservation law: the flow through every layer is the same
+    # The paper's conservation law: the flow through every layer is the same.
     torch.testing.assert_close(scores["0.weight"].sum(), scores["1.weight"].sum())
 
 

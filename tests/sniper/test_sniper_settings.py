@@ -1,4 +1,4 @@
-"""What a Sniper refuses, before anything is masked."""
+"""Settings that a Sniper refuses before it masks anything."""
 
 import copy
 
@@ -19,8 +19,8 @@ from sniper import Sniper, SparsitySchedule, magnitude_scores, random_scores
         ({"cap": 1.5}, "cap is a fraction between 0 and 1, not 1.5"),
         ({"compat": "refrence"}, "compat is None or 'reference', not 'refrence'"),
         ({"max_lr_scale": -1}, "max_lr_scale is the largest factor, 1 or more, not -1"),
-        ({"allocation": "uniform", "redistribute": False}, "are of allocation='global'"),
-        ({"allocation": "erk", "compat": "reference"}, "are of allocation='global'"),
+        ({"allocation": "uniform", "redistribute": False}, "need allocation='global'"),
+        ({"allocation": "erk", "compat": "reference"}, "need allocation='global'"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -35,10 +35,10 @@ def test_a_later_sparsity_beyond_the_cap_is_an_error_at_once():
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.4])
-def test_scores_of_nothing_are_an_error(sparsity):
+def test_no_scores_are_an_error(sparsity):
     model = small_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="scores of no parameter"):
+    with pytest.raises(ValueError, match="there are no scores"):
         Sniper(model, optimizer, {}, SparsitySchedule.constant(sparsity))
 
 
@@ -54,7 +54,7 @@ def test_scores_that_do_not_fit_are_all_named():
 
 
 def test_a_second_sniper_on_a_model_or_optimizer_is_an_error():
-    """As where a cell of a notebook runs again; both would scale rates and clear gradients."""
+    """For instance when a notebook cell runs twice; both would scale rates and mask gradients."""
     model, optimizer, sniper = attached()
     before = copy.deepcopy(model.state_dict())
     others = [optimizer, torch.optim.SGD(model.parameters(), lr=0.1)]

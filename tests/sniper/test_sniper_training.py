@@ -50,7 +50,7 @@ schedules = st.dictionaries(st.integers(1, 8), sparsities, max_size=4)
     st.booleans(),
 )
 def test_invariants(model, optimizer, start, later, lr_scaling, regrowth, clip):
-    """Sparse after every update; what returns at a fall is what it was, and nothing else moves."""
+    """Weights are sparse after every update, and return at their initial values at a fall."""
     initial = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = OPTIMIZERS[optimizer](model.parameters())
     batches = small_batches(9)
@@ -76,12 +76,12 @@ def test_invariants(model, optimizer, start, later, lr_scaling, regrowth, clip):
             regrown = new[name] & ~old[name]
             expected = initial[name] if regrowth == "init" else torch.zeros_like(p)
             assert torch.equal(p[regrown], expected[regrown])
-    assert [entry["nominal"] for entry in sniper.record][0] == start
+    assert [switch.nominal for switch in sniper.record][0] == start
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_constant_sparsity_equals_multiplying_by_the_mask_in_the_forward_pass(optimizer):
-    """An independent implementation: a dense model whose forward uses mask * weight."""
+    """Compare with a dense model whose forward pass uses mask * weight."""
     batches, plain = small_batches(6), small_model()
     scores = snip_scores(plain, cross_entropy, batches[:2])
     model = copy.deepcopy(plain)
@@ -167,7 +167,7 @@ def test_accumulated_gradients_count_one_update():
 
 
 def held_bytes(sniper):
-    """All tensors reachable from the object, but the model and its optimizer."""
+    """Return the size of all tensors that the object holds, without model and optimizer."""
     tensors, seen = {}, set()
 
     def walk(value):
@@ -188,7 +188,7 @@ def held_bytes(sniper):
 
 
 @pytest.mark.parametrize(("start", "limit"), [(0.4, 0.8), (0.8, 1.3)])
-def test_memory_and_hooks_go_once_dense(start, limit):
+def test_memory_and_hooks_are_released_once_dense(start, limit):
     schedule = SparsitySchedule.steps({0: start, 2: start / 2, 4: 0.0})
     model, optimizer, sniper = attached(schedule)
     size = sum(p.nbytes for p in model.parameters())
@@ -196,7 +196,7 @@ def test_memory_and_hooks_go_once_dense(start, limit):
     assert 0.4 * size < held_bytes(sniper) < limit * size
     train(model, optimizer, small_batches(3))
     assert held_bytes(sniper) == 0
-    train(model, optimizer, small_batches(1))  # hooks go in the first backward thereafter
+    train(model, optimizer, small_batches(1))  # the next backward pass removes the hooks
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
     assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
 
@@ -224,23 +224,23 @@ def test_gradual_pruning_takes_the_smallest_weights():
         assert sum(int(g.sum()) for g in gone) > 0
         assert_sparse(model, optimizer, sniper)
     assert torch.cat(kept).min() > 0
-    assert sniper.record[-1]["achieved"] == pytest.approx(0.6, abs=1e-2)
+    assert sniper.record[-1].achieved == pytest.approx(0.6, abs=1e-2)
 
 
-def test_what_a_rise_took_last_returns_first():
+def test_weights_pruned_last_return_first():
     schedule = SparsitySchedule.steps({0: 0.2, 2: 0.5, 4: 0.3, 6: 0.0})
     model, optimizer, sniper = attached(schedule)
     first = sniper.masks
     train(model, optimizer, small_batches(2))
     train(model, optimizer, small_batches(2))
     for name, mask in sniper.masks.items():
-        assert not (mask & ~first[name]).any()  # the first to go are still masked
+        assert not (mask & ~first[name]).any()  # the first to be pruned are still masked
     train(model, optimizer, small_batches(2))
     assert all(mask.all() for mask in sniper.masks.values()) and held_bytes(sniper) == 0
 
 
 class OnAnotherDevice(torch.Tensor):
-    """Goes together with ordinary tensors as one of another device does: by `to` and `copy_`."""
+    """Mixes with ordinary tensors only in `to` and `copy_`, like a tensor on another device."""
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -253,7 +253,7 @@ class OnAnotherDevice(torch.Tensor):
         return super().__torch_function__(function, types, args, kwargs or {})
 
 
-def test_scores_of_another_device_go_where_the_weights_are():
+def test_scores_on_another_device_are_moved_to_the_weights():
     model, batches = small_model(), small_batches(5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scores = magnitude_scores(model)
@@ -262,19 +262,19 @@ def test_scores_of_another_device_go_where_the_weights_are():
     elsewhere = {name: score.as_subclass(OnAnotherDevice) for name, score in scores.items()}
     sniper = Sniper(model, optimizer, elsewhere, SparsitySchedule.steps({0: 0.4, 2: 0.2, 4: 0.0}))
     train(model, optimizer, batches)
-    assert [entry["update"] for entry in sniper.record] == [0, 2, 4]
+    assert [switch.update for switch in sniper.record] == [0, 2, 4]
 
 
 def test_record():
     _, _, sniper = attached(SparsitySchedule.steps({0: 0.4, 2: 0.1}))
     model, optimizer = sniper._model, sniper._optimizer
     train(model, optimizer, small_batches(3))
-    assert [(entry["update"], entry["nominal"]) for entry in sniper.record] == [(0, 0.4), (2, 0.1)]
+    assert [(switch.update, switch.nominal) for switch in sniper.record] == [(0, 0.4), (2, 0.1)]
     masks = sniper.masks
-    for name, sparsity in sniper.record[-1]["tensors"].items():
+    for name, sparsity in sniper.record[-1].tensors.items():
         assert sparsity == pytest.approx(1 - float(masks[name].double().mean()))
     total = sum(mask.numel() for mask in masks.values())
-    assert sniper.record[-1]["achieved"] == int(0.1 * total) / total
+    assert sniper.record[-1].achieved == int(0.1 * total) / total
 
 
 def test_detaching_after_an_error_within_a_step_leaves_the_schedulers_rates():

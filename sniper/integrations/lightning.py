@@ -1,4 +1,4 @@
-"""SNIPER as a Lightning callback. Only this file needs Lightning."""
+"""SNIPER as a Lightning callback."""
 
 import copy
 import time
@@ -17,19 +17,20 @@ from torch.utils.data import DataLoader
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores, snip_scores
 from sniper.sniper import Sniper
+from sniper.switch import Switch
 
 
 class SniperCallback(Callback):
     """Scores the model when training starts, then keeps it as sparse as the schedule says.
 
-    Positions in the schedule are optimizer updates, whatever `accumulate_grad_batches` is. The
-    callback's state is part of every checkpoint, and a run resumed from one does not score again.
-    A schedule that is dense throughout costs nothing: no scoring, no hooks.
+    The schedule counts optimizer updates, whatever `accumulate_grad_batches` is. The callback's
+    state is part of every checkpoint, and a run that resumes from one does not score again. A
+    schedule that is dense throughout costs nothing: no scoring, no hooks.
 
     Attributes:
         sniper: the attached `Sniper`, with its masks and record; None before training and for a
             dense schedule.
-        scoring_seconds: time that scoring has taken.
+        scoring_seconds: time that scoring has taken, in seconds.
     """
 
     def __init__(
@@ -48,21 +49,20 @@ class SniperCallback(Callback):
         """
         Args:
             score: `"snip"`, `"grasp"`, `"magnitude"`, `"random"`, or `score(module, batches)`.
-            scoring_batches: batches to score with, from an iteration of the training data of its
-                own: neither the order of training nor any random state notices. Several processes
-                take turns with them.
-            loss_fn: of `"snip"` and `"grasp"`, `loss_fn(module, batch)`; the loss of
-                `training_step` unless given.
-            dropout: of these two as well, as for `snip_scores`.
-            seed: of random scores and of the dropout. Each batch draws its own by its number, so
-                that scores are the same however many processes there are, if their loaders take
-                turns as well.
-            include, exclude: as for `prunable_parameters`; a function makes its own choice.
-            settings: keyword arguments of `Sniper`. Here `cap` is 0.75 unless given, as in the
-                paper.
+            scoring_batches: number of batches to score with. They come from a separate iteration
+                over the training data, which changes neither the order of training nor any random
+                state. Several processes take turns: batch i goes to process i modulo their number.
+            loss_fn: for `"snip"` and `"grasp"`, `loss_fn(module, batch)`; by default the loss of
+                `training_step`.
+            dropout: for these two scores, as for `snip_scores`.
+            seed: seed of random scores and of dropout. Dropout is seeded anew for each batch by its
+                number, so that scores do not depend on the number of processes, provided that
+                their data loaders take turns in the same way.
+            include, exclude: as for `prunable_parameters`; not for a score that is a function.
+            settings: keyword arguments of `Sniper`. `cap` is 0.75 by default, as in the paper.
 
         Raises:
-            ValueError: an unknown score, or something is given that the score would ignore.
+            ValueError: the score is unknown, or it would ignore one of the arguments.
         """
         if isinstance(score, str) and score not in ("snip", "grasp", "magnitude", "random"):
             raise ValueError(f"score is snip, grasp, magnitude, random or a function, not {score}")
@@ -73,8 +73,8 @@ class SniperCallback(Callback):
             ignored |= {"include": bool(include), "exclude": bool(exclude)}
         if any(ignored.values()):
             given = ", ".join(name for name, is_given in ignored.items() if is_given)
-            kind = "a function" if callable(score) else score
-            raise ValueError(f"{given} would be ignored, as the score is {kind}")
+            name = "a function" if callable(score) else score
+            raise ValueError(f"{given} would be ignored, as the score is {name}")
         self.schedule = schedule
         self.score = score
         self.scoring_batches = scoring_batches
@@ -88,20 +88,20 @@ class SniperCallback(Callback):
         self._state: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach, or attach again after a resume: model and optimizer have been restored by now.
+        """Attach to the model and its optimizer, which a resumed run has restored by now.
 
         Raises:
-            ValueError: several optimizers, or a checkpoint to resume from that was trained under
-                another schedule or setting, or without this callback.
+            ValueError: there are several optimizers, or the checkpoint to resume from was trained
+                under another schedule or setting, or without this callback.
         """
         if self.schedule.is_dense:
             if self._state:
-                raise ValueError("the schedule is dense now, and was sparse before the checkpoint")
+                raise ValueError("the schedule is dense now, but was sparse in the checkpoint")
             return
         if trainer.global_step > 0 and not self._state:
             raise ValueError(
-                f"the checkpoint, of update {trainer.global_step}, was trained without sparsity, "
-                "so it has no masks, and scores are of untrained weights: start anew"
+                f"the checkpoint of update {trainer.global_step} was trained without sparsity and "
+                "has no masks, and its weights can no longer be scored untrained: start anew"
             )
         if len(trainer.optimizers) != 1:
             raise ValueError(f"SniperCallback needs one optimizer, not {len(trainer.optimizers)}")
@@ -119,11 +119,11 @@ class SniperCallback(Callback):
         """Log nominal and achieved sparsity."""
         if self.sniper is not None:
             present = self.sniper.record[-1]
-            pl_module.log("sparsity/nominal", present["nominal"])
-            pl_module.log("sparsity/achieved", present["achieved"])
+            pl_module.log("sparsity/nominal", present.nominal)
+            pl_module.log("sparsity/achieved", present.achieved)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of this fit's optimizer; another fit carries on from here."""
+        """Detach from the optimizer of this fit; another fit goes on from here."""
         if self.sniper is not None:
             self._state = self.state_dict()
             self.sniper.detach()
@@ -131,18 +131,19 @@ class SniperCallback(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """As `teardown`, which Lightning leaves out then."""
+        """Do what `teardown` does, which Lightning does not call after an exception."""
         self.teardown(trainer, pl_module, "fit")
 
     @property
-    def record(self) -> list[dict[str, Any]]:
-        """As `Sniper.record`; until training starts, that of the checkpoint, or none."""
-        attached = self.sniper.record if self.sniper is not None else []
-        return attached or self._state.get("sniper", {}).get("record", [])
+    def record(self) -> list[Switch]:
+        """`Sniper.record`; before training starts, the record in the checkpoint, if any."""
+        if self.sniper is not None and self.sniper.record:
+            return self.sniper.record
+        return [Switch(**each) for each in self._state.get("sniper", {}).get("record", [])]
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the attached `Sniper`, and how its scores were made."""
-        if self.sniper is None or not self.sniper.record:  # the latter where resuming failed
+        """Return the state of the attached `Sniper`, and the time that scoring has taken."""
+        if self.sniper is None or not self.sniper.record:  # no record: resuming has failed
             return self._state
         return {"sniper": self.sniper.state_dict(), "scoring_seconds": self.scoring_seconds}
 
@@ -161,20 +162,20 @@ class SniperCallback(Callback):
             if callable(self.score):
                 return self.score(module, batches)
             method = {"snip": snip_scores, "grasp": grasp_scores}[self.score]
-            # As the batches are numbered that all processes take turns with.
+            # The number of each batch in the sequence that the processes share.
             numbered = zip(count(trainer.global_rank, trainer.world_size), batches, strict=False)
             return method(module, self._loss, numbered, dropout=self.dropout, **self.selection)
 
     def _loss(self, module: LightningModule, numbered: tuple[int, Any]) -> Tensor:
         number, batch = numbered
-        torch.manual_seed(self.seed * 1_000_003 + number)  # a prime: neighbouring seeds differ
+        torch.manual_seed(self.seed * 1_000_003 + number)  # a prime, so no two seeds overlap
         return (self.loss_fn or _training_loss)(module, batch)
 
     def _batches(self, trainer: Trainer) -> Iterator[Any]:
         loader = trainer.train_dataloader
         if not isinstance(loader, DataLoader):
-            raise TypeError(f"can only score with batches of a DataLoader, not {type(loader)}")
-        # Samplers and generators are copied, for iterating moves them on; the data are shared.
+            raise TypeError(f"scoring needs a DataLoader of training data, not {type(loader)}")
+        # Copy samplers and generators, since iterating changes their state, but share the data.
         loader = copy.copy(loader)
         loader._iterator = None
         loader = copy.deepcopy(loader, {id(loader.dataset): loader.dataset})
@@ -185,7 +186,7 @@ class SniperCallback(Callback):
 
 def _repeated(loader: DataLoader) -> Iterator[Any]:
     if len(loader) == 0:
-        raise ValueError("no training batches to score with")
+        raise ValueError("there are no training batches to score with")
     while True:
         yield from loader
 
@@ -198,7 +199,7 @@ def _training_loss(module: LightningModule, batch: Any) -> Tensor:
 
 @contextmanager
 def _silent(module: LightningModule) -> Iterator[None]:
-    """Have `self.log` do nothing: scoring is no part of what is logged."""
+    """Turn logging by the module off, since scoring is not a part of training."""
     module.log = module.log_dict = lambda *_, **__: None
     try:
         yield

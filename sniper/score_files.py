@@ -1,4 +1,4 @@
-"""Saved scores that know what they were computed from."""
+"""Files of scores that record what the scores were computed from."""
 
 import ctypes
 import hashlib
@@ -17,17 +17,18 @@ from sniper.scores import Scores
 
 
 def fingerprint(model: nn.Module, data: Iterable[Any], settings: Mapping[str, Any]) -> dict:
-    """Say what scores depend on: structure, initial weights, data order (digests) and settings.
+    """Describe what scores depend on: digests of model, weights and data, and the settings.
 
     Args:
-        model: as it is when scored. Buffers count as weights.
-        data: what is scored, in order: utterance ids, or the batches themselves (any nesting of
-            tensors, dicts, lists, dataclasses, strings, numbers and None).
-        settings: method, number of batches, include, exclude and whatever else matters; anything
-            JSON can hold. Which modules are in train mode, hence dropout, is added.
+        model: the model in the state in which it is scored. Its buffers count as weights. Which
+            of its modules are in train mode is part of the fingerprint, since dropout matters.
+        data: what the scores are computed on, in order: utterance ids, or the batches themselves
+            (any nesting of tensors, dicts, lists, dataclasses, strings, numbers and None).
+        settings: method, number of batches, include, exclude and whatever else matters; values
+            that JSON can hold.
 
     Raises:
-        TypeError: the data hold something else.
+        TypeError: the data contain something else.
     """
     state = model.state_dict()
     structure = [str(model), [(n, str(t.dtype), list(t.shape)) for n, t in state.items()]]
@@ -42,25 +43,25 @@ def fingerprint(model: nn.Module, data: Iterable[Any], settings: Mapping[str, An
 
 
 def save_scores(path: str | os.PathLike, scores: Scores, fingerprint: Mapping[str, Any]) -> None:
-    """Write scores with the fingerprint of what they were computed from."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")  # renamed at the end: never half-written
+    """Write scores together with the fingerprint of what they were computed from."""
+    temporary = Path(f"{path}.{os.getpid()}.tmp")  # renamed once complete, so never half-written
     torch.save({"scores": dict(scores), "fingerprint": dict(fingerprint)}, temporary)
     temporary.replace(path)
 
 
 def load_scores(path: str | os.PathLike, fingerprint: Mapping[str, Any]) -> Scores:
-    """Read scores back.
+    """Read scores that `save_scores` has written.
 
     Raises:
-        ValueError: they were computed from something else; the message names what changed.
+        ValueError: they were computed from something else; the message names what has changed.
     """
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    then = saved["fingerprint"]
-    parts = [*fingerprint, *(part for part in then if part not in fingerprint)]
-    changed = [part for part in parts if fingerprint.get(part) != then.get(part)]
+    former = saved["fingerprint"]
+    parts = [*fingerprint, *(part for part in former if part not in fingerprint)]
+    changed = [part for part in parts if fingerprint.get(part) != former.get(part)]
     if changed:
         raise ValueError(
-            f"{path}: changed since these scores were saved: {', '.join(changed)}; "
+            f"{path}: since these scores were saved, this has changed: {', '.join(changed)}; "
             "delete the file and score again"
         )
     return saved["scores"]
@@ -78,7 +79,7 @@ def _digest(value: Any) -> str:
             hasher.update(f"{value!r};".encode())
         elif is_dataclass(value) and not isinstance(value, type):
             feed({field.name: getattr(value, field.name) for field in fields(value)})
-        elif not isinstance(value, Iterable):  # its repr might leave out what makes it differ
+        elif not isinstance(value, Iterable):  # equal reprs need not mean equal values
             raise TypeError(f"cannot take a fingerprint of {type(value)}")
         else:
             hasher.update(b"[")

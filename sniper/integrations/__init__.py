@@ -1,0 +1,1 @@
+"""Adapters to training frameworks. Nothing else in `sniper` needs anything but torch."""
