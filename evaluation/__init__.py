@@ -1,1 +1,1 @@
-"""What a run is worth: synthesised speech, its measures, and tables and a report over runs."""
+"""Evaluation: measures of a run, tables and a report over runs, and listening tests."""

@@ -46,9 +46,9 @@ def tables_stage(config) -> None:
 
     groups = grouped(runs)
     tables = make_tables(groups, paper, paper_file) + tables_of_listeners(listeners)
-    # Records need no corpus: their tables can be made where nothing else is.
-    heard = any(group.heard for group in groups)
-    store = FeatureStore(config.paths.features) if heard else None
+    # Tables of records alone need no corpus.
+    has_audio = any(group.run_with_audio for group in groups)
+    store = FeatureStore(config.paths.features) if has_audio else None
     stage.begin()
     write_tables(tables, stage.folder / "tables")
     figures = write_figures(groups, store, config.evaluation.f0, stage.folder / "figures")

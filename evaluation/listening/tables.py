@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evaluation.listening.design import PREFERENCE, RATING
-from evaluation.report.collect import percent
+from evaluation.report.formats import percent
 from pipeline.files import read_json
 
 

@@ -1,1 +1,1 @@
-"""Stage 6: what one run is worth."""
+"""Stage 6: the measures of one run."""

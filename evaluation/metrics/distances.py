@@ -1,4 +1,4 @@
-"""How far synthesised speech is from a recording of the same sentence."""
+"""Distances between a synthesised sentence and a recording of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,27 @@ from evaluation.metrics.mel_cepstra import mel_cepstra
 
 
 def log_f0(waveform: np.ndarray, frames: int, settings: DictConfig) -> np.ndarray:
-    """Natural log of F0 in Hz, NaN where unvoiced, at the centres of mel-cepstra, `[frames]`."""
-    # The estimate's frame i is centred at sample 256 i + 128, the mel-cepstra's at 256 i + 512.
+    """Natural log of F0 in Hz at the centres of the mel-cepstra, `[frames]`; NaN where unvoiced."""
+    # Frame i of the F0 estimate is centred at sample 256 i + 128, that of the mel-cepstra at
+    # 256 i + 512.
     f0 = estimate_f0(waveform[WINDOW // 2 - HOP // 2 :], settings)[:frames].astype(np.float64)
     return np.log(f0, out=np.full(len(f0), np.nan), where=f0 > 0)
 
 
 @dataclass
 class Distance:
-    """Between two recordings of one sentence, along the path of their mel-cepstra's DTW."""
+    """Distances between two recordings of one sentence along the DTW path of their mel-cepstra."""
 
     mcd: float
     """mel-cepstral distortion, dB"""
     f0_squared_error: float
-    """summed over frames voiced in both, natural log"""
+    """of the natural log of F0, summed over frames that are voiced in both"""
     f0_frames: int
+    """frames that are voiced in both"""
     voicing_errors: int
-    """frames voiced in one and not in the other"""
+    """frames that are voiced in only one of the two"""
     frames: int
+    """length of the path"""
 
 
 def mcd(reference: np.ndarray, other: np.ndarray) -> float:
@@ -41,12 +44,12 @@ def mcd(reference: np.ndarray, other: np.ndarray) -> float:
 
 
 def cepstral_path(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pairs of frames that fastdtw aligns, `[pairs, 2]`, of mel-cepstra `[frames, order]`."""
+    """Pairs of frames that fastdtw aligns, `[pairs, 2]`, for mel-cepstra `[frames, order]`."""
     return np.array(fastdtw(reference, other, dist=2)[1])
 
 
 def distance(reference: np.ndarray, other: np.ndarray, settings: DictConfig) -> Distance:
-    """Between waveforms `[samples]` at 22,050 Hz; F0 as `evaluation.f0` says."""
+    """Compare two waveforms `[samples]` at 22,050 Hz; `settings` is `evaluation.f0`."""
     cepstra = [mel_cepstra(waveform) for waveform in (reference, other)]
     path = cepstral_path(*cepstra)
     pitches = [
@@ -66,6 +69,6 @@ def distance(reference: np.ndarray, other: np.ndarray, settings: DictConfig) -> 
 
 
 def duration_errors_ms(reference: Sequence[int], other: Sequence[int]) -> np.ndarray:
-    """Differences of phones' durations, from frames to milliseconds, `[phones]`."""
+    """Differences in milliseconds between phone durations given in frames, `[phones]`."""
     difference = np.asarray(other, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
     return difference * 1000 * HOP / SAMPLE_RATE

@@ -1,8 +1,8 @@
-"""SPTK's mel-cepstral analysis for all frames at once.
+"""SPTK's mel-cepstral analysis of all frames at once.
 
-The method is Fukada, Tokuda, Kobayashi and Imai's (ICASSP 1992): Newton's iterations on the
-log spectrum's unbiased estimate. `pysptk.mcep` does it frame by frame; in batches of matrices it
-takes a fifth of the time and gives the same numbers.
+The method is that of Fukada, Tokuda, Kobayashi and Imai (ICASSP 1992): Newton iterations on the
+unbiased estimate of the log spectrum. `pysptk.mcep` analyses one frame at a time; batched matrix
+operations give the same numbers in a fifth of the time.
 """
 
 from functools import cache
@@ -17,28 +17,28 @@ ALPHA = 0.45
 """All-pass constant for 22,050 Hz."""
 FLOOR = 1e-6
 """Added to the periodogram."""
-LEAST_ITERATIONS, MOST_ITERATIONS = 2, 30
+MIN_ITERATIONS, MAX_ITERATIONS = 2, 30
 TOLERANCE = 0.001
-"""Iterations end when the prediction error changes by less than this share of itself."""
+"""Iteration ends when the prediction error changes by less than this fraction of itself."""
 
 
 def mel_cepstra(waveform: np.ndarray) -> np.ndarray:
-    """Mel-cepstra of `[samples]` in [-1, 1] at 22,050 Hz, `[frames, order + 1]`, c0 first.
+    """Analyse `[samples]` in [-1, 1] at 22,050 Hz into `[frames, order + 1]`, c0 first.
 
-    The settings are ESPnet's (`evaluate_mcd.py`): order 34, alpha 0.45, Hamming window of 1024,
-    hop of 256 samples, amplitudes as 16-bit integers, no padding; frame i is centred at sample
-    256 i + 512.
+    The settings are those of ESPnet's `evaluate_mcd.py`: order 34, alpha 0.45, a Hamming window
+    of 1024 samples, a hop of 256, amplitudes as 16-bit integers, no padding. Frame i is centred
+    at sample 256 i + 512.
     """
     samples = np.round(waveform.astype(np.float64) * 32768)
     samples = np.pad(samples, (0, max(0, WINDOW - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-    # SPTK's window has unit power.
+    # SPTK normalises its window to unit power.
     window = np.hamming(WINDOW)
     return _analyse(frames * (window / np.sqrt(np.square(window).sum())))
 
 
 def _analyse(frames: np.ndarray) -> np.ndarray:
-    """Windowed frames `[frames, window]` to `[frames, order + 1]`."""
+    """Compute the mel-cepstra `[frames, order + 1]` of windowed frames `[frames, window]`."""
     to_mel, from_mel, correlations_to_mel = _frequency_warpings()
     periodogram = np.square(np.abs(np.fft.rfft(frames))) + FLOOR
     cepstrum = np.fft.irfft(np.log(periodogram))[:, : WINDOW // 2 + 1]
@@ -50,28 +50,28 @@ def _analyse(frames: np.ndarray) -> np.ndarray:
     toeplitz, hankel = np.abs(row[:, None] - row), row[:, None] + row
     impulse = (-ALPHA) ** row
     even = np.arange(2 * ORDER + 1) % 2 == 0
-    left = np.arange(len(frames))
-    for iteration in range(1, MOST_ITERATIONS + 1):
-        log_magnitude = np.fft.rfft(result[left] @ from_mel, WINDOW).real
-        ratio = periodogram[left] / np.exp(2 * log_magnitude)
+    active = np.arange(len(frames))
+    for iteration in range(1, MAX_ITERATIONS + 1):
+        log_magnitude = np.fft.rfft(result[active] @ from_mel, WINDOW).real
+        ratio = periodogram[active] / np.exp(2 * log_magnitude)
         r = np.fft.irfft(ratio)[:, : WINDOW // 2 + 1] @ correlations_to_mel
-        if iteration >= LEAST_ITERATIONS:
-            unfinished = np.abs((r[:, 0] - error[left]) / r[:, 0]) >= TOLERANCE
-            error[left] = r[:, 0]
-            left, r = left[unfinished], r[unfinished]
-        if not len(left):
+        if iteration >= MIN_ITERATIONS:
+            unfinished = np.abs((r[:, 0] - error[active]) / r[:, 0]) >= TOLERANCE
+            error[active] = r[:, 0]
+            active, r = active[unfinished], r[unfinished]
+        if not len(active):
             break
         # (T + H) Δ = r − α: the Hessian of the criterion is Toeplitz plus Hankel.
         sums, differences = r + even * r[:, :1], r - even * r[:, :1]
         hessian = sums[:, toeplitz] + differences[:, hankel]
         gradient = (r[:, : ORDER + 1] - impulse)[..., None]
-        result[left] += np.linalg.solve(hessian, gradient)[..., 0]
+        result[active] += np.linalg.solve(hessian, gradient)[..., 0]
     return result
 
 
 @cache
 def _frequency_warpings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices: cepstrum to mel-cepstrum, back, and autocorrelation to warped autocorrelation."""
+    """The matrices of cepstrum to mel-cepstrum, of the reverse, and of warped autocorrelation."""
     bins = WINDOW // 2
     return (
         _warping(bins, ORDER, ALPHA),
@@ -81,7 +81,7 @@ def _frequency_warpings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _warping(inputs: int, outputs: int, alpha: float, correlations: bool = False) -> np.ndarray:
-    """Oppenheim and Johnson's recursion as a matrix, `[inputs + 1, outputs + 1]`."""
+    """Oppenheim and Johnson's frequency-warping recursion as `[inputs + 1, outputs + 1]`."""
     table = np.zeros((outputs + 1, inputs + 1))
     for i in range(inputs, -1, -1):
         before, table = table, np.zeros_like(table)

@@ -1,4 +1,4 @@
-"""Predicted naturalness: DistillMOS (Stahl and Gamper 2025), a predictor of opinion scores."""
+"""Predicted naturalness: DistillMOS (Stahl and Gamper 2025) predicts mean opinion scores."""
 
 import contextlib
 import io
@@ -7,20 +7,20 @@ import numpy as np
 import torch
 
 MARGIN = 12
-"""Frames of silence after a clip within which the network's convolutions still hear it."""
+"""Frames of silence after a clip that are still within reach of the convolutions."""
 
 
 class NaturalnessPredictor:
-    """DistillMOS, which looks at windows of 7.68 s and pads a shorter clip with silence.
+    """DistillMOS, which scores windows of 7.68 s and pads shorter clips with silence.
 
-    Its convolutions give the same features for all of that silence, so they are computed once for
-    all clips; that halves the time of a short clip and changes its score only by rounding.
+    The convolutions give the same features for that silence in every clip, so they are computed
+    only once. This halves the time for a short clip and changes its score only by rounding.
     """
 
     def __init__(self):
         from distillmos import sqa
 
-        with contextlib.redirect_stdout(io.StringIO()):  # it announces its weights
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights are
             self._model = sqa.ConvTransformerSQAModel().eval()
         self._window, self._hop = sqa.SEQ_LEN, self._model.cnn.hop_length
         with torch.inference_mode():
@@ -28,7 +28,7 @@ class NaturalnessPredictor:
 
     @torch.inference_mode()
     def score(self, waveform: np.ndarray) -> float:
-        """Predicted opinion, 1 to 5, of `[samples]` at 16,000 Hz."""
+        """Predict the mean opinion score, 1 to 5, of `[samples]` at 16,000 Hz."""
         clip = torch.from_numpy(waveform)[None]
         steps = -(-clip.shape[1] // (2 * self._hop)) + MARGIN  # the network halves the frame rate
         samples = 2 * self._hop * steps

@@ -1,8 +1,7 @@
-"""Intelligibility: what a speech recogniser makes of a clip, and its error rates."""
+"""Intelligibility: the transcript that a speech recogniser gives of a clip, and its errors."""
 
 import logging
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -16,14 +15,14 @@ from pipeline.errors import RecipeError
 RECOGNISER_RATE = 16_000
 SYMBOLS = {"%": "percent", "$": "dollar", "£": "pound", "€": "euro", "¢": "cent"}
 SYMBOLS |= {"+": "plus", "-": "minus"}
-"""What Whisper's normaliser writes beside a number, and the word that was spoken."""
+"""Symbols that Whisper's normaliser writes beside numbers, and the words that were spoken."""
 
 
 def packaged_model(package: str) -> Path:
-    """The folder of a CTranslate2 model in an installed package, which is not imported.
+    """Find the folder of a CTranslate2 model in an installed package, without importing it.
 
     Raises:
-        RecipeError: the package is not installed or holds no model.
+        RecipeError: the package is not installed or contains no model.
     """
     try:
         found = [file for file in files(package) or [] if file.name == "model.bin"]
@@ -35,15 +34,15 @@ def packaged_model(package: str) -> Path:
 
 
 class Recogniser:
-    """Whisper by faster-whisper: no timestamps, temperature 0, each clip by itself.
+    """Whisper, run by faster-whisper without timestamps, at temperature 0, one clip at a time.
 
     Args:
-        config: conf/evaluation/.
-        threads: CPU threads.
+        config: the section `evaluation` of the configuration.
+        threads: number of CPU threads.
         device: cpu or cuda.
 
     Raises:
-        RecipeError: the model cannot be found, fetched or computed with here.
+        RecipeError: the model cannot be found, downloaded or run on this machine.
     """
 
     def __init__(self, config: DictConfig, threads: int, device: str):
@@ -59,13 +58,13 @@ class Recogniser:
         except (OSError, RuntimeError, ValueError) as error:
             raise RecipeError(
                 f"the recogniser {settings.model} cannot be loaded on {device}: {error}. "
-                "evaluation=whisper_tiny needs neither network nor GPU"
+                "evaluation=whisper_tiny needs neither a network nor a GPU"
             ) from error
         self._beam = settings.beam
         self._silence = np.zeros(round(config.silence * RECOGNISER_RATE), np.float32)
 
     def transcribe(self, waveform: np.ndarray) -> str:
-        """What is said in `[samples]` at 16,000 Hz."""
+        """Transcribe `[samples]` at 16,000 Hz."""
         segments, _ = self._model.transcribe(
             np.concatenate([self._silence, waveform, self._silence]),
             language="en",
@@ -78,14 +77,17 @@ class Recogniser:
 
 
 class ErrorRates:
-    """Word and character error rates over sentences, of texts that are normalised alike.
+    """Counts the word and character errors of a transcript against the text that was spoken.
 
-    Normalisation is Whisper's for English, then without what punctuation is left, and with its
-    "$5" as two words again, since neither may go unheard (of "one dollar" it leaves only one). It
-    parts "re-record" into two words, so a hyphenated word counts as one where the other text writes
-    it without the hyphen: that is spelling, which nobody hears. A sentence has at most as many
-    errors as its reference has words (or characters), since a recogniser that invents text on noise
-    would otherwise outweigh all other sentences.
+    Both texts are normalised by Whisper's rules for English. Then the remaining punctuation is
+    removed, and "$5", as Whisper writes five dollars, becomes two words again, so that a missing
+    "dollars" counts as an error. (Of "one dollar" Whisper's rules leave only "one".)
+
+    Whisper's rules split "re-record" into two words. Since a hyphen cannot be heard, a hyphenated
+    word counts as one word where the other text writes it as one.
+
+    A sentence's errors are capped at the number of words (or characters) of its reference.
+    Otherwise a recogniser that invents text on noise would outweigh all other sentences.
     """
 
     @cached_property
@@ -95,6 +97,7 @@ class ErrorRates:
         return EnglishTextNormalizer()
 
     def normalise(self, text: str) -> str:
+        """The text as it is compared: lower-case words and numbers, separated by blanks."""
         spelt = re.sub(
             r"[$£€¢+-](?=\d|one\b)|(?<=\d)%",
             lambda match: f" {SYMBOLS[match[0]]} ",
@@ -104,9 +107,10 @@ class ErrorRates:
         return " ".join(kept.split())
 
     def errors(self, reference: str, hypothesis: str) -> dict[str, int]:
-        """Errors and lengths of one sentence: words, word_errors, characters, character_errors.
+        """Count words, word_errors, characters and character_errors of one sentence.
 
-        All are zero where normalisation leaves nothing of the reference, as of "Hmm."
+        All are zero where normalisation leaves nothing of the reference, as with "Hmm.", which is
+        a filler word to Whisper.
         """
         reference, hypothesis = (
             self.normalise(_joined_like(reference, hypothesis)),
@@ -125,7 +129,7 @@ class ErrorRates:
 
 
 def _joined_like(text: str, other: str) -> str:
-    """`text`, its hyphenated words without hyphens where `other` has them so."""
+    """Join the hyphenated words of `text` that `other` writes as one word."""
     others = set(re.findall(r"\w+", other.lower()))
 
     def spelt(match: re.Match) -> str:
@@ -133,9 +137,3 @@ def _joined_like(text: str, other: str) -> str:
         return joined if joined.lower() in others else match[0]
 
     return re.sub(r"\w+(?:-\w+)+", spelt, text)
-
-
-def rate(rows: Sequence[dict], errors: str, lengths: str) -> float | None:
-    """Errors over lengths, both summed over sentences; None without any sentence."""
-    total = sum(row[lengths] for row in rows)
-    return sum(row[errors] for row in rows) / total if total else None

@@ -1,4 +1,4 @@
-"""How far a model in training is from the recordings, by a few sentences that it speaks."""
+"""Mel-cepstral distortion of a model in training, on a few validation sentences."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,12 @@ from preprocessing.features.store import FeatureStore, natural_waveform
 
 
 def validation_mcd(config: DictConfig) -> Callable[[nn.Module], float]:
-    """A function from a FastSpeech2 to its mean mel-cepstral distortion in dB.
+    """Make a function that returns the mean mel-cepstral distortion in dB of a FastSpeech2 model.
 
-    The first `selection.utterances` of the validation split are synthesised, nothing given but
-    their phones, vocoded, and compared with their recordings as stage 6 does; where the model's
-    mels get their variance compensated, so do these. It leaves the model in evaluation mode.
+    It synthesises the first `selection.utterances` sentences of the validation split from their
+    phones alone, vocodes them and compares them with their recordings as stage 6 does. The
+    variance of the mels is compensated if the configuration says so for the model. The function
+    leaves the model in evaluation mode.
     """
     store, vocoder = FeatureStore(config.paths.features), load_vocoder(config.vocoder)
     chosen = store.split("validation")[: config.selection.utterances]

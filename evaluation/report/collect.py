@@ -1,4 +1,4 @@
-"""The finished runs of an experiment folder, grouped over seeds, for tables and figures."""
+"""The finished runs of an experiment, grouped over seeds, for tables and figures."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from evaluation.report.formats import percent
 from pipeline.composition import evaluation_given
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv, read_json
@@ -16,18 +17,18 @@ from pipeline.records import Record, current_records, read_runs
 REFERENCES = {"natural": "Natural recordings", "vocoded": "Vocoded recordings"}
 KINDS = ["dense", "constant", "decaying", "rising", "gradual"]
 PAPER = {"cap": 0.75, "score": "snip", "lr_scaling": "per_tensor", "regrowth": "init"}
-"""Settings of sparse training that a label leaves out."""
+"""The paper's settings of sparse training, which labels leave out."""
 
 
 @dataclass
 class Run:
-    """An evaluated run, or the record of one; `metrics` is its metrics.json."""
+    """An evaluated run, or the record of one; `metrics` holds its metrics.json."""
 
     folder: Path
     label: str
     metrics: dict
     recorded: bool = False
-    """whether the folder is a record, which has neither audio nor masks"""
+    """whether the folder is a record, which contains neither audio nor masks"""
 
     @property
     def training(self) -> dict | None:
@@ -35,24 +36,24 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Zero for a reference, which has none."""
+        """0 for natural and vocoded recordings, which have no seed."""
         return self.training["seed"] if self.training else 0
 
     @property
     def settings(self) -> list[str]:
-        """The overrides that name the run, without the seed's."""
+        """The overrides in the run's name, except the seed."""
         given = [] if self.folder.name == "default" else self.folder.name.split(",")
         return [each for each in given if not each.startswith("seed=")]
 
     @property
     def precision(self) -> tuple[str | None, str | None]:
-        """Of training and of vocoding; None for what a run did not do or, if old, does not say."""
+        """Precision of training and of vocoding; None where not done or not recorded."""
         training, synthesis = self.training or {}, self.metrics.get("synthesis", {})
         return training.get("precision"), synthesis.get("precision")
 
     @property
     def context(self) -> tuple:
-        """Of a trained run, all that seed and sparsity are compared under."""
+        """Everything but seed and sparsity that two trained runs need in common to be compared."""
         vocoder, recogniser = self.metrics["synthesis"]["vocoder"], self.metrics["recogniser"]
         return (self.training["context"], self.precision, vocoder, recogniser)
 
@@ -62,7 +63,7 @@ class Run:
 
     @cached_property
     def curve(self) -> list[dict[str, float]]:
-        """Rows of metrics.csv, without what was not measured; none for a reference."""
+        """Rows of metrics.csv without their empty cells; no rows for recordings."""
         path = self.folder / "train" / "metrics.csv"
         if self.training is None:
             return []
@@ -72,7 +73,7 @@ class Run:
 
     @cached_property
     def sentences(self) -> list[dict[str, str]]:
-        """Rows of utterances.csv, each with the path of its `wav`."""
+        """Rows of utterances.csv; `wav` is added, the path of the sentence's audio."""
         rows = read_csv(self.folder / "evaluation" / "utterances.csv")
         for row in rows:
             row["wav"] = str(self.folder / "synthesis" / row["set"] / f"{row['id']}.wav")
@@ -81,14 +82,14 @@ class Run:
 
 @dataclass
 class Group:
-    """Runs of the same settings and precision and different seeds, in the order of their seeds."""
+    """A system: runs that differ in their seeds alone, ordered by seed."""
 
     label: str
     runs: list[Run]
 
     @property
     def training(self) -> dict | None:
-        """Of the first run."""
+        """The first run's record of its training; None for recordings."""
         return self.runs[0].training
 
     @property
@@ -97,30 +98,26 @@ class Group:
 
     @property
     def start(self) -> float:
-        """Sparsity at first, a fraction; 0 where training starts dense."""
+        """The sparsity at which training starts, a fraction; 0 where it starts dense."""
         return self.training["sparsity"].get("start", 0.0) if self.training else 0.0
 
     @property
     def precision(self) -> tuple[str | None, str | None]:
-        """As `Run.precision`, the same for all."""
+        """`Run.precision`, which all runs share."""
         return self.runs[0].precision
 
     @property
-    def heard(self) -> Run | None:
-        """The first run whose audio is here; None where all are records."""
+    def run_with_audio(self) -> Run | None:
+        """The first run whose audio is on this machine; None where all are records."""
         return next((run for run in self.runs if run.has_audio), None)
 
     def compares_with(self, other: "Group") -> bool:
-        """Whether all but seed and sparsity was the same, from features to recogniser."""
+        """Whether the two differ only in seed and sparsity, from the features to the recogniser."""
         return self.runs[0].context == other.runs[0].context
 
 
-def percent(fraction: float, digits: int = 0) -> str:
-    return f"{100 * fraction:.{digits}f}"
-
-
 def run_label(metrics: dict) -> str:
-    """What a run is called where people read it, whatever its seed."""
+    """The name of a run's system in tables and figures."""
     if metrics["system"] != "model":
         return REFERENCES[metrics["system"]]
     training = metrics["training"]
@@ -133,14 +130,14 @@ def run_label(metrics: dict) -> str:
         "rising": lambda: f"Rising {' → '.join(levels)} %",
         "gradual": lambda: f"Gradual magnitude pruning to {levels[-1]} %",
     }[sparsity["kind"]]()
-    return ", ".join([label, *_departures(sparsity)])
+    return ", ".join([label, *_deviations(sparsity)])
 
 
-def _departures(sparsity: dict) -> list[str]:
-    """In words, where sparse training departs from the paper's settings."""
+def _deviations(sparsity: dict) -> list[str]:
+    """Each setting of sparse training that differs from the paper's, in words."""
     given = PAPER | sparsity
     if given["kind"] in ("rising", "gradual"):
-        given |= {"score": PAPER["score"]}  # they rank by magnitude, whatever the score
+        given |= {"score": PAPER["score"]}  # these kinds rank by magnitude, whatever the score
     cap = "no cap" if given["cap"] == 1 else f"cap {percent(given['cap'])} %"
     scaling = {"none": "rate not scaled", "global": "rate scaled globally"}
     words = {
@@ -153,14 +150,14 @@ def _departures(sparsity: dict) -> list[str]:
 
 
 def finished_runs(folders: Iterable[Path], records: Iterable[Path] = ()) -> list[Run]:
-    """Natural, vocoded, then trained runs by kind, start and seed.
+    """Read finished runs: natural, then vocoded, then trained ones by kind, start and seed.
 
     Args:
-        folders: of finished runs.
-        records: folders of records; one whose run is among `folders` gives way to it.
+        folders: folders of finished runs.
+        records: folders of records. A record is ignored if its run is among `folders`.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: there is no run.
     """
     own, recorded = ({path.name: path for path in paths} for paths in (folders, records))
     runs = []
@@ -168,7 +165,7 @@ def finished_runs(folders: Iterable[Path], records: Iterable[Path] = ()) -> list
         metrics = read_json(folder / "evaluation" / "metrics.json")
         runs.append(Run(folder, run_label(metrics), metrics, recorded=name not in own))
     if not runs:
-        raise RecipeError("no finished run of today's settings: run `make demo`, or stages 4 to 6")
+        raise RecipeError("no finished run of these settings: run `make demo`, or stages 4 to 6")
 
     def order(run: Run) -> tuple:
         if run.training is None:
@@ -182,13 +179,13 @@ def finished_runs(folders: Iterable[Path], records: Iterable[Path] = ()) -> list
 
 
 def grouped(runs: list[Run]) -> list[Group]:
-    """Runs of the same settings and precision together, in the order of each group's first run."""
+    """Group runs of the same settings and precision, in the order of each group's first run."""
     groups: dict[tuple, Group] = {}
     for run in runs:
         group = groups.setdefault((run.label, run.precision, *run.settings), Group(run.label, []))
         group.runs.append(run)
     for label, count in Counter(group.label for group in groups.values()).items():
-        if count > 1:  # they differ in what a label leaves out, such as their length
+        if count > 1:  # they differ in settings that labels leave out, such as the updates
             alike = [group for group in groups.values() if group.label == label]
             shared = set.intersection(*(set(group.runs[0].settings) for group in alike))
             settings_differ = len({tuple(group.runs[0].settings) for group in alike}) > 1
@@ -204,14 +201,14 @@ def grouped(runs: list[Run]) -> list[Group]:
 
 def _precision_name(precision: tuple[str | None, str | None]) -> str:
     parts = zip(("training", "vocoding"), precision, strict=True)
-    said = [f"{part} in {each}" for part, each in parts if each]
-    return ", ".join(said) or "precision not recorded"
+    known = [f"{part} in {each}" for part, each in parts if each]
+    return ", ".join(known) or "precision not recorded"
 
 
 def baselines(group: Group, groups: list[Group]) -> list[Group]:
-    """What a trained group is tested against: dense, and constant sparsity of the same start.
+    """Find what a trained group is tested against: dense, and constant sparsity of the same start.
 
-    Both of the same settings but for sparsity, and with the paper's own settings of that.
+    The baselines have the same settings except for sparsity, where they have the paper's settings.
     """
     if group.kind in (None, "dense"):
         return []
@@ -231,7 +228,9 @@ def baselines(group: Group, groups: list[Group]) -> list[Group]:
 
 
 def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run]:
-    """Finished runs of today's settings and such of `records`; says which are left out, and why.
+    """Read the finished runs and `records` whose settings are still the current ones.
+
+    Prints which ones are left out, and why.
 
     Raises:
         RecipeError: none is left.

@@ -1,79 +1,96 @@
-"""Paired tests of systems against their baselines, and what may be said of them."""
+"""Paired tests of systems against their baselines, and what they show in words."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.report.collect import Group, baselines
-from evaluation.report.measures import Column
-from evaluation.report.statistics import LEVEL, Comparison, holm, paired_bootstrap, paired_t
+from evaluation.metrics.measures import Measure
+from evaluation.report.collect import Group, Run, baselines
+from evaluation.report.columns import Column
+from evaluation.report.statistics import (
+    LEVEL,
+    Comparison,
+    Sentences,
+    holm,
+    paired_bootstrap,
+    paired_t,
+)
 
 
 @dataclass
-class Test:
-    """One column of one pair of systems; `adjusted` is its p-value after Holm's correction."""
+class PairedTest:
+    """The test of one column for one pair of systems."""
 
     system: str
     baseline: str
     column: Column
     result: Comparison
     adjusted: float | None = None
-
-    __test__ = False  # not one of pytest's
+    """the p-value after Holm's correction"""
 
     @property
-    def shown_difference(self) -> bool:
+    def shows_difference(self) -> bool:
         return self.adjusted is not None and self.adjusted < 1 - LEVEL
 
 
 def compare(system: Group, baseline: Group, column: Column) -> Comparison | None:
-    """`system` minus `baseline` over the seeds, and sentences, that both have; None without any."""
+    """Compare `system` minus `baseline` over the seeds, and sentences, that both have.
+
+    Returns None where they share no seed or a run has no value.
+    """
     by_seed = [{run.seed: run for run in group.runs} for group in (system, baseline)]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    ours, theirs = ([runs[seed] for seed in seeds] for runs in by_seed)
-    if not seeds or any(column.value(run) is None for run in [*ours, *theirs]):
+    pair = [[runs[seed] for seed in seeds] for runs in by_seed]
+    if not seeds or any(column.value(run) is None for runs in pair for run in runs):
         return None
-    if column.ratio is None:
-        return paired_t(*([column.value(run) for run in runs] for runs in (ours, theirs)))
-    common = set.intersection(*(set(column.ratio.parts(run)) for run in [*ours, *theirs]))
-    ids = sorted(common)
-    # Its own random numbers for each comparison, the same whatever else is compared.
+    if column.measure is None:
+        return paired_t(*([column.value(run) for run in runs] for runs in pair))
+    # Each comparison has its own random numbers, which do not depend on the other comparisons.
     name = f"{system.label}|{baseline.label}|{column.heading}"
     random = np.random.default_rng(zlib.crc32(name.encode()))
-    return paired_bootstrap(column.ratio.of(ours, ids), column.ratio.of(theirs, ids), random)
+    return paired_bootstrap(*_common_sentences(column.measure, *pair), random)
 
 
-def tests(groups: list[Group], columns: list[Column]) -> list[Test]:
-    """All tests of a table, corrected together after Holm."""
-    found = []
+def _common_sentences(measure: Measure, *systems: Sequence[Run]) -> list[Sentences]:
+    """For each system, amounts and weights of the sentences that all runs of all systems have."""
+    parts = [[measure.parts(run.sentences) for run in runs] for runs in systems]
+    ids = sorted(set.intersection(*(set(run) for runs in parts for run in runs)))
+    values = [np.array([[run[each] for each in ids] for run in runs], float) for runs in parts]
+    return [Sentences(each[..., 0], each[..., 1], measure.finish) for each in values]
+
+
+def paired_tests(groups: list[Group], columns: list[Column]) -> list[PairedTest]:
+    """All tests of a table, corrected together by Holm's method."""
+    tests = []
     for system in groups:
         for baseline in baselines(system, groups):
             for column in columns:
                 result = compare(system, baseline, column) if column.better else None
                 if result is not None:
-                    found.append(Test(system.label, baseline.label, column, result))
-    decided = [test for test in found if test.result.p is not None]
-    for test, p in zip(decided, holm([test.result.p for test in decided]), strict=True):
+                    tests.append(PairedTest(system.label, baseline.label, column, result))
+    with_p = [test for test in tests if test.result.p is not None]
+    for test, p in zip(with_p, holm([test.result.p for test in with_p]), strict=True):
         test.adjusted = p
-    return found
+    return tests
 
 
-def pairs(found: list[Test]) -> dict[tuple[str, str], list[Test]]:
+def _by_pair(tests: list[PairedTest]) -> dict[tuple[str, str], list[PairedTest]]:
     """The tests of each pair of system and baseline."""
-    grouped: dict[tuple[str, str], list[Test]] = {}
-    for test in found:
-        grouped.setdefault((test.system, test.baseline), []).append(test)
-    return grouped
+    pairs: dict[tuple[str, str], list[PairedTest]] = {}
+    for test in tests:
+        pairs.setdefault((test.system, test.baseline), []).append(test)
+    return pairs
 
 
 def signed(column: Column, value: float) -> str:
-    """As the column shows it, with a sign."""
+    """Show a value with its sign; zero has none."""
     shown = column.show(abs(value))
     return shown if not shown.strip("0.") else ("+" if value > 0 else "−") + shown
 
 
-def cell(test: Test) -> str:
+def _cell(test: PairedTest) -> str:
     """Difference, interval and corrected p-value."""
     result, column = test.result, test.column
     text = signed(column, result.difference)
@@ -84,49 +101,46 @@ def cell(test: Test) -> str:
     return text
 
 
-def cells(found: list[Test]) -> list[list[str]]:
-    """A heading and a row for each pair; none without tests."""
-    if not found:
+def table_of_tests(tests: list[PairedTest]) -> list[list[str]]:
+    """A heading and a row for each pair of systems; nothing without tests."""
+    if not tests:
         return []
-    headings = list(dict.fromkeys(test.column.heading for test in found))
+    headings = list(dict.fromkeys(test.column.heading for test in tests))
     rows = [["System minus baseline", "Seeds", *headings]]
-    for (system, baseline), each in pairs(found).items():
-        by_heading = {test.column.heading: cell(test) for test in each}
-        seeds = str(each[0].result.seeds)
-        shown = [by_heading.get(heading, "") for heading in headings]
-        rows.append([f"{system} − {baseline}", seeds, *shown])
+    for (system, baseline), pair in _by_pair(tests).items():
+        cells = {test.column.heading: _cell(test) for test in pair}
+        shown = [cells.get(heading, "") for heading in headings]
+        rows.append([f"{system} − {baseline}", str(pair[0].result.seeds), *shown])
     return rows
 
 
-def readings(found: list[Test]) -> list[str]:
-    """One line for each pair: what was shown to differ, and what was not."""
-    if found and all(test.adjusted is None for test in found):
-        return ["One seed, which cannot tell the systems from the chance of their training."]
+def what_tests_show(tests: list[PairedTest]) -> list[str]:
+    """A sentence for each pair of systems: which differences the tests show."""
+    if tests and all(test.adjusted is None for test in tests):
+        return ["One seed cannot separate the systems from training noise."]
     return [
-        f"{system} against {baseline}: {_reading(each)}"
-        for (system, baseline), each in pairs(found).items()
+        f"{system} against {baseline}: {_reading(pair)}"
+        for (system, baseline), pair in _by_pair(tests).items()
     ]
 
 
-def _reading(found: list[Test]) -> str:
-    seeds = found[0].result.seeds
-    shown = [_claim(test) for test in found if test.shown_difference]
+def _reading(tests: list[PairedTest]) -> str:
+    seeds = tests[0].result.seeds
+    shown = [_difference(test) for test in tests if test.shows_difference]
     parts = ["; ".join(shown)] if shown else []
-    if len(shown) < len(found):
+    if len(shown) < len(tests):
         parts.append(f"no difference shown in {'the other measures' if shown else 'any measure'}")
     text = ". ".join(part[0].upper() + part[1:] for part in parts)
     if seeds == 1:
-        return f"{text} (one seed: of these two models only, not of the methods)."
+        return f"{text} (one seed: this holds for these two models, not for the methods)."
     return f"{text} ({seeds} seeds)."
 
 
-def _claim(test: Test) -> str:
+def _difference(test: PairedTest) -> str:
     result, column = test.result, test.column
-    way = "higher" if result.difference > 0 else "lower"
-    good = "better" if result.difference * column.better > 0 else "worse"
-    name = column.heading.split(",")[0]
+    direction = "higher" if result.difference > 0 else "lower"
+    verdict = "better" if result.difference * column.better > 0 else "worse"
+    name, _, unit = column.heading.partition(", ")
     limits = f"{signed(column, result.low)} to {signed(column, result.high)}"
-    unit = column.heading.partition(", ")[2].replace("%", "points")
-    return (
-        f"{name} {way} ({good}) by {column.show(abs(result.difference))} [{limits}] {unit}".strip()
-    )
+    size = f"{column.show(abs(result.difference))} [{limits}] {unit.replace('%', 'points')}"
+    return f"{name} {direction} ({verdict}) by {size}".strip()

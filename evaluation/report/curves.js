@@ -1,18 +1,18 @@
-// Loss curves that can be looked at closely: zoom by dragging, buttons or keys, and read values off.
+// Interactive loss curves: zoom by dragging, buttons or keys, and read values at the cursor.
 "use strict";
 {
   const systems = JSON.parse(document.getElementById("curve-data").textContent);
   const [plot, part, readout] = ["plot", "part", "readout"].map((id) => document.getElementById(id));
   const COLOURS = ["#2b83ba", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a4d8", "#808080"];
   const DASHES = ["", "7 3", "9 3 2 3", "2 3"];
-  const [LEFT, TOP, BOTTOM, HEIGHT] = [56, 12, 340, 380]; // of the plot in the picture
-  let right; // edge of the plot, which is as wide as the page has room for
+  const [LEFT, TOP, BOTTOM, HEIGHT] = [56, 12, 340, 380]; // of the plot area, in pixels
+  let right; // right edge of the plot area, which fills the width of the page
   const updates = systems.flatMap((system) => system.losses.total.update);
   const whole = [Math.min(...updates), Math.max(...updates)];
-  let shown = [...whole]; // updates at the left and right edge
+  let shown = [...whole]; // updates at the left and right edges
   let cursor = whole[1];
   let hidden = new Set();
-  let y; // lowest and highest loss in view
+  let y; // lowest and highest visible loss
 
   const toX = (update) => LEFT + ((right - LEFT) * (update - shown[0])) / (shown[1] - shown[0]);
   const toUpdate = (x) => shown[0] + ((shown[1] - shown[0]) * (x - LEFT)) / (right - LEFT);
@@ -70,7 +70,7 @@
   }
 
   function read() {
-    // Losses are known where validation was: the last one up to the cursor is shown.
+    // Losses exist only at validations: show the last one before the cursor.
     const values = visible().map(({ label, losses }) => {
       const { update, mean } = losses[part.value];
       const at = Math.max(0, update.findLastIndex((each) => each <= cursor));
@@ -109,7 +109,7 @@
     keys[event.key]();
   });
 
-  let start = null; // the update where a drag began
+  let start = null; // the update at which a drag began
   const pointed = (event) => toUpdate(event.clientX - plot.getBoundingClientRect().left);
   plot.addEventListener("pointerdown", (event) => { start = pointed(event); });
   plot.addEventListener("pointermove", (event) => {

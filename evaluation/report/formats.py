@@ -1,4 +1,4 @@
-"""Rows of text as markdown, LaTeX and CSV."""
+"""Numbers as text, and rows of text as markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -9,8 +9,12 @@ ESCAPES |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 SIGNS = {"→": r"$\rightarrow$", "±": r"$\pm$", "−": r"$-$", "<": r"$<$"}
 
 
+def percent(fraction: float, decimals: int = 0) -> str:
+    return f"{100 * fraction:.{decimals}f}"
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its heading; only the first column is aligned to the left."""
+    """A table whose first row is the heading; all columns but the first are right-aligned."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     rule = "|---|" + "---:|" * (len(rows[0]) - 1)
     return "\n".join([head, rule, *body]) + "\n"

@@ -1,13 +1,13 @@
-"""How systems are told apart in figures, the same in all of them."""
+"""Colours and dashes of the systems, the same in all figures."""
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666"]
 LINES = ["-", "--", "-.", ":"]
-REFERENCES = {
+REFERENCE_STYLES = {
     "natural": {"color": "black", "linestyle": ":", "marker": "s"},
     "vocoded": {"color": "#999999", "linestyle": ":", "marker": "^"},
 }
 
 
 def line_style(number: int) -> dict[str, str]:
-    """Colour and dashes of the trained system of this number; no two of the first 28 are alike."""
+    """Style of the trained system with this number; the first 28 all differ."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}

@@ -1,4 +1,4 @@
-"""Stage 7's page: tables, figures and audio in one file that needs no other."""
+"""Stage 7's page: tables, figures and audio in one self-contained file."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ SETS = {"heldout": "Held-out prompts", "other": "Sentences of other domains"}
 
 
 def _mp3(wav: Path) -> str:
-    """A recording as a data URL; MP3, since every browser plays it."""
+    """Encode a recording as a data URL, in MP3, which every browser plays."""
     waveform, rate = soundfile.read(wav, dtype="float32")
     encoded = io.BytesIO()
     soundfile.write(encoded, waveform, rate, format="MP3")
@@ -32,14 +32,14 @@ def _png(path: Path) -> str:
 
 
 def listening(groups: list[Group]) -> list[dict]:
-    """For each set of sentences, the first few with every system's audio and transcript.
+    """The first few sentences of each set, with the audio and transcript of every system.
 
-    A system is heard as its first seed made it whose audio is here.
+    A system's audio is that of its first seed with audio on this machine.
     """
     by_run = {
-        group.label: {(row["set"], row["id"]): row for row in group.heard.sentences}
+        group.label: {(row["set"], row["id"]): row for row in group.run_with_audio.sentences}
         for group in groups
-        if group.heard
+        if group.run_with_audio
     }
     sets = []
     for name, title in SETS.items():
@@ -60,7 +60,7 @@ def listening(groups: list[Group]) -> list[dict]:
 
 
 def curves(groups: list[Group]) -> list[dict]:
-    """Validation losses of each trained system by component, for the page's own curves."""
+    """Validation losses of each trained system by component, for the interactive curves."""
     return [
         {
             "label": group.label,
@@ -78,16 +78,16 @@ def curves(groups: list[Group]) -> list[dict]:
 
 
 def definitions(groups: list[Group]) -> dict[str, str]:
-    """What each measure is; where runs were measured differently, each way."""
+    """What each measure means; all meanings where runs were measured differently."""
     ways: dict[str, dict[str, None]] = {}
     for run in (run for group in groups for run in group.runs):
         for name, text in run.metrics["definitions"].items():
             ways.setdefault(name, {})[text] = None
-    return {name: " Or, of other runs: ".join(texts) for name, texts in ways.items()}
+    return {name: " In other runs: ".join(texts) for name, texts in ways.items()}
 
 
 def _inline(value: object) -> str:
-    """JSON that may stand in a script element, which only "</" would end."""
+    """JSON for a script element, which "</" would end too early."""
     return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
 
 
@@ -98,7 +98,7 @@ def write_report(
     config: DictConfig,
     path: Path,
 ) -> None:
-    """Write the page; the same runs give the same bytes."""
+    """Write the page. The same runs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )

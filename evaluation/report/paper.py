@@ -1,4 +1,4 @@
-"""What a paper says of its systems, from a file that the user writes; without one, nothing."""
+"""A paper's values for its systems, from a file that the user may write."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ Values = dict[str, dict[str, str]]
 
 
 def read_paper(path: Path) -> Values:
-    """{heading of a column: {label of a system: value as it is to be shown}}.
+    """Read {heading of a column: {label of a system: value as text}}; empty without a file.
 
     The file has the same form, for instance `WER held-out, %: {Dense: 5.1}`.
 
@@ -29,7 +29,7 @@ def read_paper(path: Path) -> Values:
 
 
 def require_known(values: Values, headings: set[str], labels: set[str], path: Path) -> None:
-    """Raise RecipeError unless every heading and label of the paper's is in the tables."""
+    """Raise a RecipeError unless all headings and labels of the paper are in the tables."""
     unknown = [heading for heading in values if heading not in headings]
     unknown += [f"{h}: {label}" for h in values for label in values[h] if label not in labels]
     if unknown:

@@ -1,4 +1,4 @@
-"""Figures of speech: errors by length of sentence, and one sentence in each system."""
+"""Figures of speech: errors by sentence length, and one sentence in each system."""
 
 from collections import defaultdict
 
@@ -13,27 +13,27 @@ from audio.constants import HOP, SAMPLE_RATE
 from audio.f0 import estimate_f0
 from audio.mel import log_mel
 from evaluation.report.collect import Group
-from evaluation.report.line_styles import REFERENCES, line_style
+from evaluation.report.line_styles import REFERENCE_STYLES, line_style
 from preprocessing.features.store import FeatureStore
 
 F0_RANGE = (50, 450)
-"""Hz, the same for all systems so that they can be compared."""
+"""Hz; the same for all systems, so that they can be compared."""
 BINS = 5
-"""Bins of sentence lengths that each set is parted into, or fewer where it has fewer lengths."""
+"""Bins of sentence lengths for each set; fewer where it has fewer lengths."""
 
 
 def length_bins(words: list[int]) -> list[int]:
-    """Words at which each bin begins, so that bins hold about equally many of these sentences."""
+    """The number of words at which each bin begins; bins hold about equally many sentences."""
     quantiles = np.quantile(words, np.linspace(0, 1, BINS + 1)[:-1], method="higher")
     first, *others = np.unique(quantiles).tolist()
-    # Where many are of the length that the second bin begins with, too few may be left for a first.
+    # If many sentences have the second bin's first length, too few may be left for the first bin.
     if others and np.sum(np.less(words, others[0])) < len(words) / BINS / 2:
         others = others[1:]
     return [first, *others]
 
 
 def bin_names(begins: list[int], longest: int) -> list[str]:
-    """The bins as axes name them: "6–8", or "9" where it is of one length."""
+    """Labels of the bins: "6–8", or "9" for a bin of a single length."""
     ends = [*(following - 1 for following in begins[1:]), longest]
     return [
         str(begin) if begin == end else f"{begin}–{end}"
@@ -42,7 +42,7 @@ def bin_names(begins: list[int], longest: int) -> list[str]:
 
 
 def errors_by_length(groups: list[Group]) -> Figure:
-    """WER against words of the ground truth: errors over words of each bin, all seeds."""
+    """WER by words of the ground truth: errors over words in each bin, all seeds pooled."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for axes, (of, title) in zip(
         figure.subplots(1, 2),
@@ -56,7 +56,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
             [r for run in group.runs for r in run.sentences if r["set"] == of and int(r["words"])]
             for group in groups
         ]
-        # Each sentence once, however many runs spoke it.
+        # Counts each sentence once, however many runs have it.
         words = {row["id"]: int(row["words"]) for rows in rows_of_groups for row in rows}
         if not words:
             continue
@@ -72,8 +72,8 @@ def errors_by_length(groups: list[Group]) -> Figure:
                 total[1] += int(row["words"])
             bins = sorted(totals)
             rates = [100 * totals[each][0] / totals[each][1] for each in bins]
-            # Trained systems have the colours that they have in the other figures.
-            style = REFERENCES.get(group.runs[0].metrics["system"])
+            # Trained systems have the same colours in all figures.
+            style = REFERENCE_STYLES.get(group.runs[0].metrics["system"])
             if group.training:
                 style = line_style(trained.index(group)) | {"marker": "o"}
             axes.plot(bins, rates, markersize=4, label=group.label, **style)
@@ -83,17 +83,17 @@ def errors_by_length(groups: list[Group]) -> Figure:
 
 
 def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure | None:
-    """Mel, phones and F0 of the first held-out sentence in each system, of its first seed here.
+    """Mel, phones and F0 of the first held-out sentence, from a run of each system with audio.
 
-    None where no run's audio is here.
+    Returns None where no run has audio.
     """
     index = int(store.split("test")[0])
     segment = store.segment(index)
     phones = [store.symbols[phone] for phone in segment.phones]
-    firsts = [(group.label, group.heard) for group in groups if group.heard]
+    with_audio = [(g.label, g.run_with_audio) for g in groups if g.run_with_audio]
     shown = [
         (label, run)
-        for label, run in firsts
+        for label, run in with_audio
         if any(row["id"] == segment.id for row in run.sentences)
     ]
     if not shown:

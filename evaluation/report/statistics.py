@@ -1,4 +1,4 @@
-"""Intervals and paired tests over few seeds and some sentences."""
+"""Confidence intervals and paired tests over a few seeds and some sentences."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ import numpy as np
 from scipy import optimize, stats
 
 LEVEL = 0.95
+"""Confidence level of all intervals."""
 RESAMPLES = 2000
-LEAST_P = 1e-12
-"""p-values below are given as 0."""
+MIN_P = 1e-12
+"""Smaller p-values are reported as 0."""
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % interval, which a single value does not have."""
+class ConfidenceInterval:
+    """A mean and its 95 % interval; a single value has no interval."""
 
     mean: float
     low: float | None
@@ -28,7 +29,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference of two systems, its 95 % interval and two-sided p-value."""
+    """The paired difference of two systems, its 95 % interval and its two-sided p-value."""
 
     difference: float
     low: float | None
@@ -36,21 +37,21 @@ class Comparison:
     p: float | None
     seeds: int
     sentences: int | None = None
-    """None where a run has one value, such as a loss"""
+    """None where each run has a single value, such as a loss"""
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Student's t interval of the mean over seeds, `[seeds]`."""
+def mean_interval(values: Sequence[float]) -> ConfidenceInterval:
+    """Student's t interval of the mean of `[seeds]`."""
     values = np.asarray(values, float)
     mean, count = float(values.mean()), len(values)
     if count < 2:
-        return Interval(mean, None, None, count)
+        return ConfidenceInterval(mean, None, None, count)
     width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * stats.sem(values))
-    return Interval(mean, mean - width, mean + width, count)
+    return ConfidenceInterval(mean, mean - width, mean + width, count)
 
 
 def paired_t(system: Sequence[float], baseline: Sequence[float]) -> Comparison:
-    """Paired t-test of `system` minus `baseline`, each `[seeds]` in the same order of seeds."""
+    """Paired t-test of `system` minus `baseline`, both `[seeds]` in the same order."""
     differences = np.asarray(system, float) - np.asarray(baseline, float)
     interval = mean_interval(differences)
     if interval.low is None:
@@ -61,10 +62,10 @@ def paired_t(system: Sequence[float], baseline: Sequence[float]) -> Comparison:
 
 @dataclass(frozen=True)
 class Sentences:
-    """A measure of a system sentence by sentence: a run's value is Σ amounts / Σ weights.
+    """A measure of a system by sentence, whose value for each seed is Σ amounts / Σ weights.
 
     Amounts and weights are `[seeds, sentences]`: word errors and words for an error rate, values
-    and ones for a mean. `finish` is what the ratio goes through, such as a square root.
+    and ones for a mean. `finish` is applied to the ratio, for instance a square root.
     """
 
     amounts: np.ndarray
@@ -72,11 +73,11 @@ class Sentences:
     finish: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def value(self, seeds: np.ndarray, sentences: np.ndarray) -> np.ndarray:
-        """Means over seeds `[resamples]`, seeds and sentences counted as often as these say.
+        """Compute the mean over seeds of each resample, `[resamples]`.
 
         Args:
-            seeds: `[resamples, seeds]`.
-            sentences: `[resamples, sentences]`.
+            seeds: how often each resample contains each seed, `[resamples, seeds]`.
+            sentences: the same for sentences, `[resamples, sentences]`.
         """
         each = self.finish((sentences @ self.amounts.T) / (sentences @ self.weights.T))
         return (each * seeds).sum(1) / seeds.sum(1)
@@ -85,16 +86,20 @@ class Sentences:
 def paired_bootstrap(
     system: Sentences, baseline: Sentences, random: np.random.Generator
 ) -> Comparison:
-    """Bootstrap over sentences and seeds of `system` minus `baseline`, paired in both.
+    """Bootstrap of `system` minus `baseline` over sentences and seeds, paired in both.
 
-    Sentences (Bisani and Ney 2004, for error rates) and seeds are resampled each by themselves,
-    for the two systems alike; the variances add up, each times n / (n - 1), since resampling n
-    things shows so much less than their variance. The interval is Banerjee's (1961), whose half
-    width is the root of Σ t²·variance, t being Student's for the degrees of freedom of each, which
-    covers at least as often as it says. One t for the sum, by Satterthwaite's degrees of freedom,
-    does not: two seeds that happen to agree pass for certainty, in 3 tests of 100 at a p of 0.001.
-    Percentiles would be narrower still: three seeds that agree in sign agree in every resample.
-    With one seed sentences alone are resampled, and the result holds for these two models only.
+    Sentences (as in Bisani and Ney 2004 for error rates) and seeds are resampled separately, in
+    the same way for both systems, and their two variances are added. Each variance is multiplied
+    by n / (n - 1), because a bootstrap over n items underestimates it by that factor. The interval
+    is Banerjee's (1961): its half width is sqrt(Σ t² · variance), where each t is Student's for
+    the degrees of freedom of its variance. It covers at least as often as it claims.
+
+    Two alternatives claim too much. A single t with Satterthwaite's degrees of freedom takes two
+    seeds that happen to agree for certainty: 3 of 100 tests of equal systems give p < 0.001.
+    Percentile intervals are narrower still, since three seeds that agree in sign agree in every
+    resample.
+
+    With one seed, only sentences are resampled, and the result holds for these two models only.
     """
     seeds, sentences = system.amounts.shape
     all_seeds, all_sentences = np.ones((1, seeds)), np.ones((1, sentences))
@@ -120,22 +125,23 @@ def paired_bootstrap(
 
 
 def _half_width(p: float, variances: Sequence[float], freedoms: Sequence[int]) -> float:
-    """Of the interval that covers all but a share `p`."""
+    """Half width of the interval with coverage 1 - `p`."""
     return float(np.sqrt(np.square(stats.t.isf(p / 2, freedoms)) @ variances))
 
 
 def _p_value(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> float:
+    """The `p` at which the interval just touches zero."""
     if difference == 0:
         return 1.0
 
     def excess(p: float) -> float:
         return _half_width(p, variances, freedoms) - abs(difference)
 
-    return optimize.brentq(excess, LEAST_P, 1.0, xtol=LEAST_P) if excess(LEAST_P) > 0 else 0.0
+    return optimize.brentq(excess, MIN_P, 1.0, xtol=MIN_P) if excess(MIN_P) > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values that stay below a level together (Holm 1979), in the order given."""
+    """Correct p-values for multiple testing (Holm 1979), in the order given."""
     order = np.argsort(p_values, kind="stable")
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):

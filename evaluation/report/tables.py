@@ -1,52 +1,59 @@
-"""Tables over seeds, in markdown, CSV and LaTeX; a cell without a value is empty."""
+"""Tables over seeds, in markdown, CSV and LaTeX. Cells without a value are empty."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.listening.tables import listening_tables
-from evaluation.report import compare
-from evaluation.report.collect import Group, percent
-from evaluation.report.formats import comma_separated, latex, markdown
-from evaluation.report.measures import INTELLIGIBILITY, NATURALNESS, Column
+from evaluation.report.collect import Group
+from evaluation.report.columns import (
+    EARLY,
+    INTELLIGIBILITY,
+    NATURALNESS,
+    Column,
+    at,
+    best,
+    cost_columns,
+    loss_columns,
+)
+from evaluation.report.compare import paired_tests, table_of_tests, what_tests_show
+from evaluation.report.formats import comma_separated, latex, markdown, percent
 from evaluation.report.paper import Values, require_known
 from evaluation.report.statistics import mean_interval
-from evaluation.report.training_measures import EARLY, at, best, cost_columns, loss_columns
 from pipeline.files import atomic_path
 
 
 @dataclass
 class Table:
-    """A table as people read it, its tests, and every run's values."""
+    """A table as it is shown, its tests, and the values of every run."""
 
     name: str
     title: str
     rows: list[list[str]]
-    """a heading, then a row for each system that has any value"""
+    """a heading, then a row for each system that has a value"""
     runs: list[list]
-    """a heading, then a row for each run: full precision, fractions as fractions"""
+    """a heading, then a row for each run, in full precision and without percentages"""
     tests: list[list[str]]
-    """a heading and a row for each pair of system and baseline, or nothing"""
+    """a heading, then a row for each pair of system and baseline; or nothing"""
     readings: list[str]
-    """a line for each pair, of what the tests show"""
+    """a sentence for each pair: what the tests show"""
     note: str = ""
 
 
 NOTES = {
-    "intelligibility": "Error rates are errors over words (or characters) of all sentences, which "
-    "weighs each sentence by the length of its ground truth; the mean of sentences weighs all "
-    "alike.",
-    "cost": "Dense's lowest loss is the lowest total validation loss of the dense run of the same "
-    "seed; (1 of 3) where not every seed gets there. Seconds are by the clock on the wall: other "
-    "runs beside them on the machine lengthen them. The cap is the most that may be masked in any "
-    "one tensor.",
+    "intelligibility": "Error rates are the errors of all sentences divided by all words (or "
+    "characters), so long sentences weigh more. In the mean of sentences all weigh the same.",
+    "cost": "Dense's lowest loss is the lowest total validation loss of the dense run with the "
+    "same seed; (1 of 3) means that one seed of three reached it. Seconds are wall-clock time, "
+    "which other work on the machine lengthens. The cap is the largest fraction of any one tensor "
+    "that may be masked.",
 }
 
 
 def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Table]:
-    """All tables over these groups.
+    """Make all tables over these groups.
 
     Raises:
-        RecipeError: the paper's values name a column or system that is not there.
+        RecipeError: the paper's values name a column or a system that does not exist.
     """
     moments = {f"losses_{percent(f)}": (f"at {percent(f)} % of training", at(f)) for f in EARLY}
     moments["losses_best"] = ("where the total is lowest", best)
@@ -67,7 +74,7 @@ def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Ta
 
 
 def runs_table(groups: list[Group]) -> Table:
-    """What each run was computed on; runs of different precision are not put together."""
+    """The processor and the precision of each run."""
     rows = [["System", "Seed", "Processor", "Training precision", "Vocoder precision", "Run"]]
     for group in groups:
         for run in group.runs:
@@ -78,11 +85,11 @@ def runs_table(groups: list[Group]) -> Table:
             rows.append([group.label, seed, processor, *precision, run.folder.name])
     processors = {row[2] for row in rows[1:]}
     note = (
-        "Processors differ, so seconds, memory and speed of these runs do not compare."
+        "The runs used different processors, so their times, memory and speed cannot be compared."
         if len(processors) > 1
         else ""
     )
-    title = "Runs, and what they were computed on"
+    title = "Runs, with their processors and precision"
     return Table("runs", title, rows, rows, tests=[], readings=[], note=note)
 
 
@@ -106,15 +113,20 @@ def _table(
         for run in group.runs:
             values = [column.value(run) for column in columns]
             runs.append([run.folder.name, group.label, run.seed, *values])
-    found = compare.tests(groups, columns)
+    tests = paired_tests(groups, columns)
     return Table(
-        *(name, title, rows, runs),
-        *(compare.cells(found), compare.readings(found), NOTES.get(name, "")),
+        name,
+        title,
+        rows,
+        runs,
+        tests=table_of_tests(tests),
+        readings=what_tests_show(tests),
+        note=NOTES.get(name, ""),
     )
 
 
 def tables_of_listeners(analysis: dict) -> list[Table]:
-    """What listening tests showed, where there were any: `analysis` is preferences.json."""
+    """The tables of a listening test; `analysis` is preferences.json, or empty without a test."""
     if not analysis:
         return []
     names = ("preference", "listeners_mos")
@@ -125,18 +137,18 @@ def tables_of_listeners(analysis: dict) -> list[Table]:
 
 
 def _plain(column: Column) -> str:
-    """The heading without a percent sign, since files hold fractions."""
+    """The heading without the percent sign, since CSV files contain fractions."""
     return column.heading.replace(", %", "")
 
 
 def _cell(group: Group, column: Column) -> str:
-    """Mean and half width of its interval over seeds; the share of seeds where some lack it."""
+    """Mean over seeds, half width of its interval, and how many seeds have a value if not all."""
     values = [value for run in group.runs if (value := column.value(run)) is not None]
     if not values:
         return ""
     interval = mean_interval(values)
     text = column.show(interval.mean)
-    # Seeds that agree to the last digit, as a number of updates does, need no interval.
+    # A value that is the same for all seeds, such as the number of updates, needs no interval.
     if interval.half_width:
         text += f" ± {column.show(interval.half_width)}"
     if len(values) < len(group.runs):
@@ -145,7 +157,7 @@ def _cell(group: Group, column: Column) -> str:
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write each as .md, .csv and .tex, its tests as `<name>_tests.*`, and readings.md."""
+    """Write each table as .md, .csv and .tex, its tests as `<name>_tests.*`, and readings.md."""
     files = {}
     for table in tables:
         files[f"{table.name}.md"] = markdown(table.rows) + (
@@ -164,11 +176,11 @@ def write_tables(tables: list[Table], folder: Path) -> None:
 
 
 def readings(tables: list[Table]) -> str:
-    """Each table's readings under its title."""
+    """The contents of readings.md: what the tests of each table show, under its title."""
     sections = [
         "\n".join([f"## {table.title}", "", *(f"- {line}" for line in table.readings)])
         for table in tables
         if table.readings
     ]
-    caution = "Where no difference is shown there may be one: its interval says how large."
+    caution = "A difference that is not shown may still exist: its interval says how large."
     return "\n\n".join(["# What the tests show", caution, *sections]) + "\n"

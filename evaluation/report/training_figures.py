@@ -7,21 +7,22 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from evaluation.report.collect import Group, Run, percent
+from evaluation.report.collect import Group, Run
+from evaluation.report.formats import percent
 from evaluation.report.line_styles import line_style
 from fastspeech2.training.mask_files import read_masks
 from pipeline.files import read_json
 
-FROM, TO = 0.4, 0.2
-"""Sparsity before and after the switch of the figure of masks, the paper's figure 1."""
+BEFORE, AFTER = 0.4, 0.2
+"""Sparsity on both sides of the switch in the figure of masks, as in the paper's figure 1."""
 SIDE = 96
-"""Rows and columns that are shown of each matrix."""
+"""Rows and columns of a matrix that the figure of masks shows."""
 
 
 def loss_band(group: Group, column: str) -> dict[str, np.ndarray]:
-    """`update`, and `mean`, `low` and `high` of a column of metrics.csv over seeds, `[rows]`.
+    """Arrays `update`, `mean`, `low` and `high` of a column of metrics.csv over seeds, `[rows]`.
 
-    Low and high are the lowest and highest seed. Rows that not every seed has are left out.
+    Low and high are the lowest and the highest seed. Updates that a seed lacks are left out.
     """
     curves = [{row["update"]: row[column] for row in run.curve} for run in group.runs]
     updates = sorted(set.intersection(*(set(curve) for curve in curves)))
@@ -41,7 +42,7 @@ def losses(groups: list[Group]) -> Figure:
             if len(group.runs) > 1:
                 bounds = (band["low"], band["high"])
                 axes.fill_between(band["update"], *bounds, color=style["color"], alpha=0.2)
-        axes.set_xscale("log")  # early convergence is what sparse training is about
+        axes.set_xscale("log")  # shows early convergence, which sparse training is about
         axes.set_xlabel("update")
         axes.set_title(f"validation loss: {part}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -50,7 +51,7 @@ def losses(groups: list[Group]) -> Figure:
 
 
 def sparsity(groups: list[Group]) -> Figure:
-    """Achieved sparsity by update, from the switches that were recorded; of each first seed."""
+    """Achieved sparsity of each system's first seed by update, from the recorded switches."""
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.subplots()
     for number, group in enumerate(groups):
@@ -68,7 +69,7 @@ def sparsity(groups: list[Group]) -> Figure:
 
 
 def layers(groups: list[Group]) -> Figure | None:
-    """Sparsity of each layer at the highest level of each system; None where no run has it."""
+    """Sparsity of each tensor at each system's highest level; None where no run recorded it."""
     shown, colours = {}, {}
     for number, group in enumerate(groups):
         path = group.runs[0].folder / "train" / "sparsity.json"
@@ -97,10 +98,10 @@ def layers(groups: list[Group]) -> Figure | None:
 
 
 def masks(groups: list[Group]) -> tuple[Figure, str] | None:
-    """One matrix's mask at 40 % and what of it is left at 20 %, and the name of the system.
+    """One matrix's mask at 40 % and then at 20 %, and the label of the system.
 
-    Of the large matrices it is the one whose own sparsity is nearest to the overall one.
-    None where no run has kept both masks.
+    The matrix is the large one whose own sparsity is closest to the overall sparsity. Returns None
+    where no run has kept both masks.
     """
     for group in groups:
         if files := next(filter(None, map(_mask_files, group.runs)), None):
@@ -109,19 +110,19 @@ def masks(groups: list[Group]) -> tuple[Figure, str] | None:
         return None
     before, after = (read_masks(path) for path in files)
     large = {n: m for n, m in before.items() if len(m) >= SIDE and m[0].size >= SIDE} or before
-    name = min(large, key=lambda name: abs(1 - large[name].mean() - FROM))
-    # 0 = pruned at both, 1 = came back at the switch, 2 = kept at both.
+    name = min(large, key=lambda name: abs(1 - large[name].mean() - BEFORE))
+    # 0: masked at both levels; 1: came back at the switch; 2: kept at both.
     both = [mask[name].reshape(len(mask[name]), -1)[:SIDE, :SIDE] for mask in (before, after)]
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     colours = ListedColormap(["#1a1a1a", "#d55e00", "#f4f4f4"])
     left, right = figure.subplots(1, 2)
     left.imshow(2 * both[0], cmap=colours, vmin=0, vmax=2, interpolation="nearest")
     right.imshow(both[0] * 1 + both[1], cmap=colours, vmin=0, vmax=2, interpolation="nearest")
-    for axes, mask, level in ((left, both[0], FROM), (right, both[1], TO)):
+    for axes, mask, level in ((left, both[0], BEFORE), (right, both[1], AFTER)):
         axes.set_title(f"{percent(level)} % overall, {percent(1 - mask.mean())} % here", fontsize=9)
         axes.set_xlabel("input")
         axes.set_ylabel("output")
-    entries = zip(colours.colors, ("masked", "came back", "kept all along"), strict=True)
+    entries = zip(colours.colors, ("masked", "came back", "kept"), strict=True)
     handles = [Patch(facecolor=colour, edgecolor="grey", label=text) for colour, text in entries]
     figure.legend(handles=handles, ncols=3, loc="outside lower center", fontsize=8)
     rows, columns = both[0].shape
@@ -130,11 +131,11 @@ def masks(groups: list[Group]) -> tuple[Figure, str] | None:
 
 
 def _mask_files(run: Run) -> tuple[Path, Path] | None:
-    """The files of the masks at `FROM` and `TO`, where the run went from one to the other."""
+    """The files with a run's masks at `BEFORE` and `AFTER`; None unless it has both."""
     levels = {}
     for switch in run.training["sparsity_switches"]:
         path = run.folder / "train" / "masks" / f"{switch['update']:08d}.npz"
         if path.exists():
             levels.setdefault(round(switch["nominal"], 6), path)
-    found = levels.get(FROM), levels.get(TO)
-    return found if all(found) else None
+    files = levels.get(BEFORE), levels.get(AFTER)
+    return files if all(files) else None

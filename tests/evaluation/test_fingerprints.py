@@ -1,4 +1,4 @@
-"""What synthesis and evaluation depend on."""
+"""What the fingerprints of synthesis and evaluation depend on."""
 
 import pytest
 from conftest import composed
@@ -21,8 +21,8 @@ def test_sentences_may_be_none_but_not_missing(tmp_path):
         synthesis_fingerprint(missing)
 
 
-def test_a_vocoder_in_files_is_known_by_what_they_hold(tmp_path):
-    def given(folder) -> str:
+def test_a_vocoder_in_files_is_identified_by_their_contents(tmp_path):
+    def identity(folder) -> str:
         overrides = ["vocoder=hifigan_folder", f"vocoder.folder={folder}", "vocoder.name=mine"]
         return vocoder_parts(composed(*overrides).vocoder)[1:]
 
@@ -30,20 +30,20 @@ def test_a_vocoder_in_files_is_known_by_what_they_hold(tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "g_1").write_text("weights")
-    first = given(folder)
+    first = identity(folder)
     folder.rename(tmp_path / "elsewhere")
     folder = tmp_path / "elsewhere"
-    assert given(folder) == first
-    (folder / "do_1").write_text("discriminators are not heard")
-    assert given(folder) == first
+    assert identity(folder) == first
+    (folder / "do_1").write_text("discriminators do not affect speech")
+    assert identity(folder) == first
     (folder / "g_1").write_text("WEIGHTS")
-    second = given(folder)
+    second = identity(folder)
     assert second != first
     (folder / "g_2").write_text("more of them")
-    assert given(folder) not in (first, second)
+    assert identity(folder) not in (first, second)
 
 
-def test_a_packaged_vocoder_is_known_by_its_checksum():
+def test_a_packaged_vocoder_is_identified_by_its_checksum():
     vocoder = composed().vocoder
     assert vocoder.sha256 and vocoder_parts(vocoder) == [vocoder]
     griffin_lim = OmegaConf.create({"kind": "griffin_lim"})

@@ -1,4 +1,4 @@
-"""Distances in cases whose answers are known without our code."""
+"""Distances in cases with known answers."""
 
 import math
 
@@ -15,7 +15,7 @@ HARVEST = OmegaConf.create({"method": "harvest", "floor": 71, "ceiling": 800})
 
 
 def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:
-    """A buzz of ten harmonics, which WORLD takes for a voice."""
+    """A buzz of ten harmonics, which WORLD considers voiced."""
     time = np.arange(round(22_050 * seconds)) / 22_050
     harmonics = [np.sin(2 * np.pi * frequency * n * time) / n for n in range(1, 11)]
     return (0.2 * np.sum(harmonics, axis=0)).astype(np.float32)
@@ -25,23 +25,23 @@ def noise(seconds: float = 1.0) -> np.ndarray:
     return (0.05 * np.random.default_rng(0).standard_normal(round(22_050 * seconds))).astype("f4")
 
 
-def test_mcd_is_its_closed_form():
+def test_mcd_matches_its_closed_form():
     reference = np.zeros((7, 35))
     assert mcd(reference, reference + 0.1) == pytest.approx(
         10 / math.log(10) * math.sqrt(2 * 35 * 0.01)
     )
 
 
-def test_louder_by_a_factor_moves_c0_alone():
+def test_gain_changes_only_c0():
     waveform = noise()
     difference = mel_cepstra(2 * waveform) - mel_cepstra(waveform)
-    # The log amplitude log(2) is c0's; the warped cepstrum's other terms keep their values.
+    # The gain adds log(2) to c0 and leaves the other mel-cepstra unchanged.
     np.testing.assert_allclose(difference[:, 0].mean(), math.log(2), atol=0.02)
     np.testing.assert_allclose(difference[:, 1:].mean(0), 0, atol=0.02)
 
 
 def frame_by_frame(waveform: np.ndarray) -> np.ndarray:
-    """ESPnet's evaluate_mcd.py in its own words: a call of pysptk for each frame."""
+    """As in ESPnet's evaluate_mcd.py: one call of pysptk for each frame."""
     samples = np.round(waveform.astype(np.float64) * 32768)
     window = pysptk.sptk.hamming(1024)
     starts = range(0, len(samples) - 1023, 256)
@@ -53,7 +53,7 @@ def frame_by_frame(waveform: np.ndarray) -> np.ndarray:
     )
 
 
-def test_mel_cepstra_are_those_of_sptk():
+def test_mel_cepstra_equal_those_of_sptk():
     speechlike = np.concatenate([tone(150), 0.1 * noise(), tone(220) + noise(), np.zeros(3000)])
     found = mel_cepstra(speechlike)
     assert found.shape == (1 + (len(speechlike) - 1024) // 256, ORDER + 1)
@@ -63,12 +63,12 @@ def test_mel_cepstra_are_those_of_sptk():
 def test_mel_cepstra_describe_the_spectrum():
     cepstra = mel_cepstra(noise())
     envelope = pysptk.mgc2sp(cepstra, ALPHA, 0.0, 1024).real
-    # White noise: on average its log spectrum is flat, from 500 Hz to 10 kHz within 1 dB.
+    # The mean log spectrum of white noise is flat from 500 Hz to 10 kHz, within 1 dB.
     decibels = 20 / math.log(10) * envelope.mean(0)[24:465]
     assert np.ptp(decibels) < 2.0
 
 
-def test_a_recording_is_at_no_distance_from_itself_and_time_warping_is_forgiven():
+def test_a_recording_has_no_distance_to_itself_and_little_to_a_slower_one():
     waveform = np.concatenate([tone(150), noise(), tone(220)])
     same = distance(waveform, waveform, DIO)
     assert same.mcd == 0 and same.f0_squared_error == 0 and same.voicing_errors == 0
@@ -77,7 +77,7 @@ def test_a_recording_is_at_no_distance_from_itself_and_time_warping_is_forgiven(
 
 
 @pytest.mark.parametrize("settings", [DIO, HARVEST], ids=lambda settings: settings.method)
-def test_f0_is_found_and_its_error_is_the_interval(settings):
+def test_f0_is_found_and_its_error_is_the_musical_interval(settings):
     found = log_f0(tone(200), 60, settings)[20:60]
     np.testing.assert_allclose(np.exp(found), 200, rtol=0.01)
     apart = distance(tone(200), tone(210), settings)
@@ -85,8 +85,8 @@ def test_f0_is_found_and_its_error_is_the_interval(settings):
     assert rmse == pytest.approx(math.log(210 / 200), rel=0.1)
 
 
-def test_f0_is_that_of_the_mel_cepstrum_beside_it():
-    """Frame i of both is about samples 256 i to 256 i + 1023."""
+def test_f0_and_mel_cepstra_are_aligned():
+    """Frame i of both covers samples 256 i to 256 i + 1023."""
     onset = 11_025
     waveform = np.concatenate([np.zeros(onset, np.float32), tone(200)])
     cepstra = mel_cepstra(waveform)

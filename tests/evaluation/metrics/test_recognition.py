@@ -1,4 +1,4 @@
-"""Error rates by hand, and the recogniser and predictor on real speech."""
+"""Error counts by hand, and the recogniser and the naturalness predictor on real speech."""
 
 import librosa
 import numpy as np
@@ -8,7 +8,7 @@ from conftest import composed
 from distillmos import ConvTransformerSQAModel
 
 from evaluation.metrics.naturalness import NaturalnessPredictor
-from evaluation.metrics.recognition import ErrorRates, Recogniser, packaged_model, rate
+from evaluation.metrics.recognition import ErrorRates, Recogniser, packaged_model
 from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore, natural_waveform
 
@@ -23,7 +23,7 @@ RATES = ErrorRates()
         ("the cat sat", "the cat", 1, 3),
         ("the cat", "oh the big fat cat sat down", 2, 2),  # five insertions, capped
         ("The time is exactly...", "The time is exactly.", 0, 4),
-        ("press three to rerecord it", "Press 3 to re-record it.", 0, 5),  # spelling, not speech
+        ("press three to rerecord it", "Press 3 to re-record it.", 0, 5),  # hyphens cannot be heard
         ("The pre-pending is done", "the prepending is done", 0, 4),
         ("press three to record it", "Press 3 to re-record it.", 1, 5),
         ("a well-known voice", "a well known voice", 0, 4),
@@ -47,18 +47,12 @@ def test_character_errors_and_empty_transcripts():
     assert (nothing["word_errors"], nothing["character_errors"]) == (2, 7)
 
 
-def test_rates_are_over_the_corpus_not_means_of_sentences():
-    rows = [{"word_errors": 1, "words": 1}, {"word_errors": 0, "words": 9}]
-    assert rate(rows, "word_errors", "words") == 0.1
-    assert rate([], "word_errors", "words") is None
-
-
-def test_a_missing_recogniser_is_told():
+def test_a_missing_recogniser_is_reported():
     with pytest.raises(RecipeError, match="no recogniser in the package nothing-of-the-kind"):
         packaged_model("nothing-of-the-kind")
 
 
-def test_a_recogniser_that_this_machine_cannot_compute_is_told():
+def test_a_recogniser_that_this_machine_cannot_run_is_reported():
     config = composed("evaluation.recogniser.compute_type=float16").evaluation
     with pytest.raises(RecipeError, match="tiny.en cannot be loaded on cpu: .*float16"):
         Recogniser(config, threads=1, device="cpu")
@@ -69,7 +63,7 @@ def test_real_speech_is_recognised_and_sounds_natural(prepared):
     store = FeatureStore(folder)
     config = composed("name=test").evaluation
     recogniser, predictor = Recogniser(config, threads=2, device="cpu"), NaturalnessPredictor()
-    unabridged = ConvTransformerSQAModel().eval()
+    original = ConvTransformerSQAModel().eval()
     rows, scores, noisy_scores = [], [], []
     for i in store.split("test")[:5]:
         segment = store.segment(int(i))
@@ -77,9 +71,9 @@ def test_real_speech_is_recognised_and_sounds_natural(prepared):
         rows.append(RATES.errors(segment.text, recogniser.transcribe(waveform)))
         scores.append(predictor.score(waveform))
         with torch.inference_mode():
-            expected = float(unabridged(torch.from_numpy(waveform)[None]))
+            expected = float(original(torch.from_numpy(waveform)[None]))
         assert scores[-1] == pytest.approx(expected, abs=1e-4)
         noise = np.random.default_rng(0).standard_normal(len(waveform)).astype("f4")
         noisy_scores.append(predictor.score(waveform + 0.5 * waveform.std() * noise))
-    assert rate(rows, "word_errors", "words") <= 0.2
+    assert sum(r["word_errors"] for r in rows) <= 0.2 * sum(r["words"] for r in rows)
     assert np.mean(scores) > 3.5 and np.mean(noisy_scores) < np.mean(scores) - 0.5

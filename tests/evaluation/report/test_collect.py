@@ -1,4 +1,4 @@
-"""Which runs a table has, in what order and by what names."""
+"""Which runs tables contain, in which order and under which names."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_runs_are_grouped_over_seeds_and_no_two_groups_share_a_name(tmp_path):
     assert [[run.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
 
 
-def test_labels_tell_where_training_departs_from_the_paper():
+def test_labels_name_deviations_from_the_paper():
     def label(kind, levels, **settings):
         switches = [{"nominal": level} for level in levels]
         sparsity = {"kind": kind, "cap": 0.75, "score": "snip"} | settings
@@ -99,7 +99,7 @@ def test_systems_are_compared_with_dense_and_with_constant_of_the_same_start(tmp
     }
 
 
-def test_only_systems_that_all_else_was_the_same_for_are_compared(tmp_path):
+def test_only_systems_with_otherwise_equal_settings_are_compared(tmp_path):
     add_run(tmp_path, "settings-0123")
     add_run(tmp_path, "others-4567", context="b")
     add_run(tmp_path, "vocoders-4567", vocoder="b")
@@ -111,7 +111,7 @@ def test_only_systems_that_all_else_was_the_same_for_are_compared(tmp_path):
     assert dense.runs[0].folder.name == "settings-0123"
 
 
-def test_nothing_finished_is_told(tmp_path):
+def test_an_experiment_without_finished_runs_is_reported(tmp_path):
     add_run(tmp_path, "unfinished", complete=False)
     with pytest.raises(RecipeError, match="no finished run of .*: run `make demo`"):
         runs_in(tmp_path)

@@ -1,4 +1,4 @@
-"""Records of runs: what tables say from them, and which of them count."""
+"""Records of runs: the tables made from them, and which of them count."""
 
 import json
 import shutil
@@ -26,12 +26,12 @@ def keep_all(experiment, records):
 
 
 def evaluate_again(run, fingerprint):
-    """As if the run had been redone with other settings."""
+    """Pretend that the run was evaluated again with other settings."""
     state = {"fingerprint": fingerprint, "complete": True}
     (run / "evaluation" / "stage.json").write_text(json.dumps(state))
 
 
-def test_tables_of_records_are_those_of_the_runs_byte_for_byte(tmp_path):
+def test_tables_of_records_equal_those_of_the_runs_byte_for_byte(tmp_path):
     make_experiment(tmp_path / "exp")
     assert keep_all(tmp_path / "exp", tmp_path / "records") == ["kept"] * 12
     kept = [record.folder for record in read_records(tmp_path / "records")]
@@ -45,7 +45,7 @@ def test_tables_of_records_are_those_of_the_runs_byte_for_byte(tmp_path):
     assert len(written[0]) > 20 and written[0] == written[1]
 
 
-def test_own_runs_go_before_records(tmp_path):
+def test_runs_take_precedence_over_their_records(tmp_path):
     make_experiment(tmp_path / "exp")
     keep_all(tmp_path / "exp", tmp_path / "records")
     kept = [record.folder for record in read_records(tmp_path / "records")]
@@ -55,7 +55,7 @@ def test_own_runs_go_before_records(tmp_path):
     assert recorded == {tmp_path / "records" / "seed=1,sparsity=dense"}
 
 
-def test_a_record_is_never_replaced_by_one_of_other_settings_without_a_word(tmp_path):
+def test_replacing_a_record_of_other_settings_is_reported(tmp_path):
     make_experiment(tmp_path / "exp")
     run, records = tmp_path / "exp" / "sparsity=dense", tmp_path / "records"
     assert keep_record(run, ["sparsity=dense"], records) == "kept"
@@ -73,7 +73,7 @@ def test_a_record_is_never_replaced_by_one_of_other_settings_without_a_word(tmp_
 
 
 @pytest.mark.parametrize("of", ["records", "exp"])
-def test_runs_and_records_of_other_settings_than_todays_are_told_apart(tmp_path, of):
+def test_runs_and_records_of_outdated_settings_are_separated(tmp_path, of):
     make_experiment(tmp_path / "exp")
     dense, gone = (tmp_path / "exp" / name for name in ("sparsity=dense", "seed=1,sparsity=dense"))
     evaluate_again(dense, "y")
@@ -81,13 +81,13 @@ def test_runs_and_records_of_other_settings_than_todays_are_told_apart(tmp_path,
         write_overrides(run.folder, [run.folder.name])
     keep_all(tmp_path / "exp", tmp_path / "records")
 
-    def today(overrides):
+    def current_fingerprint(overrides):
         if overrides == [gone.name]:
             raise RecipeError("no such setting")
         return "x"
 
     found = read_records(tmp_path / of) if of == "records" else read_runs(tmp_path / of)
-    current, outdated = current_records(found, today)
+    current, outdated = current_records(found, current_fingerprint)
     assert len(found) == 12 and len(current) == 10
     assert outdated == {
         tmp_path / of / dense.name: "it is of other settings than today's",
@@ -102,9 +102,9 @@ def test_every_broken_record_is_named(tmp_path):
     (tmp_path / "records" / "seed=1,sparsity=dense" / "record.json").write_text("{")
     evaluation = tmp_path / "records" / "seed=2,sparsity=dense" / "evaluation"
     (evaluation / "stage.json").write_text('{"fingerprint": "x", "complete": false}')
-    with pytest.raises(RecipeError) as told:
+    with pytest.raises(RecipeError) as raised:
         read_records(tmp_path / "records")
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert len(lines) == 4 and "utterances.csv is not there" in lines[3]
     assert read_records(tmp_path / "none") == []
 
@@ -127,11 +127,11 @@ def test_runs_of_different_precision_are_neither_averaged_nor_compared(tmp_path)
         "Decaying 40 % − Dense",
         "Decaying 40 % − Constant 40 % (precision not recorded)",
     }
-    told = {row[-1]: row[3] for row in tables["runs"].rows}
-    assert told["seed=3,sparsity.start=0.4,sparsity=constant"] == "32-true"
+    precisions = {row[-1]: row[3] for row in tables["runs"].rows}
+    assert precisions["seed=3,sparsity.start=0.4,sparsity=constant"] == "32-true"
 
 
-def test_a_report_of_records_alone_says_so_and_has_no_audio(tmp_path):
+def test_a_report_of_records_alone_says_that_it_has_no_audio(tmp_path):
     make_experiment(tmp_path / "exp")
     keep_all(tmp_path / "exp", tmp_path / "records")
     kept = [record.folder for record in read_records(tmp_path / "records")]
@@ -139,5 +139,5 @@ def test_a_report_of_records_alone_says_so_and_has_no_audio(tmp_path):
     config = OmegaConf.create({"recipe": {"name": "test"}})
     write_report(groups, [], {}, config, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "12 runs are in the tables by their records" in page and "No audio:" in page
+    assert "12 runs are in the tables as records" in page and "There is no audio:" in page
     assert "<li>Decaying 40 %, seed 3</li>" in page and "<audio" not in page

@@ -1,4 +1,4 @@
-"""The report in a real browser; wants Debian's `chromium` and Python's `playwright`."""
+"""The report in a real browser. Needs Debian's `chromium` and Python's `playwright`."""
 
 import shutil
 
@@ -44,7 +44,7 @@ def page(request, page_path):
         browser.close()
 
 
-def test_page_is_whole_and_silent_in_the_console(page):
+def test_page_is_complete_and_logs_nothing_to_the_console(page):
     assert page.faults == []
     outside = [url for url in page.requests if not url.startswith(("file:", "data:"))]
     assert outside == []
@@ -69,7 +69,7 @@ def test_page_fits_a_phone(page):
 
 
 def test_text_has_contrast_in_both_schemes(page):
-    """WCAG's 4.5 to 1, of the body's text and of links against the page."""
+    """Text and links against the page: at least 4.5 to 1, as WCAG demands."""
     script = """() => {
         const probe = document.createElement('div');
         probe.style.color = 'Canvas'; document.body.append(probe);
@@ -89,7 +89,7 @@ def test_text_has_contrast_in_both_schemes(page):
 
 @pytest.fixture(scope="module")
 def curves_path(tmp_path_factory):
-    """A page with the curves of two systems of two seeds, one 0.1 above the other."""
+    """A page with curves of two systems with two seeds each, one system 0.1 above the other."""
     folder = tmp_path_factory.mktemp("curves")
     groups = []
     for label, offset in (("Dense", 0.0), ("Decaying </script> 40 %", 0.1)):

@@ -1,4 +1,4 @@
-"""Tables over seeds: what they say, and what they do not."""
+"""Tables over seeds: what they show, and what they must not claim."""
 
 import csv
 from pathlib import Path
@@ -8,12 +8,11 @@ from omegaconf import OmegaConf
 from table_cases import DECAYING, add_run, make_experiment, runs_in
 
 from evaluation.report.collect import grouped
-from evaluation.report.compare import tests as compared
+from evaluation.report.columns import INTELLIGIBILITY, at, best, cost_columns, loss_columns
+from evaluation.report.compare import paired_tests
 from evaluation.report.formats import latex
-from evaluation.report.measures import INTELLIGIBILITY, NATURALNESS
 from evaluation.report.paper import read_paper
 from evaluation.report.tables import make_tables, readings, tables_of_listeners, write_tables
-from evaluation.report.training_measures import at, best, cost_columns, loss_columns
 from pipeline.errors import RecipeError
 
 
@@ -39,21 +38,21 @@ def test_a_cell_is_the_mean_over_seeds_and_its_interval(experiment):
     assert all("Paper" not in heading for table in tables.values() for heading in table.rows[0])
 
 
-def test_losses_are_of_the_moments_that_are_asked_for(experiment):
+def test_losses_are_taken_at_the_requested_moments(experiment):
     run = groups_of(experiment)[0].runs[0]
-    assert [at(share)(run)["update"] for share in (0.05, 0.1, 0.25, 1.0)] == [10, 10, 50, 100]
+    assert [at(fraction)(run)["update"] for fraction in (0.05, 0.1, 0.25, 1.0)] == [10, 10, 50, 100]
     assert best(run)["update"] == 50
     update, total, *_ = loss_columns(best)
     assert (update.value(run), total.value(run)) == (50, 1.5)
 
 
-def test_updates_to_denses_loss_are_of_the_same_seed_or_empty(experiment):
+def test_updates_to_denses_loss_refer_to_the_same_seed_or_are_empty(experiment):
     groups = groups_of(experiment)
     columns = {column.heading: column for column in cost_columns(groups)}
     reach = columns["Updates to dense's lowest loss"].value
     dense, constant, decaying = groups
     assert [reach(run) for run in dense.runs] == [reach(run) for run in decaying.runs] == [50] * 4
-    # Twice the noise: seeds 1 and 3 are above dense, seeds 0 and 2 are not.
+    # Constant has twice the noise of dense, so seeds 1 and 3 never reach its loss.
     assert [reach(run) for run in constant.runs] == [50, None, 50, None]
     seconds = columns["Seconds to dense's lowest loss"].value
     assert seconds(decaying.runs[0]) == 5.0
@@ -63,7 +62,7 @@ def test_updates_to_denses_loss_are_of_the_same_seed_or_empty(experiment):
     assert row[tables["cost"].rows[0].index("Cap per tensor, %")] == "75.0"
 
 
-def test_readings_claim_what_was_shown_and_no_more(experiment):
+def test_readings_claim_only_what_the_tests_show(experiment):
     tables = make_tables(groups_of(experiment), {}, experiment / "paper.yaml")
     (words,) = [table for table in tables if table.name == "intelligibility"]
     lines = dict(line.split(": ", 1) for line in words.readings)
@@ -76,35 +75,35 @@ def test_readings_claim_what_was_shown_and_no_more(experiment):
 
 
 def test_p_values_are_corrected_over_the_whole_table(experiment):
-    found = compared(groups_of(experiment), INTELLIGIBILITY)
+    found = paired_tests(groups_of(experiment), INTELLIGIBILITY)
     raw = sorted(test.result.p for test in found)
     assert len(found) == 3  # one measure of three pairs; the others have no values
     assert min(test.adjusted for test in found) == pytest.approx(3 * raw[0])
     assert all(test.adjusted >= test.result.p for test in found)
 
 
-def test_one_seed_says_nothing_of_losses_and_of_sentences_only_for_itself(tmp_path):
+def test_one_seed_gives_no_test_of_losses_and_limited_ones_of_speech(tmp_path):
     add_run(tmp_path, "sparsity=dense", 0, {"kind": "dense"}, 0.0, 0.5, 1.5)
     name = "sparsity.start=0.4,sparsity=decaying"
     add_run(tmp_path, name, 0, DECAYING, 0.4, 0.1, 1.2)
     tables = {t.name: t for t in make_tables(groups_of(tmp_path), {}, tmp_path / "paper.yaml")}
     assert tables["losses_end"].readings == [
-        "One seed, which cannot tell the systems from the chance of their training."
+        "One seed cannot separate the systems from training noise."
     ]
     assert tables["losses_end"].rows[1][3] == "1.600"
     (reading,) = tables["intelligibility"].readings
-    assert reading.endswith("(one seed: of these two models only, not of the methods).")
+    assert reading.endswith("(one seed: this holds for these two models, not for the methods).")
 
 
-def test_seeds_are_paired_and_unpaired_ones_left_out(experiment):
+def test_seeds_are_paired_and_seeds_without_a_partner_left_out(experiment):
     add_run(experiment, "seed=9,sparsity=dense", 9, {"kind": "dense"}, 0.0, 0.4, 99.0)
     columns = loss_columns(best)
-    found = [t for t in compared(groups_of(experiment), columns) if t.baseline == "Dense"]
+    found = [t for t in paired_tests(groups_of(experiment), columns) if t.baseline == "Dense"]
     assert {test.result.seeds for test in found} == {4}
     assert all(abs(test.result.difference) < 1 for test in found)
 
 
-def test_a_papers_column_comes_only_from_the_users_file(experiment):
+def test_a_papers_values_come_only_from_the_users_file(experiment):
     file = experiment / "paper.yaml"
     assert read_paper(file) == {}
     file.write_text("WER held-out, %: {Dense: 5.1}\n")
@@ -123,7 +122,7 @@ def test_a_papers_column_comes_only_from_the_users_file(experiment):
         read_paper(file)
 
 
-def test_files_are_the_same_byte_for_byte_and_hold_full_precision(experiment, tmp_path):
+def test_files_are_reproducible_and_have_full_precision(experiment, tmp_path):
     written = []
     for number in range(2):
         folder = tmp_path / f"tables{number}"
@@ -133,19 +132,12 @@ def test_files_are_the_same_byte_for_byte_and_hold_full_precision(experiment, tm
     rows = list(csv.DictReader(written[0]["intelligibility.csv"].decode().splitlines()))
     assert [row["seed"] for row in rows] == ["0", "1", "2", "3"] * 3
     runs = runs_in(experiment)
-    shares = [run.metrics["measures"]["wer_heldout"] for run in runs]
-    assert [float(row["WER held-out"]) for row in rows] == shares
+    rates = [run.metrics["measures"]["wer_heldout"] for run in runs]
+    assert [float(row["WER held-out"]) for row in rows] == rates
     assert b"What the tests show" in written[0]["readings.md"]
 
 
-def test_resampled_measures_are_those_of_the_evaluation(experiment):
-    for run in runs_in(experiment):
-        for column in [*INTELLIGIBILITY, *NATURALNESS]:
-            if column.ratio and column.value(run) is not None:
-                assert column.ratio.value(run) == pytest.approx(column.value(run))
-
-
-def test_listeners_have_tables_where_there_are_any():
+def test_listening_tests_get_tables_if_there_are_any():
     assert tables_of_listeners({}) == [] and readings([]).startswith("# What the tests show")
     pair = {"systems": ["a", "b"], "answers": 10, "preferred": [6, 2], "same": 2, "share": 0.75}
     pair |= {"exact": [0.35, 0.97], "bootstrap": [0.4, 1.0], "p_adjusted": 0.289}
@@ -161,14 +153,14 @@ def test_listeners_have_tables_where_there_are_any():
     assert "1 left out" in preference.note and "not known" in scores.note
 
 
-def test_latex_escapes_what_latex_reads_as_its_own():
+def test_latex_escapes_special_characters():
     text = latex([["A_b", "% & #"], ["${x}", "a\\b^~"], ["40 → 20", "−0.1 ± 0.2"]])
     assert r"A\_b & \% \& \# \\" in text
     assert r"\$\{x\} & a\textbackslash{}b\textasciicircum{}\textasciitilde{} \\" in text
     assert r"40 $\rightarrow$ 20 & $-$0.1 $\pm$ 0.2 \\" in text
 
 
-def test_no_values_of_the_paper_come_with_the_recipes():
+def test_the_recipes_contain_no_values_of_the_paper():
     for name in ("allison", "ljspeech"):
         recipe = OmegaConf.load(f"conf/recipe/{name}.yaml").recipe
         assert read_paper(Path(recipe.folder) / "paper.yaml") == {}

@@ -1,40 +1,36 @@
-"""Runs as tables read them, with made-up results."""
+"""Folders of runs with made-up results, as tables read them."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
+from evaluation.metrics.measures import MEASURES
 from evaluation.report.collect import Run, finished_runs
 from pipeline.files import write_csv
 from pipeline.records import read_runs
 
 DECAYING = {"kind": "decaying", "start": 0.4, "cap": 0.75}
 CONSTANT = {"kind": "constant", "start": 0.4, "cap": 0.75}
-MEASURES = ["wer_heldout", "cer_heldout", "wer_other", "cer_other", "mos_heldout", "mos_other"]
-MEASURES += ["mcd", "log_f0_rmse", "vuv_error", "duration_mae_ms", "duration_rmse_ms"]
 
 
 def runs_in(experiment: Path, records=()) -> list[Run]:
-    """All finished runs of a folder, whatever the configuration of today."""
+    """All finished runs of a folder, whatever the current configuration is."""
     return finished_runs([run.folder for run in read_runs(experiment)], records)
 
 
 def add_run(
-    folder, name, seed, sparsity, level, error_share, loss, words=10, sentences=40, **record
+    folder, name, seed, sparsity, level, error_rate, loss, words=10, sentences=40, **record
 ):
-    """A run that gets this share of words wrong, and ends at this loss; `record` is of training."""
-    words, sentences = 10, 40
-    random = np.random.default_rng([seed, 5])  # the same sentences are hard in every system
+    """Write a run with this word error rate and final loss; `record` adds to its record."""
+    random = np.random.default_rng([seed, 5])  # the same sentences are hard for every system
     rows = []
     for number in range(sentences):
-        errors = int(random.binomial(words, error_share))
+        errors = int(random.binomial(words, error_rate))
         row = {"set": "heldout", "id": f"s{number}", "words": words, "word_errors": errors}
         rows.append(row | {"mos": 3 + 0.1 * seed})
     write_csv(folder / name / "evaluation" / "utterances.csv", list(rows[0]), rows)
-    measures = dict.fromkeys(MEASURES)
-    measures["wer_heldout"] = sum(row["word_errors"] for row in rows) / (words * sentences)
-    measures["mos_heldout"] = 3 + 0.1 * seed
+    measures = {measure.name: measure.value(rows) for measure in MEASURES}
     training = {"seed": seed, "sparsity": sparsity, "updates": 100, "parameters": 2_000_000}
     training["context"] = "as usual"
     training["versions"] = {}
@@ -56,7 +52,7 @@ def add_run(
 
 
 def make_experiment(folder: Path) -> None:
-    """Dense, constant and decaying of four seeds; decaying makes far fewer errors than dense."""
+    """Dense, constant and decaying with four seeds; decaying makes far fewer errors than dense."""
     for seed, noise in enumerate([0.0, 0.01, -0.01, 0.005]):
         named = f"seed={seed}," if seed else ""
         dense, constant = {"kind": "dense"}, f"{named}sparsity.start=0.4,sparsity=constant"

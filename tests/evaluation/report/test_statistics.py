@@ -1,4 +1,4 @@
-"""Intervals and tests, against scipy, statsmodels' values and simulated experiments."""
+"""Intervals and tests against scipy, values of statsmodels, and simulated experiments."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy import stats
 from evaluation.report.statistics import Sentences, holm, mean_interval, paired_bootstrap, paired_t
 
 
-def test_intervals_are_scipys():
+def test_intervals_equal_those_of_scipy():
     values = [0.741, 0.702, 0.755, 0.713]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     interval = mean_interval(values)
@@ -16,7 +16,7 @@ def test_intervals_are_scipys():
     assert mean_interval([0.7]).low is None and mean_interval([0.7]).half_width is None
 
 
-def test_paired_t_is_scipys():
+def test_paired_t_equals_that_of_scipy():
     system, baseline = [1.52, 1.49, 1.55], [1.50, 1.48, 1.50]
     expected = stats.ttest_rel(system, baseline)
     actual = paired_t(system, baseline)
@@ -27,15 +27,15 @@ def test_paired_t_is_scipys():
     assert paired_t([1.0, 2.0], [1.0, 2.0]).p == 1.0
 
 
-def test_holm_is_statsmodels():
+def test_holm_equals_that_of_statsmodels():
     # statsmodels 0.15.0: multipletests(p, method="holm")[1]
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.2, 0.001, 0.9]) == pytest.approx([0.4, 0.003, 0.9])
     assert holm([0.5, 0.6]) == [1.0, 1.0] and holm([]) == []
 
 
-def test_bootstrap_of_a_mean_over_sentences_is_scipys():
-    """One seed: the standard error of a mean, and scipy's bootstrap of the paired differences."""
+def test_bootstrap_of_a_mean_over_sentences_equals_that_of_scipy():
+    """With one seed: against a paired t-test and scipy's bootstrap of the paired differences."""
     random = np.random.default_rng(0)
     a, b = random.normal(3.6, 0.4, 40), random.normal(3.4, 0.4, 40)
     ones = np.ones((1, 40))
@@ -60,7 +60,7 @@ def test_bootstrap_over_seeds_alone_is_the_paired_t_test():
     assert actual.p == pytest.approx(expected.pvalue, rel=0.15)
 
 
-def test_error_rates_are_pooled_over_words_and_roots_taken_for_each_seed():
+def test_error_rates_pool_words_and_roots_are_taken_for_each_seed():
     errors, words = np.array([[1, 0, 3], [0, 0, 2]]), np.array([[2, 8, 10], [2, 8, 10]])
     seeds, sentences = np.ones((1, 2)), np.ones((1, 3))
     assert Sentences(errors, words).value(seeds, sentences) == pytest.approx((4 / 20 + 2 / 20) / 2)
@@ -72,9 +72,9 @@ def test_error_rates_are_pooled_over_words_and_roots_taken_for_each_seed():
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 def test_intervals_cover_the_truth_as_often_as_they_claim(seeds):
-    """Experiments with effects of seed, sentence and chance; percentiles would cover 75 % at 3."""
+    """Simulates seed effects, sentence effects and noise; percentiles cover 75 % at 3 seeds."""
     random, covered, rejected, sure, experiments = np.random.default_rng(2), 0, 0, 0, 300
-    spread = 0.3 if seeds > 1 else 0.0  # one seed claims nothing of other seeds
+    spread = 0.3 if seeds > 1 else 0.0  # one seed claims nothing about other seeds
     for _ in range(experiments):
         noise = random.normal(0, 0.5, (seeds, 30))
         effect = spread * random.normal(0, 1, (seeds, 1)) + 0.4 * random.normal(0, 1, (1, 30))
@@ -84,8 +84,8 @@ def test_intervals_cover_the_truth_as_often_as_they_claim(seeds):
         covered += result.low <= 0 <= result.high
         rejected += result.p < 0.05
         sure += result.p < 0.001
-    # Two standard errors of a share of 300 below 95 %; too wide by much would be no use either.
+    # 0.92 is 95 % less two standard errors of a fraction of 300. Much wider ones are no use either.
     assert 0.92 <= covered / experiments <= 0.995
     assert rejected == experiments - covered
-    # Seeds that agree by chance are no certainty; Satterthwaite's test was sure of 9 with two.
+    # Agreement of seeds by chance is no certainty. Satterthwaite's test: 9 p-values < 0.001 at 2.
     assert sure <= 2
