@@ -1,1 +1,1 @@
-"""Stage 1: a corpus in LJSpeech's layout."""
+"""Stage 1: from a published corpus to one in LJSpeech's layout."""

@@ -1,4 +1,4 @@
-"""The Allison corpus: prompts of the Asterisk telephone exchange, G.722 at 16 kHz."""
+"""Allison Smith's prompts for the Asterisk telephone exchange: G.722 at 16 kHz."""
 
 import gzip
 import hashlib
@@ -18,22 +18,26 @@ from pipeline.errors import RecipeError
 
 SOURCE_RATE = 16000
 """Hz"""
+BYTES_PER_SECOND = 8000
+"""G.722 stores two samples in a byte."""
 _ANNOTATION = re.compile(r"\[[^\]]*\]|<[^>]*>|\([^)]*\)")
 
 
 def obtain(source: DictConfig, downloads: Path) -> tuple[dict[str, str], dict[str, Path]]:
-    """Published texts and G.722 files by prompt, from Debian's packages or upstream's archive.
+    """Return the published texts and the G.722 files by prompt.
+
+    They come from Debian's packages, or else from the archive of the Asterisk project.
 
     Raises:
-        RecipeError: neither can be had, or their contents are not the known ones.
+        RecipeError: both ways fail, or the files are not the expected ones.
     """
     unpacked = downloads / "unpacked"
     downloads.mkdir(parents=True, exist_ok=True)
-    # Processes may share downloads: what one of them reads, no other unpacks again meanwhile.
+    # Processes may share the folder: none unpacks again while another reads.
     with FileLock(downloads / ".lock"):
         try:
             return _contents(unpacked, source.contents_sha256)
-        except (RecipeError, OSError, EOFError):  # not there, not whole, or not the known ones
+        except (RecipeError, OSError, EOFError):  # The files are missing, incomplete or altered.
             _download(source, downloads, unpacked)
             return _contents(unpacked, source.contents_sha256)
 
@@ -45,7 +49,7 @@ def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
     else:
         try:
             packages = [_package(package, downloads) for package in source.packages]
-            shutil.rmtree(unpacked, ignore_errors=True)  # what is there is not whole
+            shutil.rmtree(unpacked, ignore_errors=True)
             for package in packages:
                 _unpack_package(package, unpacked)
         except RecipeError as error:
@@ -58,9 +62,9 @@ def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
             _unpack_archive(archive, unpacked)
         except RecipeError as error:
             raise RecipeError(
-                "the Allison corpus could not be had:\n  "
+                "cannot get the Allison corpus:\n  "
                 + "\n  ".join([*failures, str(error)])
-                + f"\nPut {' and '.join(_deb_name(p) for p in source.packages)} from a Debian "
+                + f"\nDownload {' and '.join(_deb_name(p) for p in source.packages)} from a Debian "
                 f"mirror into {downloads} and run again"
             ) from error
 
@@ -70,12 +74,12 @@ def _deb_name(package: DictConfig) -> str:
 
 
 def _package(package: DictConfig, downloads: Path) -> Path:
-    """A Debian package's file, fetched without root unless it is there."""
+    """Return the path of a Debian package, downloaded if it is not there. Root is not needed."""
     path = downloads / _deb_name(package)
     if not path.exists():
         downloads.mkdir(parents=True, exist_ok=True)
         download = ["download", f"{package.name}={package.version}"]
-        # Where the machine's own package lists are empty or old, private ones serve without root.
+        # If the machine's package lists are empty or old, use private ones, which need no root.
         lists, cache = (downloads.absolute() / "apt" / name for name in ("lists", "cache"))
         for folder in (lists, cache):
             (folder / "partial").mkdir(parents=True, exist_ok=True)
@@ -89,13 +93,13 @@ def _package(package: DictConfig, downloads: Path) -> Path:
     if (found := sha256(path)) != package.sha256:
         path.unlink()
         raise RecipeError(
-            f"{path} had the SHA-256 {found} where {package.sha256} was expected, and was deleted"
+            f"{path} had the SHA-256 {found} instead of {package.sha256} and was deleted"
         )
     return path
 
 
 def _apt(arguments: list[str], folder: Path) -> str | None:
-    """Run apt-get in a folder; what it complained of, or None."""
+    """Run apt-get in a folder; return its error message, or None if it succeeded."""
     print(f"apt-get {arguments[-1]}", flush=True)
     done = subprocess.run(["apt-get", *arguments], cwd=folder, capture_output=True, text=True)
     return None if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
@@ -115,16 +119,17 @@ def _unpack_archive(archive: Path, folder: Path) -> None:
 
 
 def _contents(unpacked: Path, expected_sha256: str) -> tuple[dict[str, str], dict[str, Path]]:
-    """Texts and recordings under a folder, checked by one digest of their bytes in order of name.
+    """Return the texts and recordings by prompt from the folder of unpacked files.
 
-    The digest makes the recordings known whichever way they came.
+    One digest over all their bytes, in order of name, verifies them. It is the same for Debian's
+    packages and for the archive.
     """
     texts = [path for path in unpacked.rglob("core-sounds-en.txt*") if path.is_file()]
     paths = list(unpacked.rglob("*.g722"))
     if len(texts) != 1 or not paths:
-        raise RecipeError(f"{unpacked} has no recordings or no text: delete it and run again")
+        raise RecipeError(f"{unpacked} lacks recordings or texts: delete it and run again")
     root = min((path.parent for path in paths), key=lambda folder: len(folder.parts))
-    # A prompt keeps the name of its folder, where it has one: `digits/9` is `digits-9`.
+    # A prompt in a subfolder carries the folder's name: `digits/9` becomes `digits-9`.
     recordings = {"-".join(path.relative_to(root).with_suffix("").parts): path for path in paths}
     opened = gzip.open if texts[0].suffix == ".gz" else open
     with opened(texts[0], "rb") as file:
@@ -134,36 +139,42 @@ def _contents(unpacked: Path, expected_sha256: str) -> tuple[dict[str, str], dic
         digest.update(prompt.encode() + path.read_bytes())
     if digest.hexdigest() != expected_sha256:
         raise RecipeError(
-            f"the recordings in {unpacked} are not the known ones (SHA-256 {digest.hexdigest()} "
-            f"where {expected_sha256} was expected): delete {unpacked.parent} and run again"
+            f"the recordings in {unpacked} are not the expected ones (SHA-256 "
+            f"{digest.hexdigest()} instead of {expected_sha256}): delete {unpacked.parent} and run "
+            "again"
         )
     return _read_texts(text.decode()), recordings
 
 
 def _read_texts(listing: str) -> dict[str, str]:
-    """Text by prompt from lines `name: text`; lines that begin with a semicolon are comments."""
+    """Parse lines `name: text` into texts by prompt; a semicolon begins a comment line."""
     pairs = (line.split(":", 1) for line in listing.splitlines() if ":" in line[1:])
     return {name.replace("/", "-"): text.strip() for name, text in pairs if name[0] != ";"}
 
 
 def without_annotations(text: str) -> str:
-    """A text without descriptions of sounds: `[beep]`, `<beep>` and `(simple tone sound plays)`."""
+    """Remove descriptions of sounds: `[beep]`, `<beep>` and `(simple tone sound plays)`."""
     return " ".join(_ANNOTATION.sub(" ", text).split())
 
 
-def decode(path: Path) -> np.ndarray:
-    """A G.722 file's samples at 16 kHz, float32 in [-1, 1], `[samples]`."""
+def duration(path: Path) -> float:
+    """Return the length of a G.722 file in seconds."""
+    return path.stat().st_size / BYTES_PER_SECOND
+
+
+def decode(path: Path) -> tuple[np.ndarray, int]:
+    """Decode a G.722 file: float32 samples in [-1, 1], `[samples]`, and their rate of 16 kHz."""
     import av
 
     with av.open(str(path), format="g722") as container:
         blocks = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    return np.concatenate(blocks).astype(np.float32) / 32768
+    return np.concatenate(blocks).astype(np.float32) / 32768, SOURCE_RATE
 
 
 def prompts(
     texts: Mapping[str, str], recordings: Mapping[str, Path]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Texts of the prompts that are speech, and those that are not, each with the reason."""
+    """Return the texts of the prompts that are speech, and the other prompts with the reason."""
     spoken, dropped = {}, []
     for prompt in sorted(texts.keys() | recordings.keys()):
         text = texts.get(prompt)

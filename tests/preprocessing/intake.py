@@ -1,4 +1,4 @@
-"""Small corpora of tones, with what stages 1 and 2 want to know of them."""
+"""Small corpora of tones, with the configuration that stages 1 and 2 need."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,12 @@ TEXTS = {"one": "Hello, my good friend.", "two": "The weather is fine.", "three"
 
 
 def tone(seconds: float = 1.5, rate: int = 22050) -> np.ndarray:
+    """Return a sine of 200 Hz, `[samples]`."""
     return 0.3 * np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 200 / rate)
 
 
 def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
-    """Tones and a table that lists them; the configuration of stages 1 and 2."""
+    """Write tones and a table that lists them; return the configuration of stages 1 and 2."""
     folder.mkdir(exist_ok=True)
     for name in texts:
         soundfile.write(folder / f"{name}.wav", tone(), 22050)
@@ -38,7 +39,7 @@ def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
 
 
 def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
-    """The same tones as a copy of a corpus in LJSpeech's layout."""
+    """Write the same tones as a corpus in LJSpeech's layout."""
     config = table_corpus(folder, texts)
     (folder / "wavs").mkdir()
     for name in texts:
@@ -50,7 +51,7 @@ def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfi
 
 
 def write_grid(path: Path, phones: list[tuple[str, float, float]], speakers=("",)) -> None:
-    """A TextGrid with these phones for each of some speakers."""
+    """Write a TextGrid with a tier of these phones for each speaker."""
     path.parent.mkdir(parents=True, exist_ok=True)
     grid = tgt.TextGrid()
     for speaker in speakers:

@@ -1,4 +1,4 @@
-"""Faults to plant in a sound corpus, by the kind under which `make check` is to name them."""
+"""Faults to plant in a flawless corpus, by the kind under which `make check` has to report them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import tgt
 
 
 def edited_text(change: Callable[[str], str]):
-    """Plant a fault in an utterance's line of metadata.csv."""
+    """Return a function that changes an utterance's line in metadata.csv."""
 
     def plant(corpus: Path, wav: Path, grid: Path) -> None:
         path = corpus / "metadata.csv"
@@ -22,6 +22,8 @@ def edited_text(change: Callable[[str], str]):
 
 
 def edited_wav(change: Callable[[np.ndarray], np.ndarray], rate: int = 22050):
+    """Return a function that changes an utterance's recording."""
+
     def plant(corpus: Path, wav: Path, grid: Path) -> None:
         soundfile.write(wav, change(soundfile.read(wav)[0]), rate)
 
@@ -29,7 +31,7 @@ def edited_wav(change: Callable[[np.ndarray], np.ndarray], rate: int = 22050):
 
 
 def edited_grid(change: Callable[[str, float, float], tuple[str, float, float]], tier="phones"):
-    """Plant a fault in the intervals (label, start, end) of a tier."""
+    """Return a function that changes the intervals (label, start, end) of a tier."""
 
     def plant(corpus: Path, wav: Path, grid: Path) -> None:
         whole = tgt.io.read_textgrid(str(grid), include_empty_intervals=True)
@@ -73,7 +75,7 @@ PLANTED = {
 
 
 def plant_all(corpus: Path, grids: Path, ids: list[str]) -> dict[str, str]:
-    """Plant a fault of each kind in another of these utterances; which has which."""
+    """Plant each kind of fault in an utterance of its own; return the utterance of each kind."""
     chosen = dict(zip(PLANTED, ids, strict=False))
     for kind, plant in PLANTED.items():
         id = chosen[kind]
@@ -82,7 +84,7 @@ def plant_all(corpus: Path, grids: Path, ids: list[str]) -> dict[str, str]:
 
 
 def assert_all_found(planted: dict[str, str], found: set[tuple[str, str]]) -> None:
-    """`found` has pairs of kind and id; of a line that is none, its number is all that is known."""
+    """Compare with pairs (kind, id). A malformed line of metadata.csv has its number for an id."""
     line = next(id for kind, id in found if kind == "metadata_line")
     assert line.startswith("line ")
     assert found == set((planted | {"metadata_line": line}).items())

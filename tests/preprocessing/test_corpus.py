@@ -1,4 +1,4 @@
-"""Stage 1 on the real corpus, and what is wrong with recordings and metadata as a user meets it."""
+"""Stage 1 on the real corpora, and its messages about faulty recordings and metadata."""
 
 import csv
 import functools
@@ -28,7 +28,7 @@ def corpus(prepared) -> Path:
     return Path(data) / "corpus"
 
 
-def test_allison_is_whole_and_what_was_dropped_has_a_reason(corpus):
+def test_allison_is_complete_and_each_dropped_prompt_has_a_reason(corpus):
     utterances = read_metadata(corpus / "metadata.csv")
     assert len(utterances) == 551 == len(list((corpus / "wavs").glob("*.wav")))
     with open(corpus / "dropped.csv", newline="") as file:
@@ -44,7 +44,7 @@ def test_allison_is_whole_and_what_was_dropped_has_a_reason(corpus):
 
 
 def test_resampling_keeps_the_speech(corpus):
-    """Little energy above the source's 8 kHz, and the recording's peak is where it was."""
+    """The result has the length of its source, and hardly any energy above its 8 kHz."""
     waveform = read_wav(corpus / "wavs" / "demo-congrats.wav")
     spectrum = np.abs(np.fft.rfft(waveform)) ** 2
     hertz = np.fft.rfftfreq(len(waveform), 1 / 22050)
@@ -52,7 +52,7 @@ def test_resampling_keeps_the_speech(corpus):
     assert len(waveform) / 22050 == pytest.approx(30.28, abs=0.01)
 
 
-def test_bad_recordings_are_all_named_at_once(tmp_path):
+def test_all_faulty_recordings_are_named_at_once(tmp_path):
     wavs = tmp_path / "wavs"
     wavs.mkdir()
     tone = np.sin(np.arange(22050) / 20).astype(np.float32) * 0.3
@@ -79,7 +79,7 @@ def test_bad_recordings_are_all_named_at_once(tmp_path):
         read_wav(wavs / "stereo.wav")
 
 
-def test_bad_metadata_is_all_named_at_once(tmp_path):
+def test_all_faulty_lines_of_metadata_are_named_at_once(tmp_path):
     path = tmp_path / "metadata.csv"
     path.write_text('a|"Quoted," he said.|"Quoted," he said.\nb|one\nb|two\nc||\nd\n')
     with pytest.raises(FaultsError) as caught:
@@ -94,7 +94,7 @@ def stage(name, prepared, folder, *overrides):
     return run_script(name, *prepared, f"paths.data={folder}", *overrides)
 
 
-def test_only_some_prompts(prepared, tmp_path):
+def test_a_selection_of_prompts(prepared, tmp_path):
     done = stage("stage1_download", prepared, tmp_path, "corpus.only=[hello-world,beep,goodbye]")
     assert done.returncode == 0, done.stderr
     assert [u.id for u in read_metadata(tmp_path / "corpus" / "metadata.csv")] == (
@@ -104,16 +104,16 @@ def test_only_some_prompts(prepared, tmp_path):
     wrong = stage("stage1_download", prepared, tmp_path, "corpus.only=[hello-wurld]")
     assert wrong.returncode == 1
     assert "corpus.only names utterances that are not there: hello-wurld" in wrong.stderr
-    assert len(read_metadata(tmp_path / "corpus" / "metadata.csv")) == 2, "what was finished stays"
+    assert len(read_metadata(tmp_path / "corpus" / "metadata.csv")) == 2, "the corpus is kept"
 
 
-def test_wrong_overrides_are_told_by_hydra():
+def test_hydra_reports_misspelt_overrides():
     done = run_script("stage1_download", "corpus.onely=[hello-world]")
     assert done.returncode == 1 and "Could not override 'corpus.onely'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_of_the_users_own_is_not_emptied(prepared, tmp_path):
+def test_a_folder_with_files_of_the_user_is_not_emptied(prepared, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "thesis.txt").write_text("years of work")
     done = stage("stage1_download", prepared, tmp_path)
@@ -122,7 +122,7 @@ def test_a_folder_of_the_users_own_is_not_emptied(prepared, tmp_path):
 
 
 def ljspeech_archive(path: Path, corpus: Path, extra: tarfile.TarInfo | None = None) -> Path:
-    """A small archive of LJSpeech's layout, with our recordings under its names."""
+    """Write a small archive in LJSpeech's layout, with five of our recordings under its ids."""
     recordings = ["hello-world", "demo-nogo", "goodbye", "tt-weasels", "silent"]
     lines = []
     with tarfile.open(path, "w:bz2") as tar:
@@ -147,16 +147,17 @@ def ljspeech_archive(path: Path, corpus: Path, extra: tarfile.TarInfo | None = N
     return path
 
 
-def served(folder: Path) -> ThreadingHTTPServer:
+def serve(folder: Path) -> ThreadingHTTPServer:
+    """Serve a folder over HTTP."""
     handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
-def test_ljspeech_by_the_same_command_from_a_mirror(corpus, tmp_path):
+def test_ljspeech_is_fetched_from_a_mirror_by_the_same_command(corpus, tmp_path):
     archive = ljspeech_archive(tmp_path / "mirrored.tar.bz2", corpus)
-    server = served(tmp_path)
+    server = serve(tmp_path)
     overrides = ["corpus=ljspeech", f"paths.data={tmp_path}", "corpus.source.clips=5"]
     overrides += ["corpus.source.archive.url=http://127.0.0.1:9/LJSpeech-1.1.tar.bz2"]
     mirror = f"http://127.0.0.1:{server.server_port}/mirrored.tar.bz2"
@@ -177,7 +178,7 @@ def test_ljspeech_by_the_same_command_from_a_mirror(corpus, tmp_path):
     np.testing.assert_array_equal(original, copy)
 
 
-def test_a_copy_of_ljspeech_is_linked_to_and_what_differs_is_listed(corpus, tmp_path):
+def test_a_copy_of_ljspeech_is_linked_to_and_its_differences_are_listed(corpus, tmp_path):
     with tarfile.open(ljspeech_archive(tmp_path / "a.tar.bz2", corpus)) as tar:
         tar.extractall(tmp_path, filter="data")
     mine = tmp_path / "LJSpeech-1.1"
@@ -199,23 +200,23 @@ def test_a_copy_of_ljspeech_is_linked_to_and_what_differs_is_listed(corpus, tmp_
     assert "4 utterances" in done.stdout
     wavs = sorted((tmp_path / "corpus" / "wavs").iterdir())
     assert len(wavs) == 4 and all(path.is_symlink() for path in wavs)
-    assert len(list((mine / "wavs").iterdir())) == 5, "a silent clip is dropped, not deleted"
+    assert len(list((mine / "wavs").iterdir())) == 5, "the copy keeps the silent clip"
 
     (mine / "metadata.csv").unlink()
     done = run_script("stage1_download", *overrides, "corpus.source.clips=5")
     assert done.returncode == 1 and "has no metadata.csv: name the folder" in done.stderr
 
 
-def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path):
-    """Over HTTP from a real server; a recording that is not the known one is told."""
+def test_allison_is_fetched_from_the_asterisk_project_without_apt(prepared, tmp_path):
+    """A real HTTP server serves the archive. Altered recordings are reported."""
     unpacked = PROJECT / "data" / "allison" / "downloads" / "unpacked"
-    listing = next(unpacked.rglob("core-sounds-en.txt*"))  # compressed in Debian's package
+    listing = next(unpacked.rglob("core-sounds-en.txt*"))  # Debian's package compresses it.
     texts = listing.read_bytes() if listing.suffix == ".txt" else gzip.open(listing).read()
     root = next(unpacked.rglob("activated.g722")).parent
     folder = tmp_path / "served"
     folder.mkdir()
 
-    def serve(recordings: dict[str, Path]) -> None:
+    def archive(recordings: dict[str, Path]) -> None:
         with tarfile.open(folder / "sounds.tar.gz", "w:gz", compresslevel=1) as tar:
             entry = tarfile.TarInfo("./core-sounds-en.txt")
             entry.size = len(texts)
@@ -223,12 +224,12 @@ def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path
             for name, path in recordings.items():
                 tar.add(path, f"./{name}")
 
-    serve({str(path.relative_to(root)): path for path in sorted(root.rglob("*.g722"))})
-    # As one of Debian's two packages leaves it, where the other could not be had.
+    archive({str(path.relative_to(root)): path for path in sorted(root.rglob("*.g722"))})
+    # One of Debian's two packages was unpacked, and the other could not be downloaded.
     half = tmp_path / "downloads" / "unpacked" / "usr" / "share" / "sounds"
     half.mkdir(parents=True)
     shutil.copy(root / "activated.g722", half)
-    server = served(folder)
+    server = serve(folder)
     overrides = [f"paths.data={tmp_path}", "corpus.only=[hello-world]"]
     overrides += [f"corpus.source.archive.url=http://127.0.0.1:{server.server_port}/sounds.tar.gz"]
     without_apt = os.environ | {"PATH": str(tmp_path)}
@@ -240,11 +241,11 @@ def test_allison_from_upstreams_archive_where_there_is_no_apt(prepared, tmp_path
 
     altered = next((tmp_path / "downloads" / "unpacked").rglob("hello-world.g722"))
     altered.write_bytes(altered.read_bytes()[::-1])
-    serve({"hello-world.g722": altered})
+    archive({"hello-world.g722": altered})
     (tmp_path / "downloads" / "sounds.tar.gz").unlink()
     shutil.rmtree(tmp_path / "corpus")
     done = run_script("stage1_download", *overrides, env=without_apt)
-    assert done.returncode == 1 and "are not the known ones" in done.stderr
+    assert done.returncode == 1 and "are not the expected ones" in done.stderr
     server.shutdown()
     server.server_close()
     shutil.rmtree(tmp_path / "downloads")

@@ -1,4 +1,4 @@
-"""Recordings that are cut short or hold what is no sound, and disks that are full."""
+"""Recordings that are cut short or contain NaN, and full disks."""
 
 import resource
 import shutil
@@ -20,18 +20,20 @@ from preprocessing.corpus.build import build_corpus
 
 
 def halve(path: Path) -> None:
+    """Cut a file to half its length."""
     contents = path.read_bytes()
     path.write_bytes(contents[: len(contents) // 2])
 
 
 def with_nan(path: Path) -> None:
+    """Write a recording with a sample that is not a number."""
     waveform = tone()
     waveform[100] = np.nan
     soundfile.write(path, waveform, 22050, subtype="FLOAT")
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
-def test_recordings_that_are_cut_short_or_not_finite_are_told(tmp_path, subtype):
+def test_recordings_that_are_cut_short_or_not_finite_are_reported(tmp_path, subtype):
     (tmp_path / "wavs").mkdir()
     for name in ("good", "cut", "nan"):
         soundfile.write(tmp_path / "wavs" / f"{name}.wav", tone(), 22050, subtype=subtype)
@@ -48,8 +50,8 @@ def test_recordings_that_are_cut_short_or_not_finite_are_told(tmp_path, subtype)
         assert caught.value.kind == "wav_unreadable"
 
 
-def test_a_wav_from_a_pipe_is_whole_although_its_length_is_not_stated(tmp_path):
-    """As `ffmpeg -f wav -` writes it."""
+def test_a_wav_from_a_pipe_is_accepted_without_a_stated_length(tmp_path):
+    """`ffmpeg -f wav -` writes such files."""
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), 22050)
     contents = bytearray(path.read_bytes())
@@ -74,7 +76,7 @@ def test_stage_1_refuses_damaged_recordings(tmp_path, make, damage):
 
 @contextmanager
 def full_disk(size: int):
-    """No file of this process may pass so many bytes, which the kernel refuses as a full disk."""
+    """Limit the size of this process's files in bytes, which the kernel reports as a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -108,12 +110,13 @@ def test_a_disk_that_fills_while_viter_gets_its_recordings_is_named(tmp_path):
 
 
 def leave_free(monkeypatch, size: int) -> None:
+    """Pretend that the disk has this many bytes left."""
     usage = type(shutil.disk_usage("/"))(10**9, 10**9 - size, size)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
 
 
-def test_what_is_there_already_needs_no_space_again(tmp_path, monkeypatch):
-    """Stage 1 stopped before its last recording; one of them fits in 66 kB."""
+def test_files_that_exist_need_no_further_space(tmp_path, monkeypatch):
+    """Stage 1 stopped before its last recording. A recording takes 66 kB."""
     config = table_corpus(tmp_path)
     leave_free(monkeypatch, 70_000)
     with pytest.raises(RecipeError, match="the disk is full"):
@@ -136,7 +139,7 @@ def test_links_take_no_space(tmp_path):
     assert bytes_in(tmp_path / "wavs") == 0 and bytes_in(tmp_path / "absent") == 0
 
 
-def test_all_damaged_recordings_of_a_table_are_told_at_once(tmp_path):
+def test_all_damaged_recordings_of_a_table_are_reported_at_once(tmp_path):
     config = table_corpus(tmp_path, TEXTS | {"four": "Thank you.", "five": "One more time."})
     for name in ("two", "four"):
         with_nan(tmp_path / f"{name}.wav")
@@ -150,8 +153,8 @@ def test_all_damaged_recordings_of_a_table_are_told_at_once(tmp_path):
         build_corpus(config)
 
 
-def test_all_recordings_whose_samples_cannot_be_read_are_told_at_once(tmp_path):
-    """FLAC under the name of a WAV, as LJSpeech's layout takes it, damaged behind its header."""
+def test_all_undecodable_recordings_are_reported_at_once(tmp_path):
+    """FLAC files named .wav, which LJSpeech's layout accepts, are damaged after their header."""
     config = ljspeech_corpus(tmp_path)
     for name in TEXTS:
         soundfile.write(tmp_path / "wavs" / f"{name}.wav", tone(), 22050, format="FLAC")

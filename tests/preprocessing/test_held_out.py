@@ -1,4 +1,4 @@
-"""Utterances of which stage 3 finds no features, and the sets that they were held out for."""
+"""Stage 3 replaces held-out utterances without features, or reports them."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,7 +22,7 @@ LAST = {"name": "last", "kind": "last", "test": 2, "validation": 2}
 
 @pytest.fixture
 def prepared_tones(tmp_path) -> DictConfig:
-    """Stages 1 and 2 of some tones."""
+    """The configuration of some tones that have passed stages 1 and 2."""
     config = table_corpus(tmp_path, TEXTS)
     for name in TEXTS:
         write_grid(tmp_path / "grids" / f"{name}.TextGrid", [("HH", 0, 0.7), ("AY1", 0.7, 1.5)])
@@ -38,13 +38,15 @@ def prepared_tones(tmp_path) -> DictConfig:
 
 @pytest.mark.parametrize("splits", [RANDOM, LAST])
 @pytest.mark.parametrize("held_out", ["test", "validation"])
-def test_what_has_no_features_is_drawn_anew_or_said(prepared_tones, capsys, splits, held_out):
+def test_utterances_without_features_are_replaced_or_reported(
+    prepared_tones, capsys, splits, held_out
+):
     config = prepared_tones
     config.splits = OmegaConf.create(splits)
     assigned = assign_splits(TEXTS, config.splits)
     silent = next(id for id in TEXTS if assigned[id] == held_out)
     wav = Path(config.paths.corpus) / "wavs" / f"{silent}.wav"
-    soundfile.write(wav, np.full(int(1.5 * 22050), 0.3), 22050)  # which has no F0
+    soundfile.write(wav, np.full(int(1.5 * 22050), 0.3), 22050)  # A constant has no F0.
     build_features(config)
     store = FeatureStore(config.paths.features)
     sizes = {name: len(store.split(name)) for name in ("train", "validation", "test")}

@@ -1,4 +1,4 @@
-"""What is wrong with settings and inputs is told before an earlier result is given up."""
+"""Faulty settings and inputs are reported before an earlier result is deleted."""
 
 import io
 import shutil
@@ -18,7 +18,7 @@ from preprocessing.corpus.readers import read_folders
 
 
 def changed(config: DictConfig, **changes) -> DictConfig:
-    """A copy with other settings: `source__table` stands for `source.table` of the corpus."""
+    """Return a copy with other settings; `source__table` means `corpus.source.table`."""
     copy = OmegaConf.create(OmegaConf.to_container(config))
     for key, value in changes.items():
         OmegaConf.update(copy.corpus, key.replace("__", "."), value, merge=False)
@@ -32,15 +32,15 @@ def is_finished(folder: str) -> bool:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"source__table": "lst.csv"}, "corpus.source.table=lst.csv is not there"),
+        ({"source__table": "lst.csv"}, "corpus.source.table=lst.csv does not exist"),
         ({"source__text": "spoken"}, "has no row with spoken"),
-        ({"source__folder": "/absent"}, "is not there"),
+        ({"source__folder": "/absent"}, "does not exist"),
         ({"layout": "tables"}, "choose one of asterisk, ljspeech, table, folders"),
         ({"only": ["four"]}, "corpus.only names utterances that are not there: four"),
-        ({"language": {"lexicon": "/absent", "phones": None}}, "lexicon=/absent is not there"),
+        ({"language": {"lexicon": "/absent", "phones": None}}, "lexicon=/absent does not exist"),
     ],
 )
-def test_a_mistyped_setting_leaves_the_finished_corpus(tmp_path, changes, message):
+def test_a_misspelt_setting_leaves_the_finished_corpus(tmp_path, changes, message):
     config = table_corpus(tmp_path)
     build_corpus(config)
     with pytest.raises(RecipeError, match=message):
@@ -61,7 +61,7 @@ def test_a_damaged_copy_of_ljspeech_leaves_the_finished_corpus(tmp_path):
         assert is_finished(config.paths.corpus)
 
 
-def test_an_id_that_no_archive_has_leaves_the_corpus_that_was_unpacked(tmp_path):
+def test_an_unknown_id_leaves_the_unpacked_corpus(tmp_path):
     config = ljspeech_corpus(tmp_path)
     archive = Path(config.paths.downloads) / "LJSpeech-1.1.tar.bz2"
     archive.parent.mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_an_id_that_no_archive_has_leaves_the_corpus_that_was_unpacked(tmp_path)
     assert [u.id for u in read_metadata(f"{config.paths.corpus}/metadata.csv")] == ["one"]
 
 
-def test_a_folder_that_is_not_the_recipes_is_told_before_anything_is_fetched(tmp_path):
+def test_a_foreign_folder_is_reported_before_anything_is_fetched(tmp_path):
     config = table_corpus(tmp_path)
     Path(config.paths.corpus).mkdir(parents=True)
     (Path(config.paths.corpus) / "thesis.txt").write_text("years of work")
@@ -90,7 +90,7 @@ def test_a_folder_that_is_not_the_recipes_is_told_before_anything_is_fetched(tmp
 
 @pytest.fixture
 def aligned(tmp_path) -> DictConfig:
-    """A corpus whose stage 2 is finished."""
+    """The configuration of a corpus whose stage 2 is finished."""
     config = table_corpus(tmp_path)
     build_corpus(config)
     for name in TEXTS:
@@ -112,7 +112,7 @@ def aligned(tmp_path) -> DictConfig:
 def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(
     aligned, aligner, message, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("PATH", str(tmp_path))  # where no `mfa` is
+    monkeypatch.setenv("PATH", str(tmp_path))  # has no `mfa`
     config = OmegaConf.merge(aligned, {})
     config.aligner = aligner
     with pytest.raises(RecipeError, match=message):
@@ -121,9 +121,7 @@ def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(
     assert len(list((Path(aligned.paths.alignments) / "TextGrid").iterdir())) == len(TEXTS)
 
 
-def test_an_acoustic_model_that_is_not_there_leaves_the_finished_alignments(
-    aligned, tmp_path, monkeypatch
-):
+def test_a_missing_acoustic_model_leaves_the_finished_alignments(aligned, tmp_path, monkeypatch):
     (tmp_path / "mfa").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "mfa").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -133,7 +131,7 @@ def test_an_acoustic_model_that_is_not_there_leaves_the_finished_alignments(
     assert is_finished(aligned.paths.alignments)
 
 
-def test_utterances_of_which_none_has_a_pronunciation_are_told(aligned):
+def test_utterances_without_pronunciations_are_reported(aligned):
     metadata = Path(aligned.paths.corpus) / "metadata.csv"
     odd = "l" + "anfairpwll" * 8
     metadata.write_text("".join(f"{name}|{odd}|{odd}\n" for name in TEXTS))
@@ -144,7 +142,7 @@ def test_utterances_of_which_none_has_a_pronunciation_are_told(aligned):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_two_textgrids_of_one_utterance_are_told(aligned, tmp_path, zipped):
+def test_two_textgrids_of_one_utterance_are_reported(aligned, tmp_path, zipped):
     grids = tmp_path / "grids"
     for chapter in ("A", "B"):
         for name in ("one", "three"):
@@ -157,7 +155,7 @@ def test_two_textgrids_of_one_utterance_are_told(aligned, tmp_path, zipped):
     assert is_finished(aligned.paths.alignments)
 
 
-def test_two_texts_of_one_recording_are_told(tmp_path):
+def test_two_texts_of_one_recording_are_reported(tmp_path):
     table_corpus(tmp_path, {"one": "", "two": ""})
     for name in ("a/one", "b/one", "b/two"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -170,7 +168,7 @@ def test_two_texts_of_one_recording_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("make", [table_corpus, ljspeech_corpus])
-def test_corrections_are_of_utterances_that_are_there(tmp_path, make):
+def test_corrections_of_unknown_utterances_are_reported(tmp_path, make):
     config = make(tmp_path)
     build_corpus(config)
     with pytest.raises(RecipeError, match="corpus.corrections names .* not there: tow"):

@@ -1,4 +1,4 @@
-"""A corpus and a language are added by configuration alone, and go through stages 1 to 3."""
+"""A corpus in another layout and language needs only configuration to pass stages 1 to 3."""
 
 import csv
 import itertools
@@ -46,14 +46,14 @@ check: {leave_out: [], seconds: [0.3, 90], longest_pause: 2}
 """
 
 
-def written(word: str) -> str:
-    """A word of a language that writes ñ for n."""
+def spelt_with_enye(word: str) -> str:
+    """Spell a word in a made-up language that writes ñ for n."""
     return word.replace("n", "ñ")
 
 
 @pytest.fixture(scope="module")
 def mine(prepared, tmp_path_factory) -> Path:
-    """Prompts in VCTK's layout, 48 kHz and stereo, in a spelling and with phones of their own."""
+    """Prompts in VCTK's layout, 48 kHz stereo, with their own spelling and their own phones."""
     data = Path(prepared[0].removeprefix("paths.data="))
     store = FeatureStore(data / "features" / "hifigan_22k")
     whole = set(store.ids) & set(store.utterances)
@@ -70,7 +70,7 @@ def mine(prepared, tmp_path_factory) -> Path:
             str(grids / f"{utterance.id}.TextGrid"), include_empty_intervals=True
         )
         alignment = read_textgrid(grids / f"{utterance.id}.TextGrid", 0)
-        words = [written(f"w{word.label.strip('{}').lower()}x") for word in alignment.words]
+        words = [spelt_with_enye(f"w{word.label.strip('{}').lower()}x") for word in alignment.words]
         words = ["".join(filter(str.isalpha, word)) for word in words]
         for word, spelt in zip(alignment.words, words, strict=True):
             inside = [
@@ -94,7 +94,7 @@ def mine(prepared, tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_corpus_of_another_language_is_added_by_configuration(mine, prepared):
+def test_a_corpus_of_another_language_needs_only_configuration(mine, prepared):
     overrides = ["recipe=mine", f"hydra.searchpath=[file://{mine}/conf]"]
     overrides += [f"paths.data={mine}/data", f"aligner.source={mine}/TextGrid"]
     overrides += ["splits.test=3", "splits.validation=2"]
@@ -112,16 +112,17 @@ def test_a_corpus_of_another_language_is_added_by_configuration(mine, prepared):
         phones = [ours.symbols[phone] for phone in one.phones]
         expected = [theirs.symbols[phone] for phone in same.phones]
         assert phones == [p if p == "sp" else f"{p.lower()}ː" for p in expected]
-        assert np.abs(one.mel - same.mel).mean() < 0.1, "but for resampling twice, the same"
+        assert np.abs(one.mel - same.mel).mean() < 0.1, "resampling twice makes a difference"
 
 
 def settings(mine: Path, **changes):
+    """Return the corpus's configuration with changes in its section `language`."""
     config = OmegaConf.load(mine / "conf" / "corpus" / "mine.yaml")
     config.language = OmegaConf.merge(config.language, changes)
     return config
 
 
-def test_texts_are_pronounced_by_the_lexicon_alone(mine):
+def test_only_the_lexicon_pronounces_texts(mine):
     lines = (mine / "lexicon.txt").read_text("utf-8").splitlines()
     word, *phones = lines[0].split()
     pronouncer = Pronouncer(language=corpus_language(settings(mine)))
@@ -132,43 +133,43 @@ def test_texts_are_pronounced_by_the_lexicon_alone(mine):
         pronouncer.phones("...")
 
 
-def test_what_is_wrong_with_a_language_is_told(mine, tmp_path):
-    with pytest.raises(RecipeError, match="lexicon=/absent is not there"):
+def test_faults_of_a_language_are_reported(mine, tmp_path):
+    with pytest.raises(RecipeError, match="lexicon=/absent does not exist"):
         corpus_language(settings(mine, lexicon="/absent"))
-    with pytest.raises(RecipeError, match="normaliser=no.such is not a function"):
+    with pytest.raises(RecipeError, match="cannot import the function .*normaliser=no.such"):
         corpus_language(settings(mine, normaliser="no.such"))
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("one w ʌ n\ntwo t uː\nthree\nfour f sil\n", "utf-8")
     with pytest.raises(FaultsError) as caught:
         corpus_language(settings(mine, lexicon=str(lexicon), phones=["w", "ʌ", "n", "t", "f"]))
     assert caught.value.faults == [
-        ("line 2, two", "has uː, which corpus.language.phones lacks"),
+        ("line 2, two", "has uː, not in corpus.language.phones"),
         ("line 3, three", "has no phone"),
-        ("line 4, four", "has sil, which means silence or an unknown word"),
+        ("line 4, four", "has sil, meaning silence or an unknown word"),
     ]
 
 
 @pytest.fixture
 def lexicon(mine, tmp_path):
-    """The language of a lexicon's text."""
+    """A function that returns the language whose lexicon has a given text."""
     times = itertools.count(10**18, 10**9)
 
-    def language(written: str):
+    def language(contents: str):
         path = tmp_path / "lexicon.txt"
-        path.write_text(written, "utf-8")
-        time = next(times)  # kernels before 6.13 give two files of one tick the same
+        path.write_text(contents, "utf-8")
+        time = next(times)  # Older kernels give files written in quick succession the same time.
         os.utime(path, ns=(time, time))
         return corpus_language(settings(mine, normaliser=None, lexicon=str(path)))
 
     return language
 
 
-def test_a_word_in_two_cases_has_the_pronunciations_of_both(lexicon):
+def test_upper_and_lower_case_share_their_pronunciations(lexicon):
     language = lexicon("Weg v eː k\nweg v ɛ k\n\nWEG v eː k\n")
     assert language.pronunciations("weg") == [["v", "eː", "k"], ["v", "ɛ", "k"]]
 
 
-def test_the_probabilities_of_mfas_dictionaries_are_no_phones(lexicon):
+def test_probabilities_in_mfas_dictionaries_are_skipped(lexicon):
     language = lexicon("weg\t0.99\t0.2\t1.0\t1.0\tv ɛ k\nweg 0.01 v eː k\nœuf 9 f\n")
     assert language.pronunciations("weg") == [["v", "ɛ", "k"], ["v", "eː", "k"]]
     assert language.pronunciations("œuf") == [["9", "f"]], "X-SAMPA"
@@ -187,14 +188,14 @@ def test_words_of_other_scripts_stay_whole(lexicon):
     )
 
 
-def test_a_phone_like_arpabets_is_left_as_it_is(lexicon):
+def test_a_phone_that_resembles_arpabet_is_not_changed(lexicon):
     language = lexicon("a AH:\n")
     assert Pronouncer(symbols={"AH:"}, language=language).phones("a") == ["AH:"]
-    # The model then says that it does not know it.
+    # The model will report that it does not know this phone.
     assert Pronouncer(symbols={"AH"}, language=language).phones("a") == ["AH:"]
 
 
-def test_a_lexicon_that_stage_2_wrote_and_somebody_changed(tmp_path):
+def test_an_edited_lexicon_of_stage_2(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("the DH AH0\n\nthe DH IY0\n")
     assert read_lexicon(path) == {"the": [["DH", "AH0"], ["DH", "IY0"]]}
@@ -223,7 +224,7 @@ def test_a_table_and_its_faults(tmp_path):
     with pytest.raises(FaultsError) as caught:
         read_table(source)
     assert [reason for _, reason in caught.value.faults] == [
-        "names 2 recordings", "is not there", "has no text"
+        "names 2 recordings", "does not exist", "has no text"
     ]  # fmt: skip
     source.text = "spoken"
     with pytest.raises(RecipeError, match="has no row with spoken"):
@@ -263,5 +264,5 @@ def test_libritts_like_folders_and_their_faults(mine, tmp_path):
     assert reasons == ["has no recording", "has no text"]
     with pytest.raises(RecipeError, match="has no {id}"):
         read_folders(OmegaConf.merge(source, {"texts": "84/*/*.txt"}))
-    with pytest.raises(RecipeError, match="finds no file"):
+    with pytest.raises(RecipeError, match="matches no file"):
         read_folders(OmegaConf.merge(source, {"texts": "85/*/{id}.txt"}))

@@ -1,4 +1,4 @@
-"""CSV tables and metadata.csv: no row is swallowed, and no part of a text is lost."""
+"""Readers of CSV tables and metadata.csv lose no row and no part of a text."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from preprocessing.corpus.readers import read_folders, read_table
 
 
 def source_of(folder: Path, table: str, **changes) -> DictConfig:
+    """Write four recordings and a table with these rows; return its `corpus.source`."""
     source = table_corpus(folder, {name: "" for name in "abcd"}).corpus.source
     (folder / "list.csv").write_text(f"file,said\n{table}", "utf-8")
     source.update(changes)
@@ -32,19 +33,19 @@ def source_of(folder: Path, table: str, **changes) -> DictConfig:
         (
             'a.wav,"Hello\nb.wav,Bye"\nc.wav,One,more\n',
             [
-                ("line 3", "ends a row of several lines, from line 2 on"),
+                ("line 3", "ends a row that began in line 2"),
                 ("line 4", "has more fields than the first line"),
             ],
         ),
     ],
 )
-def test_rows_that_would_lose_something_are_told_by_their_lines(tmp_path, table, faults):
+def test_faulty_rows_are_reported_by_their_line(tmp_path, table, faults):
     with pytest.raises(FaultsError, match="quotation marks") as caught:
         read_table(source_of(tmp_path, table))
     assert caught.value.faults == faults
 
 
-def test_another_delimiter_is_not_taken_for_rows_of_other_lengths(tmp_path):
+def test_another_delimiter_is_reported_as_missing_columns(tmp_path):
     source = source_of(tmp_path, "")
     Path(source.table).write_text("file|said\na.wav|Hello, you, there.\n")
     with pytest.raises(RecipeError, match="has no row with file and said.*corpus.source.delimiter"):
@@ -54,7 +55,7 @@ def test_another_delimiter_is_not_taken_for_rows_of_other_lengths(tmp_path):
         read_table(source)
 
 
-def test_quotation_marks_may_be_a_part_of_texts(tmp_path):
+def test_quotation_marks_may_be_part_of_texts(tmp_path):
     rows = 'a.wav|"Hello," he said.\nb.wav|"Hello\nc.wav|He said "no".\n'
     source = source_of(tmp_path, "", delimiter="|")
     Path(source.table).write_text(f"file|said\n{rows}")
@@ -69,7 +70,7 @@ def test_quotation_marks_may_be_a_part_of_texts(tmp_path):
 
 
 def test_metadata_that_stage_1_writes_can_be_read(tmp_path):
-    """Whatever line breaks, even Unicode's, and bars a text has."""
+    """Texts may contain `|` and any line break of Unicode."""
     utterances = [
         Utterance("a", "One\ntwo\u2028three | four\x85", "one two|three\r\nfour"),
         Utterance("b", "Plain.", "plain."),
@@ -81,7 +82,7 @@ def test_metadata_that_stage_1_writes_can_be_read(tmp_path):
     ]
 
 
-def test_a_text_file_of_several_lines_goes_through_stage_1(tmp_path):
+def test_a_text_file_may_have_several_lines(tmp_path):
     config = table_corpus(tmp_path)
     for name, text in TEXTS.items():
         (tmp_path / f"{name}.txt").write_text(text.replace(" ", "\n", 1))
@@ -93,17 +94,17 @@ def test_a_text_file_of_several_lines_goes_through_stage_1(tmp_path):
 
 
 @pytest.mark.parametrize("line, fields", [("a", 1), ("a|b|c|d", 4)])
-def test_metadata_of_two_or_three_fields_is_taken_and_no_other(tmp_path, line, fields):
+def test_lines_of_metadata_have_two_or_three_fields(tmp_path, line, fields):
     path = tmp_path / "metadata.csv"
     path.write_text("x|Text.\ny|Text 2.|text two.\n")
     assert [each.text for each in read_metadata(path)] == ["Text.", "text two."]
     path.write_text(f"x|Text.\n{line}\n")
-    message = f"line 2: has {fields} fields where 3 are needed, or 2 without(.|\n)*or id.text"
+    message = f"line 2: has {fields} fields instead of 3, or 2 without(.|\n)*or id.text"
     with pytest.raises(FaultsError, match=message):
         read_metadata(path)
 
 
-def test_texts_that_are_not_utf8_are_told_with_their_files(tmp_path):
+def test_texts_that_are_not_utf8_are_reported_with_their_files(tmp_path):
     texts = {"one": "Caf\u00e9.", "two": "Tea.", "three": "Fianc\u00e9."}
     config = table_corpus(tmp_path, texts)
     table = tmp_path / "list.csv"

@@ -1,4 +1,4 @@
-"""Held-out utterances: as published recipes choose them, and with no near copy in training."""
+"""Held-out utterances: those of published recipes, and those without a near copy in training."""
 
 from difflib import SequenceMatcher
 
@@ -33,7 +33,7 @@ TEXTS = {
 
 
 def test_espnets_split_of_ljspeech():
-    """In order of id the last 250 are the test set and the 250 before them validation."""
+    """In order of id, the last 250 are the test set, the 250 before them the validation set."""
     texts = {f"LJ{i // 262:03d}-{i % 262:04d}": "some words" for i in reversed(range(13100))}
     splits = OmegaConf.load(PROJECT / "conf" / "splits" / "espnet.yaml")
     assigned = assign_splits(texts, splits)
@@ -43,8 +43,8 @@ def test_espnets_split_of_ljspeech():
     assert all(assigned[id] == "train" for id in ids[:12600])
 
 
-def test_fastspeech_2s_split_is_of_whole_chapters():
-    """LJ001 and LJ002 have 523 clips in all and are the test set; LJ003 has 348, validation."""
+def test_fastspeech_2_holds_out_whole_chapters():
+    """LJ001 and LJ002 (523 clips) are the test set, LJ003 (348 clips) the validation set."""
     splits = OmegaConf.load(PROJECT / "conf" / "splits" / "fastspeech2.yaml")
     texts = {f"LJ{chapter:03d}-{clip:04d}": "words" for chapter in range(1, 6) for clip in (1, 2)}
     assigned = assign_splits(texts, splits)
@@ -52,7 +52,7 @@ def test_fastspeech_2s_split_is_of_whole_chapters():
     assert assigned["LJ003-0002"] == "validation" and assigned["LJ004-0001"] == "train"
 
 
-def test_ming024s_list_is_held_out_and_nothing_else(tmp_path):
+def test_exactly_ming024s_list_is_held_out(tmp_path):
     texts = {f"LJ001-{clip:04d}": "words" for clip in range(1, 21)}
     held_out = [f"LJ001-{clip:04d}" for clip in (17, 3, 9, 4)]
     splits = OmegaConf.load(PROJECT / "conf" / "splits" / "ming024.yaml")
@@ -69,7 +69,7 @@ def test_ming024s_list_is_held_out_and_nothing_else(tmp_path):
         assign_splits(texts, splits)
 
 
-def test_splits_by_seed_are_of_the_sizes_asked_for_and_of_that_seed():
+def test_random_splits_have_the_requested_sizes_and_depend_on_the_seed():
     texts = {f"{i:05d}": "words" for i in range(13100)}
     splits = OmegaConf.load(PROJECT / "conf" / "splits" / "seed.yaml")
     one, same, other = (
@@ -78,10 +78,10 @@ def test_splits_by_seed_are_of_the_sizes_asked_for_and_of_that_seed():
     test = {id for id in texts if one[id] == "test"}
     assert list(one.values()).count("validation") == 250 == len(test) and one == same
     shared = len(test & {id for id in texts if other[id] == "test"})
-    assert shared < 25, "two draws of 250 of 13,100 share 5 on average"
+    assert shared < 25, "two draws of 250 out of 13,100 share 5 on average"
 
 
-def test_distinct_utterances_have_no_near_copy_and_are_sentences():
+def test_distinct_utterances_are_sentences_without_a_near_copy():
     assigned = assign_splits(TEXTS, DISTINCT)
     held_out = {id for id, split in assigned.items() if split != "train"}
     assert len(held_out) == 5
@@ -90,7 +90,7 @@ def test_distinct_utterances_have_no_near_copy_and_are_sentences():
     assert SequenceMatcher(None, *words).ratio() >= 0.75
 
 
-def test_an_utterance_less_leaves_the_others_where_they_were():
+def test_removing_an_utterance_keeps_the_others_in_their_sets():
     assigned = assign_splits(TEXTS, OmegaConf.merge(DISTINCT, {"test": 1, "validation": 1}))
     gone = next(id for id, split in assigned.items() if split == "train" and id in "bcdef")
     fewer = {id: text for id, text in TEXTS.items() if id != gone}
@@ -98,7 +98,7 @@ def test_an_utterance_less_leaves_the_others_where_they_were():
     assert again == {id: split for id, split in assigned.items() if id != gone}
 
 
-def test_unusable_utterances_are_not_drawn_and_move_no_other_between_published_sets():
+def test_unusable_utterances_are_not_drawn_and_published_sets_ignore_them():
     fewer = OmegaConf.merge(DISTINCT, {"test": 2, "validation": 2})
     drawn = {id for id, split in assign_splits(TEXTS, fewer).items() if split != "train"}
     unusable = sorted(drawn)[0]
@@ -109,8 +109,8 @@ def test_unusable_utterances_are_not_drawn_and_move_no_other_between_published_s
     assert assign_splits(TEXTS, last, {"short"}) == assign_splits(TEXTS, last)
 
 
-def test_splits_that_cannot_be_made_are_told():
-    with pytest.raises(RecipeError, match="do not give the splits that are asked for"):
+def test_impossible_splits_are_reported():
+    with pytest.raises(RecipeError, match="are too few for the requested splits"):
         assign_splits(TEXTS, OmegaConf.merge(DISTINCT, {"test": 7}))
     with pytest.raises(RecipeError, match="choose one of distinct, last, listed, file, random"):
         assign_splits(TEXTS, OmegaConf.create({"kind": "alphabetical"}))

@@ -1,4 +1,4 @@
-"""Text to words to phones, against CMUdict itself and readings that are not in doubt."""
+"""From text to words to phones, checked against CMUdict and against undisputed readings."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ from preprocessing.text.pronouncer import Pronouncer
         ("say {HH AH0 L OW1} 2 me", "say {HH AH0 L OW1} two me"),
     ],
 )
-def test_normalise_writes_out_what_is_read(written, spoken):
+def test_normalise_writes_out_numbers_abbreviations_and_symbols(written, spoken):
     assert normalise(written) == spoken
 
 
@@ -54,7 +54,7 @@ def test_normalise_writes_out_what_is_read(written, spoken):
         ("In 1849 Ft. Worth and ufo2ft", "In eighteen forty-nine fort Worth and ufo two ft"),
     ],
 )
-def test_numbers_are_read_whole(written, spoken):
+def test_no_part_of_a_number_is_lost(written, spoken):
     assert normalise(written) == spoken
 
 
@@ -73,17 +73,17 @@ def test_numbers_are_read_whole(written, spoken):
         ("£1,000.01", "one thousand pounds and one penny"),
     ],
 )
-def test_amounts_of_money_are_read_whole(written, spoken):
+def test_no_part_of_an_amount_of_money_is_lost(written, spoken):
     assert normalise(written) == spoken
 
 
 @pytest.mark.parametrize("text", ["10⁵", "1½", "word²", "$5x", "$1.2.3", "R$5"])
-def test_what_no_rule_reads_is_told_rather_than_guessed(text):
+def test_numbers_that_no_rule_covers_are_refused(text):
     with pytest.raises(RecipeError, match="cannot be pronounced"):
         tokens(normalise(text))
 
 
-def test_compatibility_characters_are_read_as_plain_ones():
+def test_compatibility_characters_become_plain_ones():
     assert normalise("ﬁne ＡＢＣ５ CO₂ Asterisk™ no\u00a0break") == (
         "fine ABC five CO two Asterisk no break"
     )
@@ -98,7 +98,7 @@ def test_compatibility_characters_are_read_as_plain_ones():
         ("www.asterisk.co.uk", "www dot asterisk dot co dot uk"),
     ],
 )
-def test_abbreviations_may_have_punctuation_after_them(written, spoken):
+def test_punctuation_may_follow_an_abbreviation(written, spoken):
     assert normalise(written) == spoken
 
 
@@ -114,11 +114,11 @@ def test_abbreviations_may_have_punctuation_after_them(written, spoken):
         ("", [""]),
     ],
 )  # fmt: skip
-def test_texts_split_at_sentence_ends(text, parts):
+def test_texts_are_split_at_sentence_ends(text, parts):
     assert sentences(text) == parts
 
 
-def test_tokens_mark_clauses_inside_the_sentence_only():
+def test_pauses_separate_clauses_inside_a_sentence_only():
     assert tokens('"Well, yes!" he said - and left.') == (
         ["well", "sp", "yes", "sp", "he", "said", "sp", "and", "left"]
     )
@@ -146,15 +146,15 @@ def test_dictionary_words_have_cmudicts_pronunciations():
         ("blargify", None),
     ],
 )
-def test_words_that_no_dictionary_has(word, phones):
+def test_words_that_cmudict_lacks(word, phones):
     spoken = pronunciations(word)
     assert all(spoken) and (phones is None or spoken[0] == phones.split())
 
 
-def test_pronouncer_prefers_the_speakers_lexicon_and_the_models_stresses():
+def test_the_pronouncer_uses_the_speakers_lexicon_and_the_models_stresses():
     assert Pronouncer().phones("Hello, world.") == "HH AH0 L OW1 sp W ER1 L D".split()
     assert Pronouncer({"world": [["W", "ER2", "L", "D"]]}).phones("World") == "W ER2 L D".split()
-    # A model that never met OW1 says OW2; one without pauses makes none.
+    # This model knows no OW1, so it says OW2. It knows no `sp`, so it makes no pause.
     symbols = {"HH", "AH0", "L", "OW2"}
     assert Pronouncer(symbols=symbols).phones("Hello, hello") == "HH AH0 L OW2 ".split() * 2
     assert Pronouncer().phones("{HH AH0 L OW1} you") == "HH AH0 L OW1 Y UW1".split()
@@ -172,16 +172,16 @@ def test_pronouncer_prefers_the_speakers_lexicon_and_the_models_stresses():
         ("x" + "ab" * 40, "no pronunciation for 'xab"),
     ],
 )
-def test_unpronounceable_text_is_named(text, message):
+def test_unpronounceable_text_is_reported(text, message):
     with pytest.raises(RecipeError) as caught:
         Pronouncer().phones(text)
     assert message in str(caught.value)
 
 
 def test_loading_is_light():
-    """No numerical library is imported for a text of dictionary words."""
+    """A text of dictionary words imports no numerical library."""
     code = (
-        "import sys; from preprocessing.language import Pronouncer;"
+        "import sys; from preprocessing.text.pronouncer import Pronouncer;"
         "Pronouncer().phones('Good day');"
         "print([m for m in ('numpy', 'torch', 'librosa', 'num2words') if m in sys.modules])"
     )

@@ -1,0 +1,123 @@
+"""LJSpeech and corpora in its layout: `wavs/<id>.wav` at 22,050 Hz, and `metadata.csv`."""
+
+import shutil
+from collections.abc import Set
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from audio.wav import check_wavs
+from pipeline.disk import bytes_in, disk_space
+from pipeline.download import fetch, read_archive
+from pipeline.errors import FaultsError, RecipeError
+from pipeline.files import atomic_path
+from pipeline.stage_folder import StageFolder
+from preprocessing.corpus.metadata import Utterance, read_metadata
+from preprocessing.corpus.recordings import selection
+
+
+def link_folder(corpus: DictConfig, stage: StageFolder) -> list[Utterance]:
+    """Link to the recordings of a copy in `corpus.source.folder`; return its utterances.
+
+    Raises:
+        RecipeError: there is no metadata.csv, or a setting names unknown utterances.
+        FaultsError: recordings or rows are missing, damaged, or of another format.
+    """
+    published = Path(corpus.source.folder)
+    utterances = _published(corpus, published / "metadata.csv", published / "wavs")
+    check_wavs(published, [utterance.id for utterance in utterances])
+    stage.begin()
+    wavs = stage.folder / "wavs"
+    shutil.rmtree(wavs, ignore_errors=True)  # An earlier run's links may point to deleted files.
+    wavs.mkdir()
+    for utterance in utterances:
+        name = f"{utterance.id}.wav"
+        (wavs / name).symlink_to((published / "wavs" / name).absolute())
+    return utterances
+
+
+def download_archive(corpus: DictConfig, downloads: Path, stage: StageFolder) -> list[Utterance]:
+    """Fetch `corpus.source.archive` and unpack its recordings; return its utterances.
+
+    Raises:
+        RecipeError: the archive cannot be fetched, the disk is full, or a setting names unknown
+            utterances.
+        FaultsError: recordings or rows are missing, damaged, or of another format.
+    """
+    source = corpus.source.archive
+    archive = downloads / Path(source.url).name
+    fetch([source.url, *source.mirrors], archive, source.sha256)
+    # Unpacking writes the archive's metadata.csv beside it. If it is still there from an earlier
+    # run, we can check the ids in the settings before `begin` empties the earlier result.
+    metadata = archive.with_name(f"{archive.name}.metadata.csv")
+    if metadata.exists() and metadata.stat().st_mtime >= archive.stat().st_mtime:
+        selection(corpus, {utterance.id for utterance in read_metadata(metadata)})
+    stage.begin()
+    _unpack(archive, corpus.only, metadata, stage.folder / "wavs")
+    utterances = _published(corpus, metadata, stage.folder / "wavs")
+    check_wavs(stage.folder, [utterance.id for utterance in utterances])
+    return utterances
+
+
+def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance]:
+    """Return the utterances that `corpus.only` asks for; without it, the corpus has to be whole."""
+    if not metadata.exists():
+        raise RecipeError(
+            f"corpus.source.folder={metadata.parent} has no metadata.csv: name the folder that "
+            "holds it and wavs/, such as LJSpeech-1.1"
+        )
+    published = {utterance.id: utterance for utterance in read_metadata(metadata)}
+    is_selected = selection(corpus, published.keys())
+    if corpus.only is None:
+        _check_whole(wavs, published.keys(), corpus.source.clips)
+    return [utterance for id, utterance in published.items() if is_selected(id)]
+
+
+def _unpack(archive: Path, only: list[str] | None, metadata: Path, wavs: Path) -> None:
+    """Write the archive's metadata.csv, and those of its recordings that `corpus.only` asks for."""
+    wanted = None if only is None else set(only)
+    metadata.unlink(missing_ok=True)
+
+    def is_wanted(path: Path) -> bool:
+        is_recording = path.suffix == ".wav" and (wanted is None or path.stem in wanted)
+        return is_recording or path.name == "metadata.csv"
+
+    # Uncompressed speech takes about 1.5 times the space of its bzip2 archive.
+    needed = archive.stat().st_size * 3 // 2 if only is None else 0
+    with disk_space(wavs.parent, needed - bytes_in(wavs)):
+        for name, contents in read_archive(archive, is_wanted):
+            path = metadata if name.name == "metadata.csv" else wavs / name.name
+            if not path.exists() or path.stat().st_size != len(contents):
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(contents)
+    if not metadata.exists():
+        raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
+
+
+def _check_whole(wavs: Path, rows: Set[str], clips: int | None) -> None:
+    """Check that each row of metadata.csv has a recording and each recording a row.
+
+    Args:
+        wavs: the folder of recordings.
+        rows: the ids in metadata.csv.
+        clips: the number of rows to expect; None allows any.
+
+    Raises:
+        FaultsError: lists the differences.
+    """
+    recordings = {path.stem for path in wavs.glob("*.wav")}
+    faults = [
+        (id, "has a row in metadata.csv but no recording") for id in sorted(rows - recordings)
+    ]
+    faults += [
+        (id, "has a recording but no row in metadata.csv") for id in sorted(recordings - rows)
+    ]
+    if clips is not None and len(rows) != clips:
+        faults.append(("metadata.csv", f"has {len(rows)} rows where {clips} are expected"))
+    if faults:
+        raise FaultsError(
+            "comparing the corpus with its published form",
+            faults,
+            "Get the whole corpus, or set corpus.source.clips to the number of rows that it has "
+            "(null for any).",
+        )
