@@ -1,7 +1,10 @@
-"""The rates and sizes of HiFi-GAN's mel spectrograms that all stages share, without torch."""
+"""Rates and sizes of HiFi-GAN's mel spectrograms, which all stages share, without torch."""
 
 SAMPLE_RATE = 22050
-"""Hz; HiFi-GAN's official vocoders know no other."""
+"""Hz. HiFi-GAN's official vocoders were trained at this rate only."""
 HOP = 256
 """samples from one frame to the next"""
+FRAME_RATE = SAMPLE_RATE / HOP
+"""frames in a second"""
 MELS = 80
+"""bands of a mel spectrogram"""

@@ -19,20 +19,21 @@ class F0Settings:
     method: str
     """dio or harvest"""
     floor: float
-    """lowest F0, Hz"""
+    """the lowest F0, Hz"""
     ceiling: float
-    """highest F0, Hz"""
+    """the highest F0, Hz"""
     decimation: int
-    """factor by which dio lowers the sample rate before it looks for candidates"""
+    """dio divides the sample rate by this before it looks for candidates"""
 
     def __post_init__(self):
-        _f0_method(self.method)  # an unknown method fails here, once for the whole corpus
+        _f0_method(self.method)  # Fails on an unknown method once, not for each utterance.
 
 
 def estimate_f0(waveform: np.ndarray, settings: F0Settings) -> np.ndarray:
-    """WORLD's F0 in Hz at the centre of each mel frame, 0 where unvoiced, `[samples // 256 + 1]`.
+    """Estimate F0 in Hz at the centre of each mel frame, 0 where unvoiced, `[samples // 256 + 1]`.
 
-    Mel frame i is centred at sample 256 i + 128, WORLD's at 256 i: hence the shift.
+    Mel frame i is centred at sample 256 i + 128 and WORLD's at sample 256 i, so the waveform is
+    shifted by 128 samples.
     """
     shifted = waveform[HOP // 2 :].astype(np.float64)
     options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
@@ -59,6 +60,10 @@ def _harvest(waveform: np.ndarray, settings: F0Settings, options: dict) -> np.nd
 
 
 def continuous_log_f0(f0: np.ndarray) -> np.ndarray:
-    """Natural logarithm of F0, linear between voiced frames and constant beyond them (ESPnet)."""
+    """Natural logarithm of F0, interpolated over unvoiced frames, `[frames]`.
+
+    The logarithm is linear between voiced frames and constant before the first and after the last.
+    ESPnet differs: it interpolates F0 in Hz, and then takes the logarithm.
+    """
     voiced = np.flatnonzero(f0)
     return np.interp(np.arange(len(f0)), voiced, np.log(f0[voiced])).astype(np.float32)

@@ -10,11 +10,11 @@ from audio.constants import HOP, MELS, SAMPLE_RATE
 WINDOW = 1024
 """samples of the Hann window and of the Fourier transform"""
 FLOOR = 1e-5
-"""of a band's magnitude, before the logarithm"""
+"""the least magnitude of a band, before the logarithm"""
 HIGHEST_FREQUENCY = 8000
 """Hz"""
 PADDING = (WINDOW - HOP) // 2
-"""samples reflected at both ends, by which `[samples]` gives `samples // HOP` frames"""
+"""Samples reflected at each end, so that `[samples]` gives `samples // HOP` frames."""
 
 
 @cache
@@ -33,10 +33,10 @@ def _filters() -> Tensor:
 
 
 def magnitude(waveform: Tensor) -> Tensor:
-    """Magnitude spectrogram, `[samples]` at 22,050 Hz to `[bins, frames]`; 385 samples or more.
+    """Magnitude spectrogram `[bins, frames]` of a waveform `[samples]` at 22,050 Hz.
 
-    A batch `[batch, samples]` gives `[batch, bins, frames]`, here and below; all of it has
-    gradients.
+    The waveform needs 385 samples or more. Here and below a batch `[batch, samples]` gives
+    `[batch, bins, frames]`, and gradients flow through.
     """
     padded = torch.nn.functional.pad(waveform[None], (PADDING, PADDING), mode="reflect")[0]
     window = _window().to(waveform.device)
@@ -45,13 +45,13 @@ def magnitude(waveform: Tensor) -> Tensor:
 
 
 def mel_of_magnitude(magnitudes: Tensor) -> Tensor:
-    """Log-mel spectrogram of a magnitude spectrogram, `[bins, frames]` to `[mels, frames]`."""
+    """Log-mel spectrogram `[mels, frames]` of a magnitude spectrogram `[bins, frames]`."""
     return torch.log(torch.clamp(_filters().to(magnitudes.device) @ magnitudes, min=FLOOR))
 
 
 def log_mel(waveform: Tensor) -> Tensor:
-    """Log-mel spectrogram, `[samples]` at 22,050 Hz in [-1, 1] to `[mels, frames]`.
+    """Log-mel spectrogram `[mels, frames]` of a waveform `[samples]` at 22,050 Hz in [-1, 1].
 
-    Natural logarithm, floored at that of 1e-5; frame i is centred at sample 256 i + 128.
+    The logarithm is natural, and at least that of 1e-5. Frame i is centred at sample 256 i + 128.
     """
     return mel_of_magnitude(magnitude(waveform))

@@ -1,7 +1,7 @@
-"""The pre-flight: every utterance's recording, text and alignment, before hours are spent on them.
+"""The pre-flight check of every utterance's recording, text and alignment.
 
-`make check` lists all faults; stage 3 runs the same check and refuses to go on with faults of a
-kind that `check.leave_out` does not name.
+`make check` lists all faults. Stage 3 runs the same check, and goes on only if `check.leave_out`
+names the kinds of all the faults that are there.
 """
 
 from collections import Counter
@@ -19,9 +19,10 @@ from pipeline.errors import RecipeError, UtteranceError
 from pipeline.files import write_csv
 from pipeline.parallel import spread
 from pipeline.progress import progress
+from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
-from preprocessing.alignment.segments import segments
-from preprocessing.alignment.textgrid import Alignment, read_textgrid
+from preprocessing.alignment.segments import cut_segments
+from preprocessing.alignment.textgrid import Alignment
 from preprocessing.corpus.metadata import Utterance, parse_metadata, read_reasons
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.phones import PAUSE
@@ -38,25 +39,26 @@ KINDS = {
     "wav_channels": "more than one channel",
     "wav_length": "a recording shorter or longer than check.seconds",
     "textgrid_missing": "no TextGrid",
-    "textgrid_unreadable": "a TextGrid that is damaged or has no tier of phones",
+    "textgrid_unreadable": "a TextGrid that is damaged, or has no tier of phones or two speakers",
     "phones_missing": "a TextGrid without a phone",
-    "phones_unknown": "phones that are not ARPAbet, or the corpus's",
-    "frames_differ": "phones that do not cover the recording's frames one by one",
-    "words_differ": "a TextGrid of other words than the text's",
-    "silences": "a pause longer than check.longest_pause, or pauses for most of the time",
+    "phones_unknown": "phones that are not ARPAbet, or not in the corpus's list",
+    "frames_differ": "phones that overlap, leave gaps or end after the recording",
+    "words_differ": "a TextGrid of other words than the text",
+    "silences": "a pause longer than check.longest_pause, or pauses most of the time",
     "phone_lengths": "phones too short or too long for speech",
     "sound_outside": "sound before the first phone or after the last",
     "unaligned": "left out by stage 2",
-    "features": "no voiced frame, or a segment of hardly any frames; stage 3 finds these",
+    "features": "no voiced frame, or a segment of hardly any frames; found by stage 3",
 }
 """What each kind of fault means."""
 
 UTTERANCES_IN_CHUNK = 64
 LOWEST_WORD_MATCH = 0.5
-"""difflib's ratio of a text's words and its TextGrid's, below which they are of two sentences.
-Dictionaries differ in how they cut hyphens and write numbers, hence so low."""
+"""Below this difflib ratio, the words of a text and of its TextGrid are two different sentences.
+
+It is low because dictionaries differ in how they split hyphenated words and write numbers."""
 MOST_PAUSES = 0.5
-"""greatest share of pauses in the time from the first phone to the last"""
+"""Pauses may take up this fraction of the time from the first phone to the last."""
 
 
 class Fault(NamedTuple):
@@ -69,7 +71,10 @@ class Fault(NamedTuple):
 
 
 def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
-    """Utterances of `metadata.csv`, and all faults of the corpus and its alignments, in order.
+    """Find all faults of a corpus and its alignments.
+
+    Returns:
+        The utterances of `metadata.csv`, and the faults in the same order.
 
     Raises:
         RecipeError: there is no corpus, or no TextGrid at all.
@@ -85,9 +90,12 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
         utterances[i : i + UTTERANCES_IN_CHUNK]
         for i in range(0, len(utterances), UTTERANCES_IN_CHUNK)
     ]
-    wavs, grids = metadata.parent.absolute() / "wavs", alignments.absolute() / "TextGrid"
-    corpus_language(config.corpus)  # whose faults are told before all others
-    tasks = [(part, wavs, grids, config.check, config.corpus) for part in parts]
+    wavs, grids = metadata.parent.absolute() / "wavs", TextGrids.load(alignments.absolute())
+    corpus_language(config.corpus)  # Tells faults of the language before those of utterances.
+    tasks = [
+        (part, wavs, grids.part(each.id for each in part), config.check, config.corpus)
+        for part in parts
+    ]
     with progress("checking", max(len(parts), 1)) as show:
         for done, found in enumerate(spread(_check_some, tasks, config.parallel), 1):
             faults += found
@@ -100,41 +108,29 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
 
 
 def _check_some(
-    utterances: list[Utterance], wavs: Path, grids: Path, limits: DictConfig, corpus: DictConfig
+    utterances: list[Utterance],
+    wavs: Path,
+    grids: TextGrids,
+    limits: DictConfig,
+    corpus: DictConfig,
 ) -> list[Fault]:
     language = corpus_language(corpus)
     return [
         Fault(utterance.id, error.kind, str(error))
         for utterance in utterances
-        for error in check_utterance(
-            utterance,
-            wavs / f"{utterance.id}.wav",
-            grids / f"{utterance.id}.TextGrid",
-            limits,
-            corpus.screening,
-            language,
-        )
+        for error in _check_utterance(utterance, wavs, grids, limits, corpus.screening, language)
     ]
 
 
-def check_utterance(
+def _check_utterance(
     utterance: Utterance,
-    wav: Path,
-    textgrid: Path,
+    wavs: Path,
+    grids: TextGrids,
     limits: DictConfig,
     screening: DictConfig,
     language: Language,
 ) -> list[UtteranceError]:
-    """All that is wrong with one utterance.
-
-    Args:
-        utterance: its text; an empty one is `parse_metadata`'s to tell.
-        wav: its recording.
-        textgrid: its alignment.
-        limits: `check` of the configuration.
-        screening: of the corpus's configuration.
-        language: of the corpus.
-    """
+    """All faults of one utterance, except an empty text, which `parse_metadata` finds."""
     faults: list[UtteranceError] = []
     words, waveform, alignment = None, None, None
     try:
@@ -143,12 +139,12 @@ def check_utterance(
     except RecipeError as error:
         faults.append(UtteranceError("text_characters", str(error)))
     try:
-        waveform = read_wav(wav)
+        waveform = read_wav(wavs / f"{utterance.id}.wav")
         _check_length(waveform, limits.seconds)
     except UtteranceError as error:
         faults.append(error)
     try:
-        alignment = read_textgrid(textgrid, 0, language.phones)
+        alignment = grids.alignment(utterance.id, language.phones)
         _check_pauses(alignment, limits.longest_pause)
         if words and alignment.words:
             _check_words(words, [word.label for word in alignment.words])
@@ -156,7 +152,7 @@ def check_utterance(
         faults.append(error)
     if waveform is not None and alignment is not None:
         try:
-            segments(alignment, len(waveform) // HOP, SAMPLE_RATE / HOP, None)
+            cut_segments(alignment, len(waveform) // HOP)
             check_plausible(alignment, waveform, screening)
         except UtteranceError as error:
             faults.append(error)
@@ -178,9 +174,9 @@ def _check_pauses(alignment: Alignment, longest: float) -> None:
     if lengths and max(lengths) > longest:
         start = pauses[int(np.argmax(lengths))].start
         raise UtteranceError("silences", f"has a pause of {max(lengths):.2f} s at {start:.2f} s")
-    share = sum(lengths) / (alignment.phones[-1].end - alignment.phones[0].start)
-    if share > MOST_PAUSES:
-        raise UtteranceError("silences", f"has pauses for {100 * share:.0f} % of its time")
+    fraction = sum(lengths) / (alignment.phones[-1].end - alignment.phones[0].start)
+    if fraction > MOST_PAUSES:
+        raise UtteranceError("silences", f"has pauses for {100 * fraction:.0f} % of its time")
 
 
 def _check_words(text: list[str], aligned: list[str]) -> None:
@@ -198,10 +194,17 @@ def _beginning(words: list[str]) -> str:
 
 
 def refuse(faults: Iterable[Fault], leave_out: Iterable[str]) -> Counter[str]:
-    """Utterances to leave out by the kind of their first fault, if all faults are of such kinds.
+    """Refuse to go on, unless the utterances with faults may be left out.
+
+    Args:
+        faults: of the whole corpus.
+        leave_out: the kinds of faults whose utterances may be left out.
+
+    Returns:
+        The number of utterances to leave out, by the kind of their first fault.
 
     Raises:
-        RecipeError: there are faults of other kinds, or `leave_out` names a kind that is none.
+        RecipeError: there are faults of other kinds, or `leave_out` names an unknown kind.
     """
     faults, leave_out = list(faults), set(leave_out)
     if unknown := sorted(leave_out - KINDS.keys()):
@@ -226,7 +229,7 @@ def refuse(faults: Iterable[Fault], leave_out: Iterable[str]) -> Counter[str]:
 
 
 def print_faults(utterances: int, faults: list[Fault], leave_out: Iterable[str]) -> None:
-    """A table of counts by kind, and the first ten faults of each."""
+    """Print a table of counts by kind, and the first ten faults of each kind."""
     from rich.console import Console
     from rich.table import Table
 
@@ -249,5 +252,5 @@ def print_faults(utterances: int, faults: list[Fault], leave_out: Iterable[str])
 
 
 def write_faults(path: Path | str, faults: Iterable[Fault]) -> None:
-    """All faults in a CSV table: `id,kind,reason`."""
+    """Write all faults to a CSV table, `id,kind,reason`."""
     write_csv(path, Fault._fields, (fault._asdict() for fault in faults))

@@ -1,4 +1,4 @@
-"""Stage 2: TextGrids for a corpus, by one of three aligners."""
+"""Stage 2: align a corpus with its texts, by one of three aligners."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,24 +14,30 @@ from pipeline.settings import check_choice, check_numbers
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import alignment_fingerprint
 from preprocessing.alignment import aligners
+from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
-from preprocessing.alignment.textgrid import Alignment, read_textgrid
+from preprocessing.alignment.textgrid import Alignment
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_reasons
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.phones import PAUSE
 
 Reasons = list[tuple[str, str]]
+"""Pairs of an utterance and the reason why it is left out."""
 
 WHOLE = {"aligner.seed": 0, "aligner.jobs": 1}
+"""The settings that are whole numbers, and the least value of each."""
 REAL = {"aligner.training_minutes": 0.1}
-"""Numbers that are whole and others, and the least that each may be."""
+"""The settings that are real numbers, and the least value of each."""
 
 
 def align(config: DictConfig) -> None:
-    """Write `TextGrid/`, `lexicon.txt` and `unaligned.csv` into `paths.alignments`.
+    """Write the folder `paths.alignments`.
 
-    What is finished is kept if the process is killed: the lexicon, the aligner's model, and the
-    TextGrids once they are all there.
+    It gets the TextGrids in `TextGrid/`; `textgrids.jsonl`, the same parsed; `lexicon.txt`, the
+    pronunciations that the speaker used; and `unaligned.csv`, the utterances that are left out.
+
+    Work that is finished survives if the process is killed: the aligner's model, and the TextGrids
+    once all of them are there.
 
     Raises:
         RecipeError: the aligner is missing or fails, or the disk is full.
@@ -48,36 +54,37 @@ def align(config: DictConfig) -> None:
     transcripts, lexicon, unaligned = _transcripts(utterances, language)
     if not transcripts:
         raise FaultsError("aligning", unaligned, "No utterance is left to train on.")
-    folder = StageFolder(config.paths.alignments, alignment_fingerprint(config))
-    grids = folder.folder / "TextGrid"
-    if not (folder.is_begun() and grids.exists()):
+    stage = StageFolder(config.paths.alignments, alignment_fingerprint(config))
+    finished = stage.folder / "TextGrid"
+    if not (stage.is_begun() and finished.exists()):
         aligners.check(config.aligner, transcripts)
-    if not folder.begin():
+    if not stage.begin():
         print(f"stage 2: aligning {len(utterances)} utterances by {config.aligner.name}")
-    if not grids.exists():
+    if not finished.exists():
         recordings = sum((corpus / "wavs" / f"{id}.wav").stat().st_size for id in transcripts)
         run = aligners.ALIGNERS[config.aligner.name]
-        with disk_space(folder.folder, recordings - bytes_in(folder.folder)):
-            run(config.aligner, corpus / "wavs", transcripts, lexicon, folder.folder)
+        with disk_space(stage.folder, recordings - bytes_in(stage.folder)):
+            run(config.aligner, corpus / "wavs", transcripts, lexicon, stage.folder)
+    grids = TextGrids(stage.folder, {})
     spoken: Counter[tuple[str, str]] = Counter()
     for utterance in transcripts:
-        path = grids / f"{utterance}.TextGrid"
         try:
-            alignment = read_textgrid(path, 0, language.phones)
+            alignment = grids.alignment(utterance, language.phones)
             waveform = read_wav(corpus / "wavs" / f"{utterance}.wav")
             check_plausible(alignment, waveform, config.corpus.screening)
         except RecipeError as error:
             unaligned.append((utterance, str(error)))
         else:
             spoken.update(_spoken_words(alignment))
-    write_reasons(folder.folder / "unaligned.csv", sorted(unaligned))
+    grids.save()
+    write_reasons(stage.folder / "unaligned.csv", sorted(unaligned))
     aligned = len(utterances) - len(unaligned)
     if not aligned:
         raise FaultsError("aligning", unaligned, "No utterance is left to train on.")
-    _write_lexicon(folder.folder / "lexicon.txt", spoken)
-    folder.finish()
+    _write_lexicon(stage.folder / "lexicon.txt", spoken)
+    stage.finish()
     print(
-        f"stage 2: {aligned} utterances aligned in {folder.folder}, {len(unaligned)} not "
+        f"stage 2: {aligned} utterances aligned in {stage.folder}, {len(unaligned)} not "
         "(unaligned.csv says why)"
     )
 
@@ -85,7 +92,8 @@ def align(config: DictConfig) -> None:
 def _transcripts(
     utterances: list[Utterance], language: Language
 ) -> tuple[dict[str, list[str]], dict[str, list[list[str]]], Reasons]:
-    """Words by utterance, pronunciations by word, and utterances that have no pronunciation."""
+    """The words of each utterance, the pronunciations of each word, and the utterances left out
+    because one of their words has no pronunciation."""
     transcripts, lexicon, unaligned = {}, {}, []
     for utterance in utterances:
         try:
@@ -100,7 +108,7 @@ def _transcripts(
 
 
 def _spoken_words(alignment: Alignment) -> list[tuple[str, str]]:
-    """Pairs of a word and the phones that were aligned to it."""
+    """Pairs of a word and the phones that it was aligned with, separated by blanks."""
     return [
         (
             word.label,
@@ -115,7 +123,7 @@ def _spoken_words(alignment: Alignment) -> list[tuple[str, str]]:
 
 
 def _write_lexicon(path: Path, spoken: Mapping[tuple[str, str], int]) -> None:
-    """The pronunciations that were used, word by word, the most frequent first."""
+    """Write the pronunciations that the speaker used, the most frequent of each word first."""
     ordered = sorted(spoken.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
     with atomic_path(path) as temporary:
         lines = (f"{word}\t{phones}\n" for (word, phones), _ in ordered if phones)

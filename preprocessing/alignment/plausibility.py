@@ -1,4 +1,4 @@
-"""Whether an alignment can be right."""
+"""Finds alignments that cannot be right."""
 
 import numpy as np
 from omegaconf import DictConfig
@@ -9,21 +9,21 @@ from preprocessing.alignment.textgrid import Alignment
 from preprocessing.text.phones import PAUSE
 
 SHORT_PHONE = 0.031
-"""seconds; Hidden Markov models of three states cannot go below three frames of 10 ms"""
+"""Seconds. A hidden Markov model of three states needs at least three frames of 10 ms a phone."""
 
 
 def check_plausible(alignment: Alignment, waveform: np.ndarray, screening: DictConfig) -> None:
-    """Recognise an aligner that was forced to fit a text which was not spoken.
+    """Recognise an aligner that had to fit a text which was not spoken.
 
     Args:
         alignment: of the utterance.
-        waveform: of its recording, `[samples]`.
-        screening: limits, from the corpus's configuration.
+        waveform: its recording, `[samples]`.
+        screening: the limits, from the corpus's configuration.
 
     Raises:
         UtteranceError: phones are on average too short or too long for speech, too many are as
-            short as the aligner can make them, or there is speech before the first or after the
-            last.
+            short as the aligner can make them, or there is speech before the first phone or after
+            the last.
     """
     spoken = [phone for phone in alignment.phones if phone.label != PAUSE]
     lengths = np.array([phone.end - phone.start for phone in spoken])
@@ -49,7 +49,8 @@ def check_plausible(alignment: Alignment, waveform: np.ndarray, screening: DictC
 
 
 def _sound_outside(waveform: np.ndarray, start: float, end: float) -> float:
-    """Seconds outside start to end that are at most 12 dB quieter than the median inside."""
+    """Seconds before `start` and after `end` that are at most 12 dB quieter than the median
+    between them."""
     hop = SAMPLE_RATE // 100
     blocks = waveform[: len(waveform) // hop * hop].reshape(-1, hop)
     loudness = np.sqrt(np.mean(np.square(blocks), axis=1))

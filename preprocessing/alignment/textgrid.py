@@ -1,80 +1,59 @@
-"""TextGrids of forced alignment: their phones, their silences, and durations in frames."""
+"""Alignments read from TextGrid files: phones, words and silences, with their times."""
 
 import codecs
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import UtteranceError
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN, VOWELS
 
-_TIERS = ("phones", "words")
 _STOPS = frozenset("B CH D G JH K P T".split())
+_GAP = 1e-3
+"""Neighbouring phones may be this many seconds apart, since aligners round their times."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A labelled stretch of a recording, in seconds."""
+class Interval(NamedTuple):
+    """A labelled stretch of a recording."""
 
     start: float
+    """seconds"""
     end: float
+    """seconds"""
     label: str
+
+
+Tiers = Mapping[str, list[Interval]]
+"""The tiers `phones` and `words` of a TextGrid, or `phones` alone."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """One utterance's phones, without a gap from first to last, and its words."""
+    """One utterance's phones, without gaps from the first to the last, and its words."""
 
     phones: list[Interval]
-    """`sp` for silences inside; none at either end"""
+    """`sp` for each silence inside the utterance; silences at both ends are left out"""
     words: list[Interval]
+    """empty if the aligner wrote no words"""
 
 
-def read_textgrid(
-    path: Path | str, shortest_pause: float, known: frozenset[str] = ARPABET
-) -> Alignment:
-    """Read an alignment written by MFA 1 to 3, viter or ming024's recipe.
+def read_textgrid(path: Path, known: frozenset[str] = ARPABET) -> Alignment:
+    """Read an alignment; see `parse_textgrid` and `alignment_of`, whose faults it raises."""
+    return alignment_of(parse_textgrid(path), known)
 
-    Its tiers are `phones` and, if it is there, `words`; MFA puts a speaker's name and ` - ` before
-    these where it knows one, of whom only one may speak. Other tiers are ignored. The file may be
-    in Praat's long or short format, in UTF-8 or, as Praat itself writes it, UTF-16.
 
-    Silence is `sil`, `sp`, `<eps>` or, in MFA 2 and 3, an empty label. It becomes `sp` inside the
-    utterance and is left out at both ends, as is `spn` there (ming024/FastSpeech2).
+def parse_textgrid(path: Path) -> Tiers:
+    """Read the tiers `phones` and `words` of a TextGrid written by MFA 1 to 3, viter or ming024.
 
-    Args:
-        path: of the TextGrid.
-        shortest_pause: seconds; a shorter silence inside goes to a stop that follows it, whose
-            closure it then is, and otherwise to the phone before it.
-        known: phones that may be there beside silences.
+    Where MFA knows the speaker, it writes the speaker's name and ` - ` before the tier's name. Only
+    one of several speakers may speak. Other tiers are ignored. The file may be in Praat's long or
+    short format, in UTF-8 or in UTF-16, which Praat itself writes.
 
     Raises:
-        UtteranceError: no such file, not a TextGrid, no tier or none of its phones, two speakers,
-            unknown phones, in ARPAbet stress on some vowels only, gaps or overlaps.
-    """
-    tiers = _read_tiers(Path(path))
-    if "phones" not in tiers:
-        found = ", ".join(f"'{name}'" for name in tiers) or "none"
-        raise UtteranceError(
-            "textgrid_unreadable", f"has a TextGrid without the tier 'phones' (it has {found})"
-        )
-    phones = _joined_silences([_as_symbol(interval) for interval in tiers["phones"]])
-    while phones and phones[0].label in {PAUSE, UNKNOWN}:
-        phones = phones[1:]
-    while phones and phones[-1].label in {PAUSE, UNKNOWN}:
-        phones = phones[:-1]
-    if not phones:
-        raise UtteranceError("phones_missing", "has a TextGrid without a phone")
-    _check(phones, known)
-    spoken = [word for word in tiers.get("words", []) if word.label not in SILENCES]
-    return Alignment(_without_short_pauses(phones, shortest_pause), spoken)
-
-
-def _read_tiers(path: Path) -> dict[str, list[Interval]]:
-    """Interval tiers by name, without a speaker's name before it; of two alike, the one in use.
-
-    Raises:
-        UtteranceError: no such file, not a TextGrid, or two speakers' phones or words.
+        UtteranceError: the file is missing or is not a TextGrid, it has no tier of phones, or two
+            speakers speak.
     """
     import tgt
 
@@ -96,37 +75,59 @@ def _read_tiers(path: Path) -> dict[str, list[Interval]]:
         raise UtteranceError(
             "textgrid_missing", "has no TextGrid: the aligner did not find an alignment"
         ) from error
-    except Exception as error:  # tgt raises bare Exceptions and whatever its parser stumbles on
+    except Exception as error:  # tgt raises plain Exceptions and whatever its parser runs into
         raise UtteranceError(
             "textgrid_unreadable", f"has a TextGrid that cannot be read ({error})"
         ) from error
-    used: dict[str, list[Interval]] = {}
-    for name, rows in tiers:
-        if not _is_spoken(used.get(name, [])):
-            used[name] = rows
-        elif name in _TIERS and _is_spoken(rows):
+    found: dict[str, list[Interval]] = {}
+    for name, intervals in tiers:
+        if not _has_speech(found.get(name, [])):
+            found[name] = intervals
+        elif name in ("phones", "words") and _has_speech(intervals):
             raise UtteranceError(
                 "textgrid_unreadable", f"has a TextGrid with the {name} of two speakers"
             )
-    return used
+    if "phones" not in found:
+        names = ", ".join(f"'{name}'" for name in found) or "none"
+        raise UtteranceError(
+            "textgrid_unreadable", f"has a TextGrid without the tier 'phones' (it has {names})"
+        )
+    return {name: found[name] for name in ("phones", "words") if name in found}
 
 
-def _is_spoken(intervals: list[Interval]) -> bool:
+def _has_speech(intervals: list[Interval]) -> bool:
     return any(interval.label not in SILENCES for interval in intervals)
 
 
-def _as_symbol(interval: Interval) -> Interval:
-    label = PAUSE if interval.label in SILENCES else interval.label
-    return Interval(interval.start, interval.end, label)
+def alignment_of(tiers: Tiers, known: frozenset[str] = ARPABET) -> Alignment:
+    """Check the phones of a parsed TextGrid, and tidy its silences.
 
+    A silence is `sil`, `sp`, `<eps>` or, in MFA 2 and 3, an empty label. It becomes `sp` inside the
+    utterance. At both ends silences and `spn` are left out (ming024/FastSpeech2).
 
-def _joined_silences(phones: list[Interval]) -> list[Interval]:
-    joined: list[Interval] = []
-    for phone in phones:
-        if joined and joined[-1].label == phone.label == PAUSE:
-            phone = Interval(joined.pop().start, phone.end, PAUSE)
-        joined.append(phone)
-    return joined
+    Args:
+        tiers: from `parse_textgrid`.
+        known: the phones that are allowed besides silences.
+
+    Raises:
+        UtteranceError: there is no phone, a phone is unknown, ARPAbet has stress on only some of
+            the vowels, or phones overlap or leave gaps.
+    """
+    phones: list[Interval] = []
+    for start, end, label in tiers["phones"]:
+        label = PAUSE if label in SILENCES else label
+        if phones and phones[-1].label == label == PAUSE:
+            start = phones.pop().start
+        phones.append(Interval(start, end, label))
+    while phones and phones[0].label in {PAUSE, UNKNOWN}:
+        phones = phones[1:]
+    while phones and phones[-1].label in {PAUSE, UNKNOWN}:
+        phones = phones[:-1]
+    if not phones:
+        raise UtteranceError("phones_missing", "has a TextGrid without a phone")
+    _check(phones, known)
+    words = [word for word in tiers.get("words", []) if word.label not in SILENCES]
+    return Alignment(phones, words)
 
 
 def _check(phones: list[Interval], known: frozenset[str]) -> None:
@@ -142,20 +143,25 @@ def _check(phones: list[Interval], known: frozenset[str]) -> None:
         raise UtteranceError(
             "phones_unknown", f"has stress on some vowels but not on {', '.join(unstressed)}"
         )
-    if any(abs(after.start - before.end) > 1e-3 for before, after in pairwise(phones)):
+    if any(abs(after.start - before.end) > _GAP for before, after in pairwise(phones)):
         raise UtteranceError("frames_differ", "has a TextGrid whose phones overlap or leave gaps")
 
 
-def _without_short_pauses(phones: list[Interval], shortest: float) -> list[Interval]:
+def without_short_pauses(alignment: Alignment, shortest: float) -> Alignment:
+    """Give each pause shorter than `shortest` seconds to one of its neighbours.
+
+    A stop that follows takes it, since the pause is the stop's closure. Otherwise the phone before
+    the pause takes it.
+    """
     kept: list[Interval] = []
     start = None
-    for i, phone in enumerate(phones):
+    for i, phone in enumerate(alignment.phones):
         if phone.label == PAUSE and phone.end - phone.start < shortest:
-            if phones[i + 1].label in _STOPS:
+            if alignment.phones[i + 1].label in _STOPS:
                 start = phone.start
             else:
-                kept[-1] = Interval(kept[-1].start, phone.end, kept[-1].label)
+                kept[-1] = kept[-1]._replace(end=phone.end)
             continue
-        kept.append(Interval(phone.start if start is None else start, phone.end, phone.label))
+        kept.append(phone if start is None else phone._replace(start=start))
         start = None
-    return kept
+    return Alignment(kept, alignment.words)

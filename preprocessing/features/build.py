@@ -1,4 +1,4 @@
-"""Stage 3: features of a whole corpus, in parallel, packed into a `FeatureStore`."""
+"""Stage 3: extract the features of a corpus in parallel, and pack them into a `FeatureStore`."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from audio.constants import HOP, MELS, SAMPLE_RATE
+from audio.wav import read_wav
 from pipeline.digests import fingerprint
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import RecipeError
@@ -20,14 +21,16 @@ from pipeline.progress import progress
 from pipeline.settings import check_numbers
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import features_fingerprint
+from preprocessing.alignment.parsed import TextGrids
 from preprocessing.check import Fault, check_corpus, refuse
 from preprocessing.corpus.metadata import write_reasons
 from preprocessing.corpus.splits import SPLITS, assign_splits
-from preprocessing.features.extract import Settings, extract
+from preprocessing.features.extract import FeatureSettings, extract
 from preprocessing.features.store import FRAME_ARRAYS, PADDING_SYMBOL
-from preprocessing.text.language import corpus_language
+from preprocessing.text.language import Language, corpus_language
 
 WHOLE = {"features.f0.decimation": 1, "splits.seed": 0}
+"""The settings that are whole numbers, and the least value of each."""
 REAL = {
     "features.f0.floor": 1.0,
     "features.f0.ceiling": 1.0,
@@ -35,16 +38,19 @@ REAL = {
     "features.max_seconds": 0.0,
     "splits.highest_similarity": 0.0,
 }
-"""Numbers that are whole and others, and the least that each may be."""
+"""The settings that are real numbers, and the least value of each."""
 UTTERANCES_IN_SHARD = 16
 BYTES_PER_SECOND = 70_000
-"""of features, shards and packed arrays together"""
+"""Bytes that a second of speech takes in shards and packed arrays together."""
+_ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
+"""The float arrays of a shard. Phones and durations are in its index."""
 
 
 def build_features(config: DictConfig) -> None:
-    """Write the store and `dropped.csv`, of utterances that were left out, into `paths.features`.
+    """Write the store into `paths.features`, and `dropped.csv`, the utterances that are left out.
 
-    Shards appear whole or not at all; after a kill, those that are there are not computed again.
+    Extraction writes shards of a few utterances each. They appear whole or not at all, and survive
+    if the process is killed.
 
     Raises:
         RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
@@ -55,12 +61,7 @@ def build_features(config: DictConfig) -> None:
     if f0.floor >= f0.ceiling:
         raise RecipeError(f"features.f0.floor={f0.floor} is not below its ceiling, {f0.ceiling}")
     language = corpus_language(config.corpus)
-    settings = Settings(
-        **f0,
-        shortest_pause=config.features.shortest_pause,
-        max_seconds=config.features.max_seconds,
-        phones=language.phones,
-    )
+    settings = FeatureSettings.of(config.features)
     utterances, faults = check_corpus(config)
     leave_out = config.check.leave_out
     refuse(faults, leave_out)
@@ -76,12 +77,11 @@ def build_features(config: DictConfig) -> None:
     )
     needed = int(seconds * BYTES_PER_SECOND) - bytes_in(folder.folder)
     with disk_space(folder.folder, needed):
-        grids = Path(config.paths.alignments) / "TextGrid"
-        _compute(shards, wavs, grids, settings, config.parallel)
+        _compute(shards, config, settings, language)
         faults += _dropped(list(shards))
         left_out = refuse(faults, leave_out)
         if (unusable := {fault.id for fault in faults}) != faulty:
-            # Extraction found more: drawn sets are of the same size without these.
+            # Extraction found more faults. Drawn splits keep their sizes without these utterances.
             splits = assign_splits(texts, config.splits, unusable, language.tokens)
         index = _pack(list(shards), texts, splits, folder.folder)
         index |= {"splits_name": config.splits.name, "left_out": left_out, "wavs": str(wavs)}
@@ -99,9 +99,9 @@ def build_features(config: DictConfig) -> None:
 
 
 def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[str]]:
-    """Files of features, and the utterances that each is to hold.
+    """The files of features, and the utterances that each one holds.
 
-    A file is named by its utterances, so that to leave out one more is to compute one file anew.
+    A file is named after its utterances, so that leaving out one more recomputes only its file.
     """
     shards = {}
     for first in range(0, len(ids), UTTERANCES_IN_SHARD):
@@ -113,29 +113,41 @@ def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[s
 
 def _compute(
     shards: Mapping[Path, list[str]],
-    wavs: Path,
-    grids: Path,
-    settings: Settings,
-    parallel: DictConfig,
+    config: DictConfig,
+    settings: FeatureSettings,
+    language: Language,
 ) -> None:
+    """Extract the shards that are not there yet."""
     missing = [(shard, ids) for shard, ids in shards.items() if not shard.exists()]
-    folders = wavs.absolute(), grids.absolute()
-    tasks = [(path.absolute(), ids, *folders, settings) for path, ids in missing]
+    wavs = Path(config.paths.corpus).absolute() / "wavs"
+    grids = TextGrids.load(Path(config.paths.alignments).absolute())
+    tasks = [
+        (path.absolute(), ids, wavs, grids.part(ids), language.phones, settings)
+        for path, ids in missing
+    ]
     with progress("extracting features", len(shards)) as show:
-        written = spread(_write_shard, tasks, parallel)
+        written = spread(_write_shard, tasks, config.parallel)
         for done, _ in enumerate(written, 1 + len(shards) - len(missing)):
             show(done)
 
 
-def _write_shard(path: Path, ids: list[str], wavs: Path, grids: Path, settings: Settings) -> None:
-    """Features of some utterances in one file: arrays end to end and a JSON index."""
+def _write_shard(
+    path: Path,
+    ids: list[str],
+    wavs: Path,
+    grids: TextGrids,
+    phones: frozenset[str],
+    settings: FeatureSettings,
+) -> None:
+    """Write the features of some utterances to one file: arrays end to end, and a JSON index."""
     import torch
 
     torch.set_num_threads(1)
     index, arrays = {"segments": [], "dropped": []}, {name: [] for name in _ARRAYS}
     for id in ids:
         try:
-            features = extract(wavs / f"{id}.wav", grids / f"{id}.TextGrid", settings)
+            waveform = read_wav(wavs / f"{id}.wav")
+            features = extract(waveform, grids.alignment(id, phones), settings)
         except RecipeError as error:
             index["dropped"].append((id, str(error)))
             continue
@@ -150,11 +162,8 @@ def _write_shard(path: Path, ids: list[str], wavs: Path, grids: Path, settings: 
         np.savez(temporary, index=np.array(json.dumps(index)), **packed)
 
 
-_ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
-
-
 def _dropped(shards: list[Path]) -> list[Fault]:
-    """Utterances that have no features after all."""
+    """The utterances from which no features could be extracted."""
     indices = [json.loads(str(np.load(shard)["index"])) for shard in shards]
     return [Fault(id, "features", reason) for index in indices for id, reason in index["dropped"]]
 
@@ -162,7 +171,7 @@ def _dropped(shards: list[Path]) -> list[Fault]:
 def _pack(
     shards: list[Path], texts: Mapping[str, str], splits: Mapping[str, str], folder: Path
 ) -> dict:
-    """Write the store's arrays; what its index says of them."""
+    """Write the store's arrays, and return the part of its index that describes them."""
     indices = [json.loads(str(np.load(shard)["index"])) for shard in shards]
     segments = [segment for index in indices for segment in index["segments"]]
     frames = [sum(segment["durations"]) for segment in segments]
@@ -195,7 +204,7 @@ def _pack(
 
 
 def _join(path: Path, shards: list[Path], name: str) -> None:
-    """One array of all shards, end to end, without ever holding more than one shard in memory."""
+    """Join an array of all shards into one file, holding no more than one shard in memory."""
     sizes = [np.load(shard)[name].shape for shard in shards]
     shape = (sum(size[0] for size in sizes), *sizes[0][1:])
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -206,12 +215,12 @@ def _join(path: Path, shards: list[Path], name: str) -> None:
 
 
 def _text(segment: dict, text: str) -> str:
-    """A whole utterance's text as it was written; of a part, the words in it."""
+    """The text of a segment: as it was written for a whole utterance, else its words."""
     return text if segment["id"] == segment["utterance"] else " ".join(segment["words"])
 
 
 def _statistics(folder: Path, train: list[int], frames: list[int], counts: list[int]) -> dict:
-    """Mean and standard deviation over the training split."""
+    """Mean and standard deviation of mel, pitch and energy over the training split."""
     statistics = {}
     for name, sizes in (("mel", frames), ("pitch", counts), ("energy", counts)):
         values = np.load(folder / f"{name}.npy", mmap_mode="r")

@@ -1,39 +1,41 @@
-"""One utterance's acoustic features: HiFi-GAN mel, WORLD F0, energy, and their phone averages."""
+"""One utterance's acoustic features: HiFi-GAN's mel, WORLD's F0, energy, and means over phones."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 
-from audio.constants import HOP, SAMPLE_RATE
+from audio.constants import HOP
 from audio.f0 import F0Settings, continuous_log_f0, estimate_f0
-from audio.wav import read_wav
 from pipeline.errors import RecipeError
-from preprocessing.alignment.segments import Segment, segments
-from preprocessing.alignment.textgrid import read_textgrid
-from preprocessing.text.phones import ARPABET
+from preprocessing.alignment.segments import AlignedSegment, cut_segments
+from preprocessing.alignment.textgrid import Alignment, without_short_pauses
 
 SHORTEST_FRAMES = 4
-"""A shorter segment cannot be reflected at its ends, as HiFi-GAN's mel wants."""
+"""A shorter segment cannot be reflected at its ends, which HiFi-GAN's mel needs."""
 
 
 @dataclass(frozen=True)
-class Settings(F0Settings):
-    """What the features depend on; see conf/features/."""
+class FeatureSettings:
+    """How features are extracted; see conf/features/."""
 
+    f0: F0Settings
     shortest_pause: float
-    """seconds"""
+    """seconds; shorter silences inside an utterance go to a neighbouring phone"""
     max_seconds: float | None
-    """of a segment"""
-    phones: frozenset[str] = ARPABET
-    """that an alignment may have"""
+    """the longest segment; longer utterances are cut at pauses"""
+
+    @classmethod
+    def of(cls, features: DictConfig) -> "FeatureSettings":
+        """From the section `features` of the configuration."""
+        return cls(F0Settings(**features.f0), features.shortest_pause, features.max_seconds)
 
 
 @dataclass(frozen=True)
 class SegmentFeatures:
-    """Arrays of one segment, whose durations add up to its frames."""
+    """The features of one segment, whose durations add up to its frames."""
 
-    segment: Segment
+    segment: AlignedSegment
     mel: np.ndarray
     """log-mel, float32 `[frames, mels]`"""
     f0: np.ndarray
@@ -41,15 +43,21 @@ class SegmentFeatures:
     energy_frames: np.ndarray
     """L2 norm of the magnitude spectrum, float32 `[frames]`"""
     pitch: np.ndarray
-    """natural logarithm of F0, interpolated over unvoiced frames, mean of each phone, `[phones]`"""
+    """mean over each phone of log F0 interpolated over unvoiced frames, float32 `[phones]`"""
     energy: np.ndarray
-    """mean of each phone, `[phones]`"""
+    """mean over each phone, float32 `[phones]`"""
 
 
 def phone_means(values: np.ndarray, durations: np.ndarray) -> np.ndarray:
-    """Mean over each phone's frames, `[frames]` and `[phones]` to `[phones]`.
+    """Average values over the frames of each phone.
 
-    A phone of no frames takes the value of the frame where it would begin.
+    Args:
+        values: `[frames]`.
+        durations: frames of each phone, `[phones]`.
+
+    Returns:
+        Means, float32 `[phones]`. A phone of no frames gets the value of the frame where it would
+        begin.
     """
     ends = np.cumsum(durations)
     starts = ends - durations
@@ -59,8 +67,15 @@ def phone_means(values: np.ndarray, durations: np.ndarray) -> np.ndarray:
     return np.where(durations > 0, means, first).astype(np.float32)
 
 
-def extract(wav: Path, textgrid: Path, settings: Settings) -> list[SegmentFeatures]:
+def extract(
+    waveform: np.ndarray, alignment: Alignment, settings: FeatureSettings
+) -> list[SegmentFeatures]:
     """Features of an utterance's segments.
+
+    Args:
+        waveform: the recording, float32 `[samples]` at 22,050 Hz.
+        alignment: of the recording.
+        settings: of the whole corpus.
 
     Raises:
         RecipeError: the recording or its alignment is not usable.
@@ -69,16 +84,14 @@ def extract(wav: Path, textgrid: Path, settings: Settings) -> list[SegmentFeatur
 
     from audio.mel import magnitude, mel_of_magnitude
 
-    waveform = read_wav(wav)
-    alignment = read_textgrid(textgrid, settings.shortest_pause, settings.phones)
-    frame_rate = SAMPLE_RATE / HOP
-    cut = segments(alignment, len(waveform) // HOP, frame_rate, settings.max_seconds)
-    f0 = estimate_f0(waveform, settings)
+    alignment = without_short_pauses(alignment, settings.shortest_pause)
+    segments = cut_segments(alignment, len(waveform) // HOP, settings.max_seconds)
+    f0 = estimate_f0(waveform, settings.f0)
     if not f0.any():
         raise RecipeError("has no voiced frame, so that its pitch is unknown")
     log_f0 = continuous_log_f0(f0)
     features = []
-    for segment in cut:
+    for segment in segments:
         durations = np.array(segment.durations)
         frames = slice(segment.start, segment.start + int(durations.sum()))
         if frames.stop - frames.start < SHORTEST_FRAMES:
@@ -87,7 +100,7 @@ def extract(wav: Path, textgrid: Path, settings: Settings) -> list[SegmentFeatur
         magnitudes = magnitude(samples)
         energy = torch.linalg.vector_norm(magnitudes, dim=0).numpy()
         mel = mel_of_magnitude(magnitudes).T.contiguous().numpy()
-        assert len(mel) == durations.sum(), f"{wav}: {len(mel)} frames, {durations.sum()} in phones"
+        assert len(mel) == durations.sum(), f"{len(mel)} frames, {durations.sum()} in phones"
         features.append(
             SegmentFeatures(
                 segment=segment,

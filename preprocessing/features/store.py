@@ -1,4 +1,4 @@
-"""The packed feature store: a whole corpus in a few memory-mapped arrays."""
+"""The feature store: a whole corpus packed into a few memory-mapped arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,47 +17,49 @@ PHONE_ARRAYS = ("phones", "durations", "pitch", "energy")
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of speech and its features; see `FeatureStore`."""
+    """An utterance, or a part of one that was cut at pauses, and its features."""
 
     id: str
     text: str
     phones: np.ndarray
     """indices into the store's symbols, `[phones]`"""
     durations: np.ndarray
-    """frames, `[phones]`; they add up to the frames of the arrays below"""
+    """frames of each phone, `[phones]`; they add up to the frames of the arrays below"""
     mel: np.ndarray
     """log-mel, float32 `[frames, mels]`"""
     pitch: np.ndarray
-    """natural logarithm of F0, interpolated over unvoiced frames, not normalised, `[phones]`"""
+    """mean over each phone of log F0 interpolated over unvoiced frames, not normalised, `[phones]`
+    """
     energy: np.ndarray
-    """not normalised, `[phones]`"""
+    """mean over each phone, not normalised, `[phones]`"""
     f0: np.ndarray
     """Hz, 0 where unvoiced, `[frames]`"""
     energy_frames: np.ndarray
-    """`[frames]`"""
+    """L2 norm of the magnitude spectrum, `[frames]`"""
     start_sample: int
-    """in the recording"""
+    """where the segment begins in its recording"""
     samples: int
+    """the segment's length in its recording"""
     wav: Path
+    """the recording"""
 
 
 class FeatureStore:
-    """Stage 3's features, opened without reading them.
+    """Stage 3's features. Opening a store reads no array.
 
-    Arrays lie end to end: segment i has rows `frame_offsets[i]` to `+ frames[i]` of `mel`
-    `[all frames, mels]`, `f0` and `energy_frames` `[all frames]`, and rows `phone_offsets[i]` to
-    `+ phone_counts[i]` of `phones`, `durations`, `pitch` and `energy` `[all phones]`.
+    The segments lie end to end. Segment i has `frames[i]` rows from `frame_offsets[i]` on of `mel`
+    `[all frames, mels]`, `f0` and `energy_frames` `[all frames]`, and `phone_counts[i]` rows from
+    `phone_offsets[i]` on of `phones`, `durations`, `pitch` and `energy` `[all phones]`.
 
     Attributes:
-        ids: of the segments: the utterance's, with `-1`, `-2` ... where it was cut.
-        utterances: which each segment is part of.
-        texts: of the segments.
-        symbols: of the phones; index 0 is padding.
-        statistics: mean and std of the training split: `pitch` and `energy` over phones, `mel`
-            over frames, a list of each band's.
-        splits_name: of the choice of held-out utterances, as in conf/splits/.
-        left_out: how many utterances were left out for each kind of fault
-            (`preprocessing.check.KINDS`).
+        ids: of each segment: its utterance's id, with `-1`, `-2` ... if the utterance was cut.
+        utterances: the utterance of each segment.
+        texts: of each segment.
+        symbols: the phones by index; index 0 is padding.
+        statistics: mean and standard deviation over the training split: of `pitch` and `energy`
+            over phones, and of each band of `mel` over frames.
+        splits_name: the choice of held-out utterances in conf/splits/.
+        left_out: how many utterances each kind of fault (`preprocessing.check.KINDS`) left out.
 
     Raises:
         RecipeError: the folder holds no finished store.
@@ -90,7 +92,7 @@ class FeatureStore:
         )
 
     def _array(self, name: str) -> np.ndarray:
-        # Copy-on-write rather than read-only, since torch takes no arrays that it may not write to.
+        # Mapped copy-on-write, because torch warns about arrays that are read-only.
         return np.load(self.folder / f"{name}.npy", mmap_mode="c")
 
     def __len__(self) -> int:
@@ -101,7 +103,7 @@ class FeatureStore:
         return self._splits[name]
 
     def segment(self, i: int) -> Segment:
-        """Everything about segment i, as views of the mapped arrays."""
+        """Segment i. Its arrays are views of the mapped files."""
         frames = slice(self.frame_offsets[i], self.frame_offsets[i] + self.frames[i])
         phones = slice(self.phone_offsets[i], self.phone_offsets[i] + self.phone_counts[i])
         return Segment(
@@ -121,5 +123,5 @@ class FeatureStore:
 
 
 def natural_waveform(segment: Segment) -> np.ndarray:
-    """The recording of a segment, float32 in [-1, 1], `[samples]` at 22,050 Hz."""
+    """Read the recording of a segment, float32 in [-1, 1], `[samples]` at 22,050 Hz."""
     return read_wav(segment.wav, segment.start_sample, segment.samples)

@@ -55,15 +55,16 @@ def baseline(wavs: list[Path]) -> None:
         mel_of_magnitude(magnitude)
 
 
-def ours(wavs: list[Path], grids: Path, settings) -> None:
+def ours(wavs: list[Path], grids, settings) -> None:
     """What stage 3 does with some clips in one of its processes."""
     import torch
 
     from preprocessing.features.extract import extract
+    from preprocessing.text.phones import ARPABET
 
     torch.set_num_threads(1)
     for wav in wavs:
-        extract(wav, grids / f"{wav.stem}.TextGrid", settings)
+        extract(read_wav(wav), grids.alignment(wav.stem, ARPABET), settings)
 
 
 def pairs(config, _) -> None:
@@ -71,19 +72,17 @@ def pairs(config, _) -> None:
     import torch
     from joblib import Parallel, cpu_count, delayed
 
-    from preprocessing.features.extract import Settings
+    from preprocessing.alignment.parsed import TextGrids
+    from preprocessing.features.extract import FeatureSettings
 
     torch.set_num_threads(1)
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     chosen = np.random.default_rng(0).choice(len(utterances), PAIRS * CLIPS_IN_PAIR, replace=False)
     wavs = [corpus / "wavs" / f"{utterances[i].id}.wav" for i in chosen]
-    settings = Settings(
-        **config.features.f0,
-        shortest_pause=config.features.shortest_pause,
-        max_seconds=config.features.max_seconds,
-    )
-    grids = Path(config.paths.alignments) / "TextGrid"
+    settings = FeatureSettings.of(config.features)
+    grids = TextGrids.load(Path(config.paths.alignments).absolute())
+    grids = grids.part(wav.stem for wav in wavs)
     processes = cpu_count()
 
     def both_processes(some: list[Path]) -> None:

@@ -57,7 +57,7 @@ def spoken_words(corpus: Path, alignments: Path) -> list[Word]:
         if utterance.id in unaligned:
             continue
         waveform = read_wav(corpus / "wavs" / f"{utterance.id}.wav")
-        alignment = read_textgrid(alignments / "TextGrid" / f"{utterance.id}.TextGrid", 0)
+        alignment = read_textgrid(alignments / "TextGrid" / f"{utterance.id}.TextGrid")
         for word in alignment.words:
             start = round(word.start * SAMPLE_RATE)
             phones = [

@@ -223,7 +223,7 @@ def test_text_that_was_not_spoken_is_recognised(data):
     screening = OmegaConf.load(PROJECT / "conf" / "corpus" / "allison.yaml").screening
     name = "agent-user"
     alignment, waveform = (
-        read_textgrid(grids / f"{name}.TextGrid", 0),
+        read_textgrid(grids / f"{name}.TextGrid"),
         read_wav(wavs / f"{name}.wav"),
     )
     check_plausible(alignment, waveform, screening)

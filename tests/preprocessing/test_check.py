@@ -14,6 +14,7 @@ from planted import assert_all_found, plant_all
 
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv
+from preprocessing.alignment import parsed
 from preprocessing.check import KINDS, Fault, check_corpus, refuse
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
 
@@ -37,18 +38,18 @@ def copy(prompts, tmp_path) -> DictConfig:
     data, utterances = prompts
     (tmp_path / "corpus" / "wavs").mkdir(parents=True)
     (tmp_path / "alignments" / "textgrid" / "TextGrid").mkdir(parents=True)
-    for utterance in utterances:
-        for part in (
-            f"corpus/wavs/{utterance.id}.wav",
-            f"alignments/textgrid/TextGrid/{utterance.id}.TextGrid",
-        ):
-            shutil.copyfile(data / part, tmp_path / part)
+    parts = ["alignments/textgrid/textgrids.jsonl"]
+    parts += [f"corpus/wavs/{utterance.id}.wav" for utterance in utterances]
+    parts += [f"alignments/textgrid/TextGrid/{each.id}.TextGrid" for each in utterances]
+    for part in parts:
+        shutil.copy2(data / part, tmp_path / part)  # with its time, by which TextGrids are known
     write_metadata(tmp_path / "corpus" / "metadata.csv", utterances)
     overrides = [f"paths.data={tmp_path}", "aligner=textgrid", "parallel.workers=1"]
     return composed(*overrides, "splits.test=4", "splits.validation=2")
 
 
-def test_a_sound_corpus_has_no_fault(copy):
+def test_a_sound_corpus_has_no_fault_and_its_textgrids_are_not_parsed_again(copy, monkeypatch):
+    monkeypatch.setattr(parsed, "parse_textgrid", lambda path: pytest.fail(f"{path} is parsed"))
     utterances, faults = check_corpus(copy)
     assert len(utterances) == 40 and faults == []
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from audio.f0 import continuous_log_f0, estimate_f0
+from audio.f0 import F0Settings, continuous_log_f0, estimate_f0
 from audio.mel import log_mel
 from pipeline.errors import RecipeError
-from preprocessing.features.extract import Settings, phone_means
+from preprocessing.features.extract import phone_means
 from preprocessing.features.store import FeatureStore, natural_waveform
 
-DIO = Settings("dio", 71, 800, 4, 0.03, 8)
+DIO = F0Settings("dio", 71, 800, 4)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_f0_of_a_glide_is_that_at_the_frames_centres(method):
     seconds = np.arange(2 * 22050) / 22050
     phase = 2 * np.pi * (120 * seconds + 30 * seconds**2)
     waveform = sum(np.sin(k * phase) / k for k in range(1, 15)).astype(np.float32) * 0.2
-    f0 = estimate_f0(waveform, Settings(method, 71, 800, 4, 0.03, 8))
+    f0 = estimate_f0(waveform, F0Settings(method, 71, 800, 4))
     centres = (np.arange(len(f0)) * 256 + 128) / 22050
     inside = slice(20, 150)
     assert np.all(f0[inside] > 0)
@@ -61,7 +61,7 @@ def test_f0_of_noise_is_unvoiced():
 
 def test_a_method_of_f0_that_is_none_is_told():
     with pytest.raises(RecipeError, match="f0.method=haverst: choose one of dio, harvest"):
-        Settings("haverst", 71, 800, 4, 0.03, 8)
+        F0Settings("haverst", 71, 800, 4)
     evaluations = OmegaConf.create({"method": "dios", "floor": 71, "ceiling": 800, "decimation": 1})
     with pytest.raises(RecipeError, match="f0.method=dios"):
         estimate_f0(np.zeros(22050, np.float32), evaluations)

@@ -88,7 +88,7 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
     errors, errors_of_equal_lengths = [], []
     for utterance in {path.stem for path in resampled} - unaligned:
         ours, reference = (
-            [phone.start for phone in read_textgrid(grid, 0).phones if phone.label != "sp"]
+            [phone.start for phone in read_textgrid(grid).phones if phone.label != "sp"]
             for grid in (
                 folder / "alignments" / aligner / "TextGrid" / f"{utterance}.TextGrid"
                 for aligner in ("viter", "textgrid")

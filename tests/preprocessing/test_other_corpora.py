@@ -69,7 +69,7 @@ def mine(prepared, tmp_path_factory) -> Path:
         grid = tgt.io.read_textgrid(
             str(grids / f"{utterance.id}.TextGrid"), include_empty_intervals=True
         )
-        alignment = read_textgrid(grids / f"{utterance.id}.TextGrid", 0)
+        alignment = read_textgrid(grids / f"{utterance.id}.TextGrid")
         words = [spelt_with_enye(f"w{word.label.strip('{}').lower()}x") for word in alignment.words]
         words = ["".join(filter(str.isalpha, word)) for word in words]
         for word, spelt in zip(alignment.words, words, strict=True):

@@ -1,16 +1,23 @@
 """Alignments: silences of every spelling, rounding to frames, cutting at pauses, and faults."""
 
 import random
+from pathlib import Path
 
 import pytest
 import tgt
 
 from pipeline.errors import RecipeError
-from preprocessing.alignment.segments import segments
-from preprocessing.alignment.textgrid import read_textgrid
+from preprocessing.alignment.segments import cut_segments
+from preprocessing.alignment.textgrid import Alignment, read_textgrid, without_short_pauses
 from preprocessing.text.pronouncer import Pronouncer
 
 RATE = 22050 / 256
+"""frames in a second"""
+
+
+def read(path: Path) -> Alignment:
+    """An alignment as the features use it."""
+    return without_short_pauses(read_textgrid(path), 0.03)
 
 
 def write(path, phones, words=None, tiers=("phones", "words")):
@@ -31,9 +38,9 @@ def write(path, phones, words=None, tiers=("phones", "words")):
 def test_every_spelling_of_silence_is_a_pause_inside_and_nothing_outside(tmp_path, silence):
     path = tmp_path / "a.TextGrid"
     write(path, [(silence, 0.2), ("HH", 0.1), (silence, 0.3), ("AY1", 0.2), (silence, 0.4)])
-    alignment = read_textgrid(path, 0.03)
+    alignment = read(path)
     assert [phone.label for phone in alignment.phones] == ["HH", "sp", "AY1"]
-    (segment,) = segments(alignment, round(1.2 * RATE), RATE, None)
+    (segment,) = cut_segments(alignment, round(1.2 * RATE))
     assert segment.start == round(0.2 * RATE)
     assert sum(segment.durations) == round(0.8 * RATE) - round(0.2 * RATE)
 
@@ -42,27 +49,27 @@ def test_neighbouring_silences_are_one_and_unknown_words_stay_inside(tmp_path):
     path = tmp_path / "a.TextGrid"
     phones = [("spn", 0.2), ("S", 0.1), ("sil", 0.1), ("", 0.1), ("spn", 0.3), ("T", 0.1)]
     write(path, [*phones, ("sp", 0.1), ("spn", 0.2)])
-    labels = [phone.label for phone in read_textgrid(path, 0.03).phones]
+    labels = [phone.label for phone in read(path).phones]
     assert labels == ["S", "sp", "spn", "T"]
 
 
 def test_short_silences_become_closures_or_the_end_of_a_phone(tmp_path):
     path = tmp_path / "a.TextGrid"
     write(path, [("S", 0.1), ("", 0.02), ("T", 0.1), ("sil", 0.02), ("AY1", 0.1)])
-    phones = read_textgrid(path, 0.03).phones
+    phones = read(path).phones
     assert [(p.label, round(p.start, 3), round(p.end, 3)) for p in phones] == [
         ("S", 0.0, 0.1),
         ("T", 0.1, 0.24),
         ("AY1", 0.24, 0.34),
     ]
-    assert len(read_textgrid(path, 0.0).phones) == 5
+    assert len(read_textgrid(path).phones) == 5
 
 
 def test_frames_are_ming024s_and_rounding_never_adds_up(tmp_path):
     random.seed(0)
     phones = [("AH0", random.uniform(0.004, 0.2)) for _ in range(400)]
-    alignment = read_textgrid(write(tmp_path / "a.TextGrid", phones), 0.03)
-    (segment,) = segments(alignment, 10**6, RATE, None)
+    alignment = read(write(tmp_path / "a.TextGrid", phones))
+    (segment,) = cut_segments(alignment, 10**6)
     expected = [round(p.end * RATE) - round(p.start * RATE) for p in alignment.phones]
     assert segment.durations == expected and 0 in expected
     assert sum(segment.durations) == round(alignment.phones[-1].end * RATE)
@@ -79,8 +86,8 @@ def test_long_utterances_are_cut_at_their_longest_pauses(tmp_path):
         ("", 0.3),
         ("four", 9),
     ]
-    alignment = read_textgrid(write(tmp_path / "a.TextGrid", phones, words), 0.03)
-    cut = segments(alignment, 10**6, RATE, 8)
+    alignment = read(write(tmp_path / "a.TextGrid", phones, words))
+    cut = cut_segments(alignment, 10**6, 8)
     assert [part.words for part in cut] == [["one", "two"], ["three"], ["four"]]
     assert [part.phones for part in cut] == [["AH0", "sp", "B"], ["D"], ["M"]]
     assert [part.start for part in cut] == [0, round(6.7 * RATE), round(11 * RATE)]
@@ -98,7 +105,7 @@ def test_long_utterances_are_cut_at_their_longest_pauses(tmp_path):
 def test_unusable_alignments_say_why(tmp_path, phones, tiers, message):
     path = write(tmp_path / "a.TextGrid", phones, tiers=tiers)
     with pytest.raises(RecipeError, match=message):
-        read_textgrid(path, 0.03)
+        read(path)
 
 
 LABELS = ["sil", "HH", "AY1", "sp", "JH", "OW1", "spn", "sil"]
@@ -140,7 +147,7 @@ def test_praats_formats_and_encodings_with_other_tiers(tmp_path, kind, encoding,
     path = tmp_path / "a.TextGrid"
     text = praat_file(kind, prefix=prefix)
     path.write_bytes(("\ufeff" + text if encoding == "utf-16-be" else text).encode(encoding))
-    alignment = read_textgrid(path, 0.03)
+    alignment = read(path)
     assert [(p.label, p.start, p.end) for p in alignment.phones] == [
         ("HH", 0.2, 0.3),
         ("AY1", 0.3, 0.5),
@@ -161,7 +168,7 @@ def test_every_version_of_mfa_gives_the_same_phones(tmp_path, version, silences)
     labels = [first, "HH", "AY1", middle, "JH", "OW1", unknown, last]
     path = tmp_path / "a.TextGrid"
     path.write_text(praat_file("long", labels))
-    (segment,) = segments(read_textgrid(path, 0.03), round(1.25 * RATE), RATE, None)
+    (segment,) = cut_segments(read(path), round(1.25 * RATE))
     assert segment.phones == ["HH", "AY1", "sp", "JH", "OW1"]
     bounds = [round(t * RATE) for t in BOUNDS[1:7]]
     assert segment.durations == [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
@@ -170,7 +177,7 @@ def test_every_version_of_mfa_gives_the_same_phones(tmp_path, version, silences)
 def test_phones_without_stress_are_known(tmp_path):
     path = tmp_path / "a.TextGrid"
     path.write_text(praat_file("short", [label.rstrip("1") for label in LABELS]))
-    phones = [phone.label for phone in read_textgrid(path, 0.03).phones]
+    phones = [phone.label for phone in read(path).phones]
     assert phones == ["HH", "AY", "sp", "JH", "OW"]
     assert Pronouncer(symbols=phones).phones("Hi, Joe.") == phones
 
@@ -178,33 +185,33 @@ def test_phones_without_stress_are_known(tmp_path):
 def test_without_a_tier_of_words_an_utterance_stays_whole(tmp_path):
     path = tmp_path / "a.TextGrid"
     path.write_text(praat_file("long", words=None))
-    without = read_textgrid(path, 0.03)
+    without = read(path)
     assert without.words == [] and len(without.phones) == 5
-    assert len(segments(without, 1000, RATE, 0.4)) == 1
+    assert len(cut_segments(without, 1000, 0.4)) == 1
     path.write_text(praat_file("long"))
-    assert len(segments(read_textgrid(path, 0.03), 1000, RATE, 0.4)) == 2
+    assert len(cut_segments(read(path), 1000, 0.4)) == 2
 
 
 def test_times_beyond_the_recording_by_up_to_a_frame_are_cut(tmp_path):
-    alignment = read_textgrid(write(tmp_path / "a.TextGrid", [("M", 1.0), ("IY1", 0.5)]), 0.03)
+    alignment = read(write(tmp_path / "a.TextGrid", [("M", 1.0), ("IY1", 0.5)]))
     end = round(1.5 * RATE)
     for frames in (end - 1, end, end + 5):
-        (segment,) = segments(alignment, frames, RATE, None)
+        (segment,) = cut_segments(alignment, frames)
         assert sum(segment.durations) == min(end, frames)
     with pytest.raises(RecipeError, match="its recording ends at"):
-        segments(alignment, end - 2, RATE, None)
+        cut_segments(alignment, end - 2)
 
 
 def test_missing_damaged_and_overlong_alignments_say_so(tmp_path):
     with pytest.raises(RecipeError, match="has no TextGrid"):
-        read_textgrid(tmp_path / "none.TextGrid", 0.03)
+        read(tmp_path / "none.TextGrid")
     damaged = tmp_path / "damaged.TextGrid"
     damaged.write_text("File type = nonsense\n")
     with pytest.raises(RecipeError, match="cannot be read"):
-        read_textgrid(damaged, 0.03)
-    alignment = read_textgrid(write(tmp_path / "a.TextGrid", [("M", 2.0)]), 0.03)
+        read(damaged)
+    alignment = read(write(tmp_path / "a.TextGrid", [("M", 2.0)]))
     with pytest.raises(RecipeError, match="up to 2.000 s, but its recording ends at 1.498"):
-        segments(alignment, round(1.5 * RATE), RATE, None)
+        cut_segments(alignment, round(1.5 * RATE))
 
 
 def test_of_two_speakers_only_one_may_have_phones(tmp_path):
@@ -212,7 +219,7 @@ def test_of_two_speakers_only_one_may_have_phones(tmp_path):
     rows = [[("sil", 0.2), ("HH", 0.1), ("AY1", 0.2)], [("", 0.5)]]
     for order in (rows, rows[::-1]):
         write(path, *order, tiers=("Ann - phones", "Bob - phones"))
-        assert [phone.label for phone in read_textgrid(path, 0.03).phones] == ["HH", "AY1"]
+        assert [phone.label for phone in read(path).phones] == ["HH", "AY1"]
     write(path, rows[0], [("", 0.3), ("OW1", 0.2)], tiers=("Ann - phones", "Bob - phones"))
     with pytest.raises(RecipeError, match="with the phones of two speakers"):
-        read_textgrid(path, 0.03)
+        read(path)
