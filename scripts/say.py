@@ -4,16 +4,23 @@ from pipeline.entry_point import stage_script
 
 
 def say(config) -> None:
-    """Write `config.output`, a wav, from `config.text`; factors act on their own quantity."""
+    """Write `config.text` to the audio file `config.output`."""
+    from speech.settings import check_say
+
+    check_say(config)
     import soundfile
 
     from audio.constants import SAMPLE_RATE
+    from pipeline.errors import RecipeError
     from pipeline.files import atomic_path
     from speech.speaker import load_speaker
 
     waveform = load_speaker(config)(config.text, config.speed, config.pitch, config.energy)
-    with atomic_path(config.output) as temporary:
-        soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
+    try:
+        with atomic_path(config.output) as temporary:
+            soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise RecipeError(f"cannot write output={config.output}: {error}") from None
     print(f"{config.output}: {len(waveform) / SAMPLE_RATE:.2f} s")
 
 

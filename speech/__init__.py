@@ -1,1 +1,1 @@
-"""From text to a waveform, by torch or, exported, by ONNX Runtime."""
+"""From text to a waveform, with torch or, after an export, with ONNX Runtime."""

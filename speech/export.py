@@ -1,4 +1,4 @@
-"""Export of a run to ONNX: `acoustic.onnx`, `vocoder.onnx`, and `speech.json` beside them."""
+"""Exports a run to ONNX: `acoustic.onnx`, `vocoder.onnx` and their description, `speech.json`."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,15 +18,15 @@ from pipeline.files import atomic_path, write_json
 from speech.onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
 
 TOLERANCE = 1e-4
-"""The largest difference from torch that is let pass, of log-mels, log-F0, energy and samples.
+"""Largest allowed difference from torch in log-mels, log-F0, energy and samples.
 
-Energy counts in units of its spread in the corpus, and samples in those of full scale.
+Energy is compared in standard deviations over the corpus, samples in units of full scale.
 """
 OPSET = 18
 
 
 class _Traceable(nn.Module):
-    """An acoustic model whose number of frames stays a tensor, so that the graph computes it."""
+    """Keeps the number of frames a tensor, so that tracing records how it is computed."""
 
     def __init__(self, acoustic: AcousticModel):
         super().__init__()
@@ -40,8 +40,10 @@ class _Traceable(nn.Module):
 
 def _export(model: nn.Module, inputs: tuple, path: Path, names: Sequence[str], **options) -> None:
     with atomic_path(path) as temporary, warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing and of its age: what it gives is checked
-        # The exporter by tracing takes a second where torch.export takes minutes.
+        # Warnings say that tracing is deprecated and may miss branches. The export is compared
+        # with torch instead.
+        warnings.simplefilter("ignore")
+        # Tracing takes a second, torch.export takes minutes.
         torch.onnx.export(
             model.eval(),
             inputs,
@@ -54,7 +56,7 @@ def _export(model: nn.Module, inputs: tuple, path: Path, names: Sequence[str], *
 
 
 def random_inputs(symbols: int, batch: int, phones: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """A padded batch of random phones, lengths and factors, as `AcousticModel` takes it."""
+    """Draw a padded batch of phones, lengths and factors, the inputs of `AcousticModel.forward`."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, phones + 1, (batch,), generator=generator)
     lengths[0] = phones
@@ -65,7 +67,13 @@ def random_inputs(symbols: int, batch: int, phones: int, seed: int = 0) -> tuple
 
 
 def export_acoustic(acoustic: AcousticModel, symbols: int, path: Path) -> None:
-    """Write an acoustic model of any batch and length; its graph has `INPUTS` and `Spoken`."""
+    """Write an acoustic model for any batch size and length, from `INPUTS` to `Spoken`.
+
+    Args:
+        acoustic: on the CPU.
+        symbols: size of its phone vocabulary.
+        path: the ONNX file.
+    """
     _export(
         _Traceable(acoustic),
         random_inputs(symbols, 2, 9),
@@ -78,7 +86,10 @@ def export_acoustic(acoustic: AcousticModel, symbols: int, path: Path) -> None:
 
 
 def export_vocoder(generator: Generator, path: Path) -> None:
-    """Write a generator from `[batch, mels, frames]` of equal lengths to `[batch, 1, samples]`."""
+    """Write a generator from log-mels `[batch, mels, frames]` to waveforms `[batch, 1, samples]`.
+
+    Nothing masks padding, so all mels of a batch have to be equally long.
+    """
     _export(
         generator.float(),
         (torch.zeros(1, generator.mels, 20),),
@@ -92,21 +103,23 @@ def export_vocoder(generator: Generator, path: Path) -> None:
 def acoustic_differences(
     torch_model: AcousticModel, onnx: Callable[..., Spoken], symbols: int
 ) -> Iterator[float]:
-    """Largest differences of mel, log-F0 and energy, over batches and lengths of many sizes.
+    """Yield the largest differences of mel, log-F0 and energy for batches of several sizes.
 
     Raises:
-        RecipeError: durations differ.
+        RecipeError: the durations differ.
     """
-    spread = torch_model.statistics["energy"]["std"]
+    energy_std = torch_model.statistics["energy"]["std"]
     for batch, phones in ((1, 1), (1, 2), (1, 37), (3, 12), (2, 120)):
         inputs = random_inputs(symbols, batch, phones, seed=phones)
         wanted, found = torch_model(*inputs), onnx(*inputs)
         if not torch.equal(wanted.durations, found.durations):
-            raise RecipeError("ONNX Runtime gives other durations than torch: export is of no use")
+            raise RecipeError(
+                "the exported acoustic model predicts other durations than torch: do not use it"
+            )
         inside = torch.arange(wanted.mel.shape[1]) < wanted.frames[:, None]
         yield float((wanted.mel - found.mel)[inside].abs().max())
         yield float((wanted.pitch - found.pitch).abs().max())
-        yield float((wanted.energy - found.energy).abs().max()) / spread
+        yield float((wanted.energy - found.energy).abs().max()) / energy_std
 
 
 def _vocoder_differences(generator: Generator, onnx: Callable) -> Iterator[float]:
@@ -116,31 +129,32 @@ def _vocoder_differences(generator: Generator, onnx: Callable) -> Iterator[float
         yield float((wanted - onnx([mel])[0]).abs().max())
 
 
-def _checked(what: str, differences: Iterator[float]) -> float:
+def _check(what: str, differences: Iterator[float]) -> float:
+    """Return the largest difference, or raise a RecipeError if it is above `TOLERANCE`."""
     with torch.inference_mode():
         largest = max(differences)
     if not largest <= TOLERANCE:
         raise RecipeError(
-            f"the exported {what} differs from torch's by {largest:.1e}, more than {TOLERANCE:.0e}"
+            f"the exported {what} differs from torch by {largest:.1e}, more than {TOLERANCE:.0e}"
         )
     return largest
 
 
 def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
-    """Write `<run folder>/onnx/` and check it against torch in float32 on many lengths.
+    """Write `<run folder>/onnx/` and compare it with torch in float32 at several lengths.
 
     Returns:
-        The largest difference of each model's outputs from torch's.
+        For each model, the largest difference between its outputs and those of torch.
 
     Raises:
-        RecipeError: the run is not trained, the vocoder is no HiFi-GAN, or an exported model gives
-            something else than torch does.
+        RecipeError: the run is not trained, the vocoder is not a HiFi-GAN, or an exported model
+            differs from torch.
     """
     run_folder = Path(run_folder)
     synthesiser = load_synthesiser(run_folder)
     if vocoder_config["kind"] != "hifigan":
         raise RecipeError(
-            f"vocoder.kind is {vocoder_config['kind']}, which cannot be exported: choose "
+            f"a vocoder of the kind {vocoder_config['kind']} cannot be exported: choose "
             "vocoder=hifigan_universal"
         )
     generator = checked_generator(vocoder_config)
@@ -152,10 +166,10 @@ def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
     acoustic = OnnxAcoustic(folder / "acoustic.onnx")
     vocoder = OnnxVocoder(folder / "vocoder.onnx")
     differences = {
-        "acoustic": _checked(
+        "acoustic": _check(
             "acoustic model", acoustic_differences(synthesiser.acoustic, acoustic, len(symbols))
         ),
-        "vocoder": _checked("vocoder", _vocoder_differences(generator, vocoder)),
+        "vocoder": _check("vocoder", _vocoder_differences(generator, vocoder)),
     }
     write_json(
         folder / "speech.json",

@@ -1,4 +1,4 @@
-"""An exported run in ONNX Runtime; called as the torch models are."""
+"""The models of an exported run in ONNX Runtime, called like the torch models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.errors import RecipeError
 from pipeline.files import read_json
 
 INPUTS = ("phones", "phone_lengths", "speed", "pitch", "energy")
-"""Of `acoustic.onnx`, as those of `AcousticModel`."""
+"""Names of the inputs of `acoustic.onnx`, in the order of `AcousticModel.forward`."""
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -24,25 +24,25 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 class OnnxAcoustic:
-    """An exported `AcousticModel`."""
+    """An exported acoustic model, called like `AcousticModel`."""
 
     def __init__(self, path: Path):
         self.session = _session(path)
 
     def __call__(self, *inputs: Tensor) -> Spoken:
-        """From a padded batch and its factors to mels, as `AcousticModel.forward`."""
+        """Synthesise a padded batch; the arguments are those of `AcousticModel.forward`."""
         arrays = {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)}
         return Spoken(*(torch.from_numpy(x) for x in self.session.run(None, arrays)))
 
 
 class OnnxVocoder:
-    """An exported HiFi-GAN."""
+    """An exported HiFi-GAN, called like a `Vocoder`."""
 
     def __init__(self, path: Path):
         self.session = _session(path)
 
     def __call__(self, mels: Sequence[Tensor]) -> list[Tensor]:
-        """Waveforms `[samples]` of log-mels `[frames, mels]`, one at a time."""
+        """Turn log-mels `[frames, mels]` into waveforms `[samples]`, one at a time."""
         waveforms = []
         for mel in mels:
             audio = self.session.run(None, {"mel": mel.T[None].contiguous().numpy()})[0]
@@ -51,26 +51,27 @@ class OnnxVocoder:
 
 
 def load_onnx(run_folder: Path | str, vocoder: str) -> tuple[Synthesiser, OnnxVocoder]:
-    """What `make export` wrote of a run.
+    """Load what `make export` wrote for a run.
 
     Args:
-        vocoder: name of the one that is asked for.
+        run_folder: `exp/<recipe>/<run>`.
+        vocoder: name of the vocoder that the settings ask for.
 
     Raises:
-        RecipeError: the run is not exported, was exported with another vocoder, or was trained
-            again since.
+        RecipeError: the run is not exported, was trained again after its export, or was exported
+            with another vocoder.
     """
     folder = Path(run_folder) / "onnx"
     if not (folder / "speech.json").exists():
-        raise RecipeError(f"{folder} holds no exported run: run `make export` first")
+        raise RecipeError(f"{folder} does not contain an exported run: run `make export` first")
     index = read_json(folder / "speech.json")
     trained = Path(run_folder) / "train" / "model.pt"
     if trained.exists() and sha256(trained) != index["model_sha256"]:
         raise RecipeError(f"{folder} is older than {trained}: run `make export` again")
     if index["vocoder"] != vocoder:
         raise RecipeError(
-            f"{folder} was exported with the vocoder {index['vocoder']}, not {vocoder}: choose "
-            "that one, or run `make export` again"
+            f"{folder} was exported with the vocoder {index['vocoder']}, not {vocoder}: set "
+            f"vocoder={index['vocoder']}, or run `make export` again"
         )
     synthesiser = Synthesiser(OnnxAcoustic(folder / "acoustic.onnx"), index["symbols"])
     return synthesiser, OnnxVocoder(folder / "vocoder.onnx")

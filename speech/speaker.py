@@ -1,4 +1,4 @@
-"""Text of any length to one waveform."""
+"""From text of any length to one waveform."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ PAUSE_SECONDS = 0.3
 
 
 class Speaker:
-    """Speaks texts, sentence by sentence, so that none is longer than what the model learnt from.
+    """Speaks a text sentence by sentence, so that no input is much longer than those in training.
 
     Args:
-        synthesiser: phones to mels.
-        vocoder: mels to waveforms.
-        pronouncer: text to phones.
+        synthesiser: from phones to mels.
+        vocoder: from mels to waveforms.
+        pronouncer: from text to phones.
     """
 
     def __init__(self, synthesiser: Synthesiser, vocoder: Vocoder, pronouncer: Pronouncer):
@@ -33,35 +33,37 @@ class Speaker:
     def __call__(
         self, text: str, speed: float = 1.0, pitch: float = 1.0, energy: float = 1.0
     ) -> Tensor:
-        """The waveform `[samples]` of a text, which may hold phones inline: `{HH AH0 L OW1}`.
+        """Speak a text, which may contain phones: `Say {HH AH0 L OW1}.`
 
         Args:
-            speed: how many times as fast.
+            text: of any length.
+            speed: divides durations.
             pitch: multiplies F0.
             energy: multiplies energy.
 
+        Returns:
+            The waveform `[samples]` at 22,050 Hz.
+
         Raises:
-            RecipeError: something in the text cannot be pronounced, or not by this model.
+            RecipeError: a word or character cannot be pronounced, the model does not know a phone,
+                or a factor is not positive.
         """
-        spoken_phones = [self.pronouncer.phones(sentence) for sentence in sentences(text)]
-        utterances = [self.synthesiser.indices(phones) for phones in spoken_phones]
-        pause = torch.zeros(round(PAUSE_SECONDS * SAMPLE_RATE / speed) if speed > 0 else 0)
-        # One sentence at a time: memory stays small, and padding costs nothing.
-        spoken = [self.synthesiser.synthesise([row], speed, pitch, energy)[0] for row in utterances]
+        phones = [self.pronouncer.phones(sentence) for sentence in sentences(text)]
+        indices = [self.synthesiser.indices(row) for row in phones]
+        # One sentence at a time keeps memory low and wastes nothing on padding.
+        spoken = [self.synthesiser.synthesise([row], speed, pitch, energy)[0] for row in indices]
+        pause = torch.zeros(round(PAUSE_SECONDS * SAMPLE_RATE / speed))
         waveforms = self.vocoder([utterance.mel for utterance in spoken])
         pieces = [piece for waveform in waveforms for piece in (pause, waveform)]
         return torch.cat(pieces[1:])
 
 
 def load_speaker(config) -> Speaker:
-    """The speaker of a trained run, by `config.backend`.
-
-    Args:
-        config: the recipe's configuration.
+    """Load a trained run with torch, or its export with ONNX Runtime, by `config.backend`.
 
     Raises:
-        RecipeError: the run is not trained, not exported or exported with another vocoder, or the
-            backend is unknown.
+        RecipeError: the backend is unknown, the run is not trained or not exported, or it was
+            exported with another vocoder.
     """
     check_choice("backend", config.backend, ("torch", "onnx"))
     if config.backend == "torch":

@@ -1,7 +1,13 @@
-"""Stage 5: the speech of a run, and of the reference rows that it is compared with."""
+"""Stage 5: synthesises the test sentences with one system and writes them as wavs.
+
+A system is a trained run or one of the references that runs are compared with: the natural
+recordings, and the recordings' mels through the vocoder.
+"""
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +28,7 @@ from pipeline.progress import progress
 from pipeline.settings import check_choice
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import other_sentences, synthesis_fingerprint
-from preprocessing.features.store import FeatureStore, Segment, natural_waveform
+from preprocessing.features.store import FeatureStore, natural_waveform
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
@@ -31,26 +37,26 @@ from speech.settings import check_settings
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
 """Columns of manifest.csv."""
 
-CLIPS_AT_ONCE = 32
-"""Clips that are computed together: enough to fill a GPU, and all that a kill can lose."""
+CLIPS_PER_CALL = 32
+"""Clips that are computed together. They fill a GPU, and a killed run loses no more than these."""
 
 
 @dataclass
 class Clip:
-    """One sentence to be spoken; `phones` only where a model speaks it."""
+    """One sentence to be spoken."""
 
     set: str
-    """`heldout`, the corpus's test split, or `other`, sentences of other domains"""
+    """`heldout` for the corpus's test split, `other` for sentences of other domains"""
     id: str
     text: str
     segment: int | None = None
-    """in the feature store, where the sentence was recorded"""
+    """index in the feature store, if the sentence was recorded"""
     phones: Tensor | np.ndarray | None = None
     """indices into the model's vocabulary, `[phones]`"""
 
 
 def heldout_clips(store: FeatureStore) -> list[Clip]:
-    """The test split, with the phones that were heard."""
+    """The clips of the test split, with the phones of their alignments."""
     clips = []
     for i in store.split("test"):
         segment = store.segment(i)
@@ -59,7 +65,7 @@ def heldout_clips(store: FeatureStore) -> list[Clip]:
 
 
 def other_clips(text: str, pronouncer: Pronouncer, synthesiser: Synthesiser) -> list[Clip]:
-    """Sentences, one a line, with phones from the dictionary."""
+    """Clips of sentences of other domains, given one a line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     clips = []
     for number, line in enumerate(lines, 1):
@@ -68,89 +74,101 @@ def other_clips(text: str, pronouncer: Pronouncer, synthesiser: Synthesiser) -> 
     return clips
 
 
-Speak = Callable[[list[Clip]], list[tuple[Tensor, list[int]]]]
-"""From clips to their waveforms `[samples]` and the frames of each phone."""
-
-
-class Timer:
-    """Seconds spent in each part of synthesis."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, part: str, function: Callable, *arguments):
-        started = time.perf_counter()
-        result = function(*arguments)
-        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
-        return result
-
-
-def _speaker(
-    config: DictConfig, store: FeatureStore, timer: Timer, run: Path
-) -> tuple[list[Clip], Speak]:
-    """The clips of a run, and what speaks some of them together."""
-    check_choice("system", config.system, ("model", "natural", "vocoded"))
-    device, most = device_of(config.trainer.accelerator), config.evaluation.clips_per_set
+def clips_of(
+    config: DictConfig, store: FeatureStore, synthesiser: Synthesiser | None
+) -> list[Clip]:
+    """The held-out clips and, if there is a synthesiser, those of other domains."""
+    most = config.evaluation.clips_per_set
     clips = heldout_clips(store)[:most]
-    if config.system == "natural":
-        return clips, lambda some: [_recorded(store.segment(clip.segment)) for clip in some]
-
-    vocoder = load_vocoder(config.vocoder, device)
-    if config.system == "vocoded":
-
-        def speak(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
-            segments = [store.segment(clip.segment) for clip in some]
-            mels = [torch.tensor(segment.mel) for segment in segments]
-            durations = [segment.durations.tolist() for segment in segments]
-            return list(zip(timer("vocoder", vocoder, mels), durations, strict=True))
-
-        return clips, speak
-
-    synthesiser = load_synthesiser(run, device)
-    if list(synthesiser.index) != store.symbols:
-        raise RecipeError(f"{run} was trained on other phones than {store.folder} has: train again")
-    sentences = other_sentences(config.evaluation.sentences)
-    lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-    pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
-    clips += other_clips(sentences, pronouncer, synthesiser)[:most]
-
-    def synthesise(some: list[Clip]) -> list[tuple[Tensor, list[int]]]:
-        spoken = timer("acoustic", synthesiser.synthesise, [clip.phones for clip in some])
-        waveforms = timer("vocoder", vocoder, [each.mel for each in spoken])
-        durations = [each.durations.tolist() for each in spoken]
-        return list(zip(waveforms, durations, strict=True))
-
-    return clips, synthesise
+    if synthesiser:
+        lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
+        pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
+        sentences = other_sentences(config.evaluation.sentences)
+        clips += other_clips(sentences, pronouncer, synthesiser)[:most]
+    return clips
 
 
-def _recorded(segment: Segment) -> tuple[Tensor, list[int]]:
-    return torch.from_numpy(natural_waveform(segment)), segment.durations.tolist()
+class System:
+    """Computes the waveforms of clips and times its parts.
+
+    Args:
+        config: the configuration of stage 5; `config.system` is `model`, `natural` or `vocoded`.
+        store: holds the recordings and their features.
+        run: folder of the trained run, for `model`.
+
+    Attributes:
+        synthesiser: from phones to mels, for `model`; otherwise None.
+        seconds: time spent in `acoustic` and `vocoder`.
+
+    Raises:
+        RecipeError: the system is unknown, a model is missing, or it has other phones than the
+            store.
+    """
+
+    def __init__(self, config: DictConfig, store: FeatureStore, run: Path):
+        check_choice("system", config.system, ("model", "natural", "vocoded"))
+        device = device_of(config.trainer.accelerator)
+        natural, trained = config.system == "natural", config.system == "model"
+        self.store = store
+        self.vocoder = None if natural else load_vocoder(config.vocoder, device)
+        self.synthesiser = load_synthesiser(run, device) if trained else None
+        if self.synthesiser and list(self.synthesiser.index) != store.symbols:
+            raise RecipeError(
+                f"{run} was trained on other phones than {store.folder} has: train it again"
+            )
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def speak(self, clips: list[Clip]) -> list[tuple[np.ndarray, list[int]]]:
+        """Compute the waveform `[samples]` and the frames of each phone for some clips."""
+        if self.synthesiser:
+            with self._timed("acoustic"):
+                spoken = self.synthesiser.synthesise([clip.phones for clip in clips])
+            mels = [each.mel for each in spoken]
+        else:
+            spoken = [self.store.segment(clip.segment) for clip in clips]
+            mels = [torch.tensor(segment.mel) for segment in spoken]
+        if self.vocoder:
+            with self._timed("vocoder"):
+                waveforms = [waveform.numpy() for waveform in self.vocoder(mels)]
+        else:
+            waveforms = [natural_waveform(segment) for segment in spoken]
+        return list(zip(waveforms, (each.durations.tolist() for each in spoken), strict=True))
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - started
 
 
 def synthesise_run(config: DictConfig, run: Path) -> None:
-    """Write `<run>/synthesis/<set>/<id>.wav`, manifest.csv and record.json; clips there are kept.
+    """Write `<run>/synthesis/<set>/<id>.wav`, manifest.csv and record.json.
+
+    Clips that an interrupted run has written are kept.
 
     Raises:
-        RecipeError: the model, the vocoder or the sentences are missing.
+        RecipeError: a setting is wrong, or the model, the vocoder or the sentences are missing.
     """
     check_settings(config)
     torch.set_num_threads(config.trainer.threads)
-    store, timer = FeatureStore(config.paths.features), Timer()
-    clips, speak = _speaker(config, store, timer, run)
+    store = FeatureStore(config.paths.features)
+    system = System(config, store, run)
+    clips = clips_of(config, store, system.synthesiser)
     stage = StageFolder(run / "synthesis", synthesis_fingerprint(config))
     stage.begin()
     wavs = [stage.folder / clip.set / f"{clip.id}.wav" for clip in clips]
-    timed_seconds = 0.0
+    computed_seconds = 0.0
     with progress(f"{run.name}: synthesising", len(clips)) as show:
-        for start in range(0, len(clips), CLIPS_AT_ONCE):
-            together = slice(start, start + CLIPS_AT_ONCE)
-            # All or none, so that what a clip was computed beside does not depend on a kill.
+        for start in range(0, len(clips), CLIPS_PER_CALL):
+            together = slice(start, start + CLIPS_PER_CALL)
+            # Compute all clips of a call or none. A batch then has the same clips after a kill,
+            # and so the same bits.
             if not all(wav.exists() for wav in wavs[together]):
-                spoken = speak(clips[together])
+                spoken = system.speak(clips[together])
                 for wav, (waveform, durations) in zip(wavs[together], spoken, strict=True):
                     write_array(wav.with_suffix(".durations.npy"), durations)
-                    write_wav(wav, waveform.numpy())
-                    timed_seconds += len(waveform) / SAMPLE_RATE
+                    write_wav(wav, waveform)
+                    computed_seconds += len(waveform) / SAMPLE_RATE
             show(min(together.stop, len(clips)))
     rows = []
     for clip, wav in zip(clips, wavs, strict=True):
@@ -158,8 +176,6 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
         row = asdict(clip) | {"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds}
         rows.append({column: row[column] for column in MANIFEST})
     write_csv(stage.folder / "manifest.csv", MANIFEST, rows)
-    # Only clips made by this very process were timed; after a kill the rest suffices.
-    factors = {part: total / timed_seconds for part, total in timer.seconds.items()}
     device = device_of(config.trainer.accelerator)
     precision = None if config.system == "natural" else vocoding_precision(config.vocoder, device)
     write_json(
@@ -170,7 +186,10 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
             "processor": processor_name(device),
             "threads": config.trainer.threads,
             "audio_seconds": sum(row["seconds"] for row in rows),
-            "real_time_factors": factors,
+            # Over the clips that this process computed; a run that was killed wrote the others.
+            "real_time_factors": {
+                part: total / computed_seconds for part, total in system.seconds.items()
+            },
         },
     )
     stage.finish()

@@ -1,4 +1,4 @@
-"""Exported models beside torch's, and speech by either."""
+"""Exported models give the same outputs and the same speech as torch."""
 
 from types import SimpleNamespace
 
@@ -40,7 +40,7 @@ def random_model(name: str) -> FastSpeech2:
     torch.manual_seed(0)
     config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), SMALLER[name])
     model = FastSpeech2(config, len(SYMBOLS)).eval()
-    for parameter in model.parameters():  # trained biases are not zero, as they are at first
+    for parameter in model.parameters():  # biases are zero only before training
         if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.3)
     torch.nn.init.constant_(model.duration_predictor.output.bias, 1.6)  # about four frames a phone
@@ -48,21 +48,21 @@ def random_model(name: str) -> FastSpeech2:
 
 
 @pytest.mark.parametrize("name", SMALLER)
-def test_the_exported_acoustic_model_is_torchs(name, tmp_path):
+def test_the_exported_acoustic_model_equals_torch(name, tmp_path):
     acoustic = AcousticModel(random_model(name), STATISTICS, [1.2] * 80)
     export_acoustic(acoustic, len(SYMBOLS), tmp_path / "acoustic.onnx")
     onnx = OnnxAcoustic(tmp_path / "acoustic.onnx")
-    # 9 phones were traced; 400 make far more frames than positions were ever traced for.
+    # Tracing saw 9 phones. 400 phones have far more frames, and so positions, than it saw.
     for batch, phones in ((1, 1), (1, 9), (1, 400), (2, 10), (5, 33)):
         inputs = random_inputs(len(SYMBOLS), batch, phones, seed=batch + phones)
         with torch.inference_mode():
             wanted, found = acoustic(*inputs), onnx(*inputs)
-        for field, ours, theirs in zip(wanted._fields, wanted, found, strict=True):
-            tolerance = 1e-4 * (8.0 if field == "energy" else 1.0)  # in units of its spread
-            torch.testing.assert_close(theirs, ours, atol=tolerance, rtol=0, msg=field)
+        for field, expected, actual in zip(wanted._fields, wanted, found, strict=True):
+            tolerance = 1e-4 * (8.0 if field == "energy" else 1.0)  # in standard deviations
+            torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0, msg=field)
 
 
-def test_the_exported_vocoder_is_torchs(tmp_path):
+def test_the_exported_vocoder_equals_torch(tmp_path):
     torch.manual_seed(0)
     generator = Generator(
         {
@@ -84,7 +84,7 @@ def test_the_exported_vocoder_is_torchs(tmp_path):
 
 @pytest.fixture
 def config(tmp_path):
-    """The configuration of a run that was not trained, but could speak."""
+    """The configuration of a run whose model has random weights."""
     model_config = OmegaConf.load("conf/model/tiny.yaml")
     (tmp_path / "train").mkdir()
     torch.save(
@@ -111,7 +111,7 @@ def with_backend(config, backend: str):
     return OmegaConf.merge(config, {"backend": backend})
 
 
-def test_a_run_speaks_the_same_by_torch_and_by_onnx(config, tmp_path):
+def test_a_run_speaks_the_same_with_torch_and_with_onnx(config, tmp_path):
     with pytest.raises(RecipeError, match="run `make export` first"):
         load_speaker(with_backend(config, "onnx"))
     differences = export_run(tmp_path, config.vocoder)
@@ -119,16 +119,16 @@ def test_a_run_speaks_the_same_by_torch_and_by_onnx(config, tmp_path):
     assert read_json(tmp_path / "onnx" / "speech.json")["symbols"] == SYMBOLS
 
     text, factors = "Hello world. {HH AH0} hello.", (0.9, 1.2, 1.1)
-    by_torch, by_onnx = load_speaker(config), load_speaker(with_backend(config, "onnx"))
-    wanted, found = by_torch(text, *factors), by_onnx(text, *factors)
+    with_torch, with_onnx = load_speaker(config), load_speaker(with_backend(config, "onnx"))
+    wanted, found = with_torch(text, *factors), with_onnx(text, *factors)
     assert len(wanted) == len(found)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
-    assert torch.equal(by_onnx(text, *factors), found)
+    assert torch.equal(with_onnx(text, *factors), found)
 
-    # Two sentences are each of them, with a pause between.
-    first, second = by_onnx("Hello world."), by_onnx("{HH AH0} hello.")
+    # A text of two sentences is one after the other, with a pause between them.
+    first, second = with_onnx("Hello world."), with_onnx("{HH AH0} hello.")
     pause = torch.zeros(round(PAUSE_SECONDS * 22_050))
-    torch.testing.assert_close(by_onnx(text), torch.cat([first, pause, second]))
+    torch.testing.assert_close(with_onnx(text), torch.cat([first, pause, second]))
 
     other = OmegaConf.merge(with_backend(config, "onnx"), {"vocoder": {"name": "griffin_lim"}})
     with pytest.raises(RecipeError, match="with the vocoder hifigan_universal, not griffin_lim"):
@@ -140,18 +140,18 @@ def test_a_run_speaks_the_same_by_torch_and_by_onnx(config, tmp_path):
         load_speaker(with_backend(config, "onnx"))
 
 
-def test_what_cannot_be_spoken_or_exported_is_told(config, tmp_path):
+def test_errors_say_what_cannot_be_spoken_or_exported(config, tmp_path):
     speaker = load_speaker(config)
     with pytest.raises(RecipeError, match="unknown phone ZH. The model knows: AA1 AH0"):
         speaker("Hello {ZH}.")
     with pytest.raises(RecipeError, match="backend=jax: choose one of torch, onnx$"):
         load_speaker(with_backend(config, "jax"))
-    with pytest.raises(RecipeError, match="griffin_lim, which cannot be exported"):
+    with pytest.raises(RecipeError, match="griffin_lim cannot be exported: choose vocoder=hifigan"):
         export_run(tmp_path, OmegaConf.load("conf/vocoder/griffin_lim.yaml"))
 
 
 @pytest.mark.parametrize("field", ["mel", "pitch", "energy"])
-def test_differences_of_every_output_are_seen(field):
+def test_a_difference_in_any_output_is_found(field):
     acoustic = AcousticModel(random_model("tiny"), STATISTICS)
 
     def wrong(*inputs):
@@ -165,7 +165,7 @@ def test_differences_of_every_output_are_seen(field):
     assert largest == pytest.approx(1e-3, rel=0.01)
 
 
-def test_an_export_that_differs_from_torch_is_told(config, tmp_path, monkeypatch):
+def test_an_export_that_differs_from_torch_is_refused(config, tmp_path, monkeypatch):
     call = OnnxAcoustic.__call__
 
     def wrong(self, *inputs):
@@ -173,7 +173,7 @@ def test_an_export_that_differs_from_torch_is_told(config, tmp_path, monkeypatch
         return spoken._replace(mel=spoken.mel + 1e-3)
 
     monkeypatch.setattr(OnnxAcoustic, "__call__", wrong)
-    with pytest.raises(RecipeError, match="acoustic model differs from torch's by 1.0e-03"):
+    with pytest.raises(RecipeError, match="acoustic model differs from torch by 1.0e-03"):
         export_run(tmp_path, config.vocoder)
     assert not (tmp_path / "onnx" / "speech.json").exists()
 
