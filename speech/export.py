@@ -34,8 +34,7 @@ class _Traceable(nn.Module):
 
     def forward(self, phones, phone_lengths, speed, pitch, energy) -> tuple[Tensor, ...]:
         encoding, durations = self.acoustic.encode(phones, phone_lengths, speed)
-        frames = durations.sum(1).max()
-        return tuple(self.acoustic.decode(encoding, durations, pitch, energy, frames))
+        return tuple(self.acoustic.decode(encoding, durations, pitch, energy))
 
 
 def _export(model: nn.Module, inputs: tuple, path: Path, names: Sequence[str], **options) -> None:

@@ -1,1 +1,13 @@
-"""The operations that FastSpeech2's layers are made of, in plain PyTorch and in faster ways."""
+"""The operations that FastSpeech2's layers are made of.
+
+Each file states its operation in plain PyTorch first and puts the faster way beside it.
+`select.py` is the one place that says which of them runs.
+"""
+
+from fastspeech2.kernels.attention import attention
+from fastspeech2.kernels.convolution import time_convolution
+from fastspeech2.kernels.dropout import dropout
+from fastspeech2.kernels.linear import linear
+from fastspeech2.kernels.rows import gather_rows
+
+__all__ = ["attention", "dropout", "gather_rows", "linear", "time_convolution"]

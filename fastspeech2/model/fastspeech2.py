@@ -1,4 +1,4 @@
-"""FastSpeech2 (Ren et al. 2021), one code base for every published variant: see conf/model/."""
+"""FastSpeech 2 (Ren et al. 2021): one network for every published variant, see conf/model/."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,32 +6,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fastspeech2.kernels.packing import Packing, pack_lengths, padding_mask, rearrange
-from fastspeech2.model.layers import NORMS, Dropout, FFTBlock, Linear, Positions, TimeConv1d
-from fastspeech2.model.variance import (
-    BinnedEmbedding,
-    ContinuousEmbedding,
-    VariancePredictor,
-    phone_of_frame,
-    position_in_phone,
-    regulate_length,
+from fastspeech2.model.layers import NORMS, Dropout, FFTBlock, Linear, Positions
+from fastspeech2.model.postnet import Postnet
+from fastspeech2.model.variance import BinnedEmbedding, ContinuousEmbedding, VariancePredictor
+from fastspeech2.packing import (
+    FramePlan,
+    Packing,
+    PhonePlan,
+    Plan,
+    moved,
+    padding_mask,
+    plan_frames,
+    plan_phones,
 )
 from pipeline.settings import chosen
 
 POSITIONS = {"sinusoid": False, "scaled_sinusoid": True}
-"""Whether they are scaled."""
+"""Whether a learnt factor scales the positions."""
 Given = Tensor | Callable[[Tensor], Tensor] | None
-"""What is embedded of a quantity: given values, a function of the prediction, or the prediction."""
+"""Pitch or energy to embed: values, a function of the predicted values, or None for these."""
 
 
 @dataclass
 class Encoding:
-    """Hidden states of phones, and how long they last."""
+    """Hidden states of phones, and how long the phones last."""
 
     hidden: Tensor
     """packed, `[1, rows, channels]`"""
-    packing: Packing
-    """where the phones are among the rows"""
+    plan: PhonePlan
+    """where the phones lie among the rows"""
     mask: Tensor
     """`[batch, phones]`, True inside the utterance"""
     log_duration: Tensor
@@ -45,69 +48,38 @@ class Encoding:
 
 @dataclass
 class FastSpeech2Output:
-    """Predictions; `mel_postnet` is `mel` itself where the model has no postnet."""
+    """Predictions. `mel_postnet` is `mel` itself if the model has no postnet."""
 
     mel: Tensor
     """log-mel, `[batch, frames, mels]`"""
     mel_postnet: Tensor
     """log-mel, `[batch, frames, mels]`"""
     pitch: Tensor
-    """normalised, `[batch, phones]`, or `[batch, frames]` where it is predicted per frame"""
+    """normalised, `[batch, phones]`, or `[batch, frames]` if it is predicted per frame"""
     energy: Tensor
-    """normalised, `[batch, phones]`, or `[batch, frames]` where it is predicted per frame"""
+    """normalised, `[batch, phones]`, or `[batch, frames]` if it is predicted per frame"""
     log_duration: Tensor
     """log(frames + 1), `[batch, phones]`"""
     frame_lengths: Tensor
     """`[batch]`"""
 
 
-class Postnet(nn.Module):
-    """Convolutions with BatchNorm that refine a mel (Tacotron 2); tanh after all but the last."""
-
-    def __init__(
-        self, mels: int, layers: int, channels: int, kernel: int, dropout: float, bias: bool
-    ):
-        super().__init__()
-        sizes = [mels] + [channels] * (layers - 1) + [mels]
-        self.convolutions = nn.ModuleList(
-            TimeConv1d(before, after, kernel, bias=bias)
-            for before, after in zip(sizes, sizes[1:], strict=False)
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor, packing: Packing) -> Tensor:
-        """Packed `[1, rows, mels]` to the same."""
-        x = x * packing.present
-        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            x = self._normalised(convolution(x), norm, packing)
-            x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
-        return x
-
-    def _normalised(self, x: Tensor, norm: nn.BatchNorm1d, packing: Packing) -> Tensor:
-        """Packed `[1, rows, channels]` to the same, zero in the gaps."""
-        # As rows of channels: over `[batch, channels, frames]` the norm is ten times as slow.
-        if not self.training:
-            return norm(x.squeeze(0))[None] * packing.present
-        rows, place = packing.present_rows  # without the gaps, which are in no recording
-        return rearrange(norm(rearrange(x.squeeze(0), rows, place)), place, rows)[None]
-
-
 class FastSpeech2(nn.Module):
     """Phones to log-mel.
 
     Args:
-        config: a node of conf/model/. Without `bins` pitch and energy are embedded as continuous
-            values, and without `cascaded` both are predicted from the encoder alone. With
-            `mask_padding: false` evaluation, teacher-forced, computes the padding as well and sees
-            it; else no utterance depends on what it is batched with. `frame_level`
-            lists which of pitch and energy are predicted per frame rather than per phone, and
-            `decoder_heads` and `decoder_dropout` are the decoder's where they differ.
+        config: a node of conf/model/. Pitch and energy are embedded as continuous values unless
+            `bins` is given, and both are predicted from the encoder's output unless `cascaded`
+            makes the energy predictor see the embedded pitch. `frame_level` lists which of pitch
+            and energy are predicted per frame rather than per phone. `decoder_heads` and
+            `decoder_dropout` override the encoder's values. With `mask_padding: false`,
+            teacher-forced evaluation computes the padding too, so that results depend on the batch
+            as in ming024/FastSpeech2; otherwise no utterance depends on its batch.
         vocabulary: number of phone symbols; index 0 is padding.
-        mels: mel bands.
+        mels: number of mel bands.
 
     Raises:
-        RecipeError: a setting names nothing that there is, or a kernel is even.
+        RecipeError: a setting has an unknown value, or a kernel size is even.
     """
 
     def __init__(self, config, vocabulary: int, mels: int = 80):
@@ -138,10 +110,12 @@ class FastSpeech2(nn.Module):
         self.mask_padding = config.get("mask_padding", True)
         self.frame_level = tuple(config.get("frame_level", ()))
         self.phone_position = Linear(3, hidden) if config.phone_position else None
-        # As ESPnet's reduction_factor: the decoder works on groups of neighbouring frames.
-        self.group = config.reduction_factor
-        self.merge = Linear(self.group * hidden, hidden) if self.group > 1 else None
-        self.mel_output = Linear(hidden, self.group * mels)
+        # The decoder works on groups of neighbouring frames, as ESPnet's reduction_factor groups
+        # the frames that its decoder predicts.
+        self.reduction_factor = config.reduction_factor
+        grouped = self.reduction_factor * hidden
+        self.merge = Linear(grouped, hidden) if self.reduction_factor > 1 else None
+        self.mel_output = Linear(hidden, self.reduction_factor * mels)
         self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
         kernels = [each.kernel_size[0] for each in self.modules() if isinstance(each, nn.Conv1d)]
         self.gap = max(kernels) // 2
@@ -149,7 +123,7 @@ class FastSpeech2(nn.Module):
         chosen("model.initialisation", config.initialisation, initialisations)()
 
     def _xavier_uniform(self) -> None:
-        """ESPnet's initialisation: matrices and kernels by Xavier, their biases zero."""
+        """Initialise matrices and kernels by Xavier and their biases with zero, as ESPnet does."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d):
                 nn.init.xavier_uniform_(module.weight)
@@ -158,112 +132,36 @@ class FastSpeech2(nn.Module):
 
     @torch.no_grad()
     def init_output_bias(self, mel: Tensor) -> None:
-        """Set the output's bias to the mean mel `[mels]`, which training need not find then."""
-        self.mel_output.bias.copy_(mel.repeat(self.group))
+        """Set the bias of the output to the mean mel `[mels]`, so that training starts there."""
+        self.mel_output.bias.copy_(mel.repeat(self.reduction_factor))
 
     def set_bin_edges(self, pitch: Tensor, energy: Tensor) -> None:
-        """Lay the bins, where the model has any, over normalised values of the training split."""
+        """Spread the bins, if the model has any, over normalised values of the training split."""
         for embedding, values in ((self.pitch_embedding, pitch), (self.energy_embedding, energy)):
             if isinstance(embedding, BinnedEmbedding):
                 embedding.set_bin_edges(float(values.min()), float(values.max()))
 
-    def encode(self, phones: Tensor, phone_lengths: Tensor, padded: bool = False) -> Encoding:
-        """Encode `[batch, phones]` indices of `[batch]` lengths and predict durations.
+    # ---- the layout of a batch, planned on the CPU
+
+    def plan(self, phone_lengths: Tensor, durations: Tensor, padded: bool = False) -> Plan:
+        """Plan the layout of a teacher-forced batch; the plan is on the CPU.
 
         Args:
-            padded: see `decode`.
-        """
-        size = phones.shape[1]
-        packing = pack_lengths(phone_lengths, self.gap, size if padded else None)
-        x = self.encoder_positions(self.embedding(packing.pack(phones)), packing.step)
-        x = self.input_dropout(x)
-        for block in self.encoder:
-            x = block(x, packing)
-        x = self.encoder_norm(x)
-        log_duration = packing.unpack(self.duration_predictor(x, packing), size).squeeze(2)
-        return Encoding(x, packing, padding_mask(phone_lengths, size), log_duration)
-
-    def decode(
-        self,
-        encoding: Encoding,
-        durations: Tensor,
-        pitch: Given = None,
-        energy: Given = None,
-        frames: int | None = None,
-        padded: bool = False,
-    ) -> FastSpeech2Output:
-        """Frames from phones with the given durations, pitch and energy.
-
-        Args:
+            phone_lengths: `[batch]`.
             durations: frames, `[batch, phones]`, zero in the padding.
-            pitch, energy: normalised, `[batch, phones]`, or `[batch, frames]` where the model
-                predicts them per frame; or a function that gives it from the prediction.
-            frames: the longest utterance's, where known, which saves one wait for the device.
-            padded: compute the padding as well, where convolutions see what those before them made
-                of it; without it each utterance is as if it were alone, and its padding zero but
-                for what fills up its last group of frames.
+            padded: compute the padding too; see `mask_padding`.
         """
-        given = {"pitch": pitch, "energy": energy}
-        lengths = durations.sum(1)
-        frames = int(lengths.max()) if frames is None else frames
-        groups = (frames + self.group - 1) // self.group
-        packing = pack_lengths(
-            (lengths + self.group - 1) // self.group, self.gap, groups if padded else None
-        )
-        frame_packing = packing.repeated(self.group, lengths)
+        phones = self._plan_phones(phone_lengths, durations.shape[1], padded)
+        return Plan(phones, self._plan_frames(phones.packing, durations, padded))
 
-        of_phones = {name: given[name] for name in given if name not in self.frame_level}
-        size = durations.shape[1]
-        x, predicted = self._add(encoding.hidden, encoding.packing, size, of_phones)
-        index, ends = phone_of_frame(durations, groups * self.group)
-        x = regulate_length(x, index, encoding.packing, frame_packing)
-        if self.frame_level:
-            of_frames = {name: given[name] for name in given if name in self.frame_level}
-            x, more = self._add(x, frame_packing, frames, of_frames)
-            predicted |= more
-        if self.phone_position is not None:
-            position = frame_packing.pack(position_in_phone(durations, index, ends))
-            x = (x + self.phone_position(position)) * frame_packing.inside
-        if self.merge is not None:
-            x = self.merge(x.unflatten(1, (-1, self.group)).flatten(2))
-        x = self.input_dropout(self.decoder_positions(x, packing.step)) * packing.inside
-        for block in self.decoder:
-            x = block(x, packing)
-        mel = self.mel_output(self.decoder_norm(x))
-        mel = mel.unflatten(2, (self.group, -1)).flatten(1, 2)
-        if self.postnet is not None:
-            refined = frame_packing.unpack(mel + self.postnet(mel, frame_packing), frames)
-        mel = frame_packing.unpack(mel, frames)
-        return FastSpeech2Output(
-            mel,
-            mel if self.postnet is None else refined,
-            predicted["pitch"],
-            predicted["energy"],
-            encoding.log_duration,
-            lengths,
-        )
+    def _plan_phones(self, lengths: Tensor, size: int, padded: bool = False) -> PhonePlan:
+        return plan_phones(lengths, size, self.gap, self.embedding.weight.device, padded)
 
-    def _add(
-        self, x: Tensor, packing: Packing, size: int, given: dict[str, Given]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Predict and embed some of pitch and energy, over phones or frames.
+    def _plan_frames(self, phones: Packing, durations: Tensor, padded: bool = False) -> FramePlan:
+        device = self.embedding.weight.device
+        return plan_frames(phones, durations, self.reduction_factor, self.gap, device, padded)
 
-        Returns:
-            `x` `[1, rows, channels]` with the embeddings added, and predictions `[batch, size]` by
-            name.
-        """
-        entering, predicted = x, {}
-        for name, value in given.items():
-            predictor = {"pitch": self.pitch_predictor, "energy": self.energy_predictor}[name]
-            embedding = {"pitch": self.pitch_embedding, "energy": self.energy_embedding}[name]
-            rows = predictor(x if self.cascaded else entering, packing)
-            predicted[name] = packing.unpack(rows, size).squeeze(2)
-            if value is None:
-                value = predicted[name]
-            elif not isinstance(value, Tensor):
-                value = value(predicted[name])
-            x = x + embedding(packing.pack(value))
-        return x, predicted
+    # ---- the network
 
     def forward(
         self,
@@ -272,22 +170,116 @@ class FastSpeech2(nn.Module):
         durations: Tensor | None = None,
         pitch: Tensor | None = None,
         energy: Tensor | None = None,
-        frames: int | None = None,
+        plan: Plan | None = None,
     ) -> FastSpeech2Output:
-        """Teacher-forced where durations (frames), pitch and energy are given, else predicted.
+        """Predict mels, teacher-forced by the durations, pitch and energy that are given.
 
         Args:
             phones: indices `[batch, phones]`, 0 in the padding.
             phone_lengths: `[batch]`.
-            durations, pitch, energy: `[batch, phones]`; pitch and energy normalised, and
-                `[batch, frames]` where the model predicts them per frame.
-            frames: longest utterance's frames, where known.
+            durations, pitch, energy: `[batch, phones]`; durations in frames, pitch and energy
+                normalised, and `[batch, frames]` if the model predicts them per frame.
+            plan: of these durations, made by `plan` and moved to the model's device. Without it the
+                batch is planned here, which reads lengths back from the device.
         """
+        if plan is not None:
+            encoding = self.encode(phones, phone_lengths, plan.phones)
+            return self.decode_planned(encoding, plan.frames, pitch, energy)
         padded = not (self.training or self.mask_padding)
-        encoding = self.encode(phones, phone_lengths, padded)
-        if durations is None:
-            durations = encoding.durations()
-        return self.decode(encoding, durations, pitch, energy, frames, padded)
+        phone_plan = self._plan_phones(phone_lengths, phones.shape[1], padded)
+        encoding = self.encode(phones, phone_lengths, moved(phone_plan, phones.device))
+        durations = encoding.durations() if durations is None else durations
+        frame_plan = self._plan_frames(phone_plan.packing, durations, padded)
+        return self.decode_planned(encoding, moved(frame_plan, phones.device), pitch, energy)
+
+    def encode(
+        self, phones: Tensor, phone_lengths: Tensor, plan: PhonePlan | None = None
+    ) -> Encoding:
+        """Encode `[batch, phones]` indices of `[batch]` lengths, and predict durations."""
+        size = phones.shape[1]
+        plan = plan or moved(self._plan_phones(phone_lengths, size), phones.device)
+        packing = plan.packing
+        x = self.encoder_positions(self.embedding(packing.pack(phones)), packing)
+        x = self.input_dropout(x)
+        for block in self.encoder:
+            x = block(x, packing, plan.attention)
+        x = self.encoder_norm(x)
+        log_duration = packing.unpack(self.duration_predictor(x, packing), size).squeeze(2)
+        return Encoding(x, plan, padding_mask(phone_lengths, size), log_duration)
+
+    def decode(
+        self, encoding: Encoding, durations: Tensor, pitch: Given = None, energy: Given = None
+    ) -> FastSpeech2Output:
+        """Decode phones that last so many frames, `[batch, phones]`; see `decode_planned`."""
+        plan = self._plan_frames(encoding.plan.packing, durations)
+        return self.decode_planned(encoding, moved(plan, durations.device), pitch, energy)
+
+    def decode_planned(
+        self, encoding: Encoding, plan: FramePlan, pitch: Given = None, energy: Given = None
+    ) -> FastSpeech2Output:
+        """Decode phones to frames with the planned durations.
+
+        Args:
+            pitch, energy: normalised, `[batch, phones]`, or `[batch, frames]` if the model
+                predicts them per frame; or a function that computes them from the prediction.
+        """
+        given = {"pitch": pitch, "energy": energy}
+        phone_level = {name: given[name] for name in given if name not in self.frame_level}
+        frame_level = {name: given[name] for name in given if name in self.frame_level}
+
+        phones = encoding.plan.packing
+        x, predicted = self._add_variances(
+            encoding.hidden, phones, encoding.mask.shape[1], phone_level
+        )
+        x = x.index_select(1, plan.phone_row) * plan.packing.inside  # length regulation
+        if frame_level:
+            x, more = self._add_variances(x, plan.packing, plan.frames, frame_level)
+            predicted |= more
+        if self.phone_position is not None:
+            x = (x + self.phone_position(plan.phone_position)) * plan.packing.inside
+        if self.merge is not None:
+            x = self.merge(x.unflatten(1, (-1, self.reduction_factor)).flatten(2))
+
+        x = self.input_dropout(self.decoder_positions(x, plan.groups)) * plan.groups.inside
+        for block in self.decoder:
+            x = block(x, plan.groups, plan.attention)
+        mel = self.mel_output(self.decoder_norm(x))
+        mel = mel.unflatten(2, (self.reduction_factor, -1)).flatten(1, 2)
+
+        before = plan.packing.unpack(mel, plan.frames)
+        after = before
+        if self.postnet is not None:
+            after = plan.packing.unpack(mel + self.postnet(mel, plan), plan.frames)
+        return FastSpeech2Output(
+            mel=before,
+            mel_postnet=after,
+            pitch=predicted["pitch"],
+            energy=predicted["energy"],
+            log_duration=encoding.log_duration,
+            frame_lengths=plan.lengths,
+        )
+
+    def _add_variances(
+        self, x: Tensor, packing: Packing, size: int | Tensor, given: dict[str, Given]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict and embed pitch, energy or both, over phones or over frames.
+
+        Returns:
+            `x` `[1, rows, channels]` with the embeddings added, and the predictions `[batch, size]`
+            by name.
+        """
+        hidden, predicted = x, {}
+        for name, value in given.items():
+            predictor = {"pitch": self.pitch_predictor, "energy": self.energy_predictor}[name]
+            embedding = {"pitch": self.pitch_embedding, "energy": self.energy_embedding}[name]
+            rows = predictor(x if self.cascaded else hidden, packing)
+            predicted[name] = packing.unpack(rows, size).squeeze(2)
+            if value is None:
+                value = predicted[name]
+            elif not isinstance(value, Tensor):
+                value = value(predicted[name])
+            x = x + embedding(packing.pack(value))
+        return x, predicted
 
 
 def _blocks(config, layers: int, heads: int, dropout, attention: bool) -> nn.ModuleList:

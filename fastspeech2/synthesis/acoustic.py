@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastspeech2.kernels.packing import padding_mask
 from fastspeech2.model.fastspeech2 import Encoding, FastSpeech2
+from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis.compensation import compensate
 from pipeline.errors import RecipeError
 
@@ -86,9 +86,8 @@ class AcousticModel(nn.Module):
         durations: Tensor,
         pitch: Tensor,
         energy: Tensor,
-        frames: int | None = None,
     ) -> Spoken:
-        """The rest of `forward`; `frames` are the longest utterance's, where known."""
+        """The rest of `forward`."""
 
         def adjust_pitch(predicted: Tensor) -> Tensor:
             return predicted + pitch.log() / self.statistics["pitch"]["std"]
@@ -97,7 +96,7 @@ class AcousticModel(nn.Module):
             offset = self.statistics["energy"]["mean"] / self.statistics["energy"]["std"]
             return (predicted + offset) * energy - offset
 
-        output = self.model.decode(encoding, durations, adjust_pitch, adjust_energy, frames)
+        output = self.model.decode(encoding, durations, adjust_pitch, adjust_energy)
         mel = output.mel_postnet
         if self.mel_ratio is not None:
             mel = compensate(mel, self.mel_ratio, padding_mask(output.frame_lengths, mel.shape[1]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audio.wav import write_wav
-from fastspeech2.kernels.packing import padding_mask
+from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.compensation import compensate
 from fastspeech2.synthesis.synthesiser import load_synthesiser

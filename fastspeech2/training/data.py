@@ -1,6 +1,6 @@
-"""Batches of a packed feature store: which utterances go together, and their padded tensors."""
+"""Batches of a feature store: which utterances go together, and their padded tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fastspeech2.packing import Plan, map_tensors
 from fastspeech2.training.processes import Processes
 from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore
@@ -31,17 +32,28 @@ class Batch:
     """`[batch, phones]`"""
     mel: Tensor
     """log-mel, `[batch, frames, mels]`"""
+    plan: Plan | None = None
+    """layout of the batch, if it was planned"""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+        """Move all tensors; Lightning calls this."""
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """Pin all tensors; the data loader calls this for a GPU."""
+        return map_tensors(self, Tensor.pin_memory)
 
 
 class UtteranceBatches(Dataset):
-    """A split of a feature store; indexed by a list, it gives a padded batch of tensors.
+    """A split of a feature store; a list of indices gives a padded batch.
 
-    Values of phones are in memory. Mels are read out of the store's file when they are wanted, by
-    way of the kernel's cache, which processes share.
+    The values of phones are held in memory. Mels are read from the memory-mapped store on demand,
+    so that processes on one machine share the page cache.
 
     Args:
-        store: whose packed arrays are used.
+        store: the features.
         split: "train", "validation" or "test".
+        plan: plans a batch's layout from its phone lengths and durations; see `FastSpeech2.plan`.
 
     Attributes:
         ids: of the utterances.
@@ -49,10 +61,16 @@ class UtteranceBatches(Dataset):
         pitch, energy: normalised, of all utterances' phones end to end, `[all phones]`.
     """
 
-    def __init__(self, store: FeatureStore, split: str):
+    def __init__(
+        self,
+        store: FeatureStore,
+        split: str,
+        plan: Callable[[Tensor, Tensor], Plan] | None = None,
+    ):
         self.utterances = store.split(split)
         if len(self.utterances) == 0:
             raise RecipeError(f"the feature store has no utterance in its split '{split}'")
+        self._plan = plan
         self.ids = [store.ids[i] for i in self.utterances]
         self.frames = store.frames[self.utterances]
         self._frame_starts = torch.from_numpy(store.frame_offsets[self.utterances])
@@ -65,7 +83,7 @@ class UtteranceBatches(Dataset):
         self._frames = torch.from_numpy(self.frames.astype(np.int64))
 
     def _pack(self, store: FeatureStore, values) -> tuple[Tensor, Tensor]:
-        """This split's values of phones, end to end, and where each utterance starts."""
+        """Concatenate this split's values of phones; also return where each utterance starts."""
         offsets, sizes = store.phone_offsets, store.phone_counts
         rows = [values[offsets[i] : offsets[i] + sizes[i]] for i in self.utterances]
         starts = np.cumsum([0] + [len(row) for row in rows[:-1]])
@@ -98,14 +116,16 @@ class UtteranceBatches(Dataset):
         def phone_values(values: Tensor) -> Tensor:
             return padded(values, self._phone_starts, phone_lengths)
 
+        durations = phone_values(self._durations)
         return Batch(
             ids=[self.ids[i] for i in chosen],
             phones=phone_values(self._phones),
             phone_lengths=phone_lengths,
-            durations=phone_values(self._durations),
+            durations=durations,
             pitch=phone_values(self.pitch),
             energy=phone_values(self.energy),
             mel=padded(self._mel, self._frame_starts, frame_lengths),
+            plan=self._plan(phone_lengths, durations) if self._plan else None,
         )
 
 
@@ -116,13 +136,13 @@ def frame_budget_batches(
 
     Args:
         frames: of each utterance.
-        budget: frames of a batch, padding included; a longer utterance is a batch of its own.
-        generator: shuffles utterances of similar length and the batches; without it the grouping
-            is by length alone.
+        budget: frames of a batch including padding; a longer utterance is a batch by itself.
+        generator: shuffles utterances of similar length, and the batches; without it utterances are
+            sorted by length.
     """
     key = frames.astype(np.float64)
     if generator is not None:
-        # A little noise on the lengths gives other batches each pass for hardly more padding.
+        # A little noise on the lengths changes the batches in each pass at hardly any padding.
         key = key * generator.uniform(0.95, 1.05, len(frames))
     batches: list[list[int]] = []
     longest = 0
@@ -139,16 +159,17 @@ def frame_budget_batches(
 
 
 class BatchStream(Sampler[list[int]]):
-    """Batches from any one to any other, the same whether or not training was interrupted.
+    """An endless stream of batches, of which any stretch can be drawn.
 
-    Each pass over the data is shuffled by a generator of (seed, pass).
+    A resumed training continues the stream as if it had not been interrupted: each pass over the
+    data is shuffled by a generator seeded with (seed, number of the pass).
 
     Args:
         frames: of the utterances.
         budget: frames of a batch.
         seed: of the shuffling.
-        start, stop: numbers of this process's batches.
-        processes: takes turns with the other processes.
+        start, stop: first and last (exclusive) batch of this process.
+        processes: with which this process takes turns.
     """
 
     def __init__(
@@ -164,7 +185,7 @@ class BatchStream(Sampler[list[int]]):
         self.start, self.stop, self.processes = start, stop, processes
 
     def __len__(self) -> int:
-        # Lightning counts a resumed epoch's batches from the epoch's beginning.
+        # Lightning counts the batches of a resumed epoch from the beginning of the epoch.
         return self.stop
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -181,8 +202,9 @@ class BatchStream(Sampler[list[int]]):
 
 
 def batch_loader(batches: UtteranceBatches, sampler: Sampler | list[list[int]]) -> DataLoader:
-    """A loader of padded batches; reading them is fast, so it needs no worker processes.
+    """Load padded batches without worker processes, which would cost more than they save.
 
-    Its own generator keeps it from drawing on the global one, which training's dropout uses.
+    The loader gets a generator, because it would draw a seed from the global one, on which the
+    dropout of the training depends.
     """
     return DataLoader(batches, batch_size=None, sampler=sampler, generator=torch.Generator())

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from fastspeech2.kernels.packing import padding_mask
 from fastspeech2.model.fastspeech2 import FastSpeech2Output
+from fastspeech2.packing import padding_mask
 
 
 @dataclass

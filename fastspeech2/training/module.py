@@ -1,4 +1,4 @@
-"""The training step of FastSpeech2 as a Lightning module."""
+"""FastSpeech2 as a Lightning module: loss, clipping, optimizer and learning rate schedule."""
 
 import math
 
@@ -18,17 +18,17 @@ from pipeline.settings import chosen
 class FastSpeech2Module(lightning.LightningModule):
     """FastSpeech2 with its loss and optimizer.
 
-    Every update draws its dropout from a generator seeded by (seed, batch number), so that a
-    training that was interrupted goes on bit for bit as one that was not.
+    Each batch draws its dropout from a generator seeded by (seed, batch number), so that a training
+    that was interrupted goes on bit for bit like one that was not.
 
     Args:
         model: to be trained.
         trainer_config: a node of conf/trainer/.
         seed: of the dropout.
-        watch: what looks after losses and gradients that are not finite.
+        watch: handles losses and gradients that are not finite.
 
     Attributes:
-        gradient_norm: of the last update, before clipping, a scalar.
+        gradient_norm: of the last update before clipping, a scalar.
     """
 
     def __init__(
@@ -48,48 +48,53 @@ class FastSpeech2Module(lightning.LightningModule):
             batch.durations,
             batch.pitch,
             batch.energy,
-            frames=batch.mel.shape[1],
+            plan=batch.plan,
         )
         return fastspeech2_loss(
             output, batch.mel, batch.durations, batch.pitch, batch.energy, batch.phone_lengths
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # As the batches are numbered that all processes take turns with.
+        # Batches are numbered over all processes, which take turns.
         number = batch_idx * self.trainer.world_size + self.global_rank
         # Two primes keep the streams of neighbouring seeds and updates apart.
         torch.manual_seed(self.seed * 1_000_003 + number * 7_919 + 1)
         self._batch = batch
-
-    def on_before_backward(self, loss: Tensor) -> None:
-        self.watch.add(self._batch, loss)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         losses = self.compute_loss(batch)
         parts = {name: value.detach() for name, value in losses.items()}
         return {"loss": losses.total, "parts": parts}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Teacher-forced losses, weighted by the utterances of each batch."""
-        values = {f"validation_{name}": value for name, value in self.compute_loss(batch).items()}
-        self.log_dict(values, batch_size=len(batch.ids), on_epoch=True, sync_dist=True)
+    def on_before_backward(self, loss: Tensor) -> None:
+        self.watch.add(self._batch, loss)
 
     def configure_gradient_clipping(
         self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
     ) -> None:
-        # Lightning itself does not clip for a fused optimizer in mixed precision, lest the
-        # gradients be scaled; those of bfloat16 are not.
-        # By one call over all tensors, on CPUs as well, where torch by itself takes one for each.
+        # Lightning refuses to clip for a fused optimizer in mixed precision, because a GradScaler
+        # might have scaled the gradients. bfloat16 needs no GradScaler.
+        # foreach=True clips all tensors in one call; on a CPU the default is a call for each.
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), gradient_clip_val or math.inf, foreach=True
         )
-        if not self.watch.accepts(self.gradient_norm, self.global_step + 1):
-            optimizer.zero_grad()  # without gradients no weight and no moment changes
+        self.watch.guard(optimizer, self.gradient_norm, self.global_step + 1)
+
+    def on_validation_start(self) -> None:
+        self.watch.report()  # before metrics and a checkpoint are written
+
+    def on_train_end(self) -> None:
+        self.watch.report()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log teacher-forced losses, weighted by the number of utterances in each batch."""
+        values = {f"validation_{name}": value for name, value in self.compute_loss(batch).items()}
+        self.log_dict(values, batch_size=len(batch.ids), on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         settings = self.config.optimizer
-        kind = chosen("trainer.optimizer.name", settings.name, OPTIMIZERS)
-        optimizer = kind(
+        optimizer_class = chosen("trainer.optimizer.name", settings.name, OPTIMIZERS)
+        optimizer = optimizer_class(
             self.model.parameters(),
             lr=settings.lr,
             betas=tuple(settings.betas),

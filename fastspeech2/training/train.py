@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -159,10 +160,11 @@ def train(
 
     store = FeatureStore(config.paths.features)
     check_left_out(store, config.check.leave_out)
-    training = UtteranceBatches(store, "train")
-    validation = UtteranceBatches(store, "validation")
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
+    training = UtteranceBatches(store, "train", model.plan)
+    plan_validation = partial(model.plan, padded=not model.mask_padding)
+    validation = UtteranceBatches(store, "validation", plan_validation)
     require_reachable(config.sparsity, schedule, model)
     model.init_output_bias(torch.tensor(store.statistics["mel"]["mean"]))
     model.set_bin_edges(training.pitch, training.energy)

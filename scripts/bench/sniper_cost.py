@@ -53,7 +53,7 @@ def build_batch() -> Batch:
 
 def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
     inputs = [batch[k] for k in ("phones", "phone_lengths", "durations", "pitch", "energy")]
-    output = model(*inputs, frames=batch["mel"].shape[1])
+    output = model(*inputs)
     targets = [batch[k] for k in ("mel", "durations", "pitch", "energy", "phone_lengths")]
     return fastspeech2_loss(output, *targets).total
 

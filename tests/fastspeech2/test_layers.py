@@ -6,9 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastspeech2.kernels.packing import pack_lengths, padding_mask
 from fastspeech2.model.layers import Dropout, FFTBlock, SelfAttention, TimeConv1d, sinusoids
-from fastspeech2.model.variance import phone_of_frame, position_in_phone, regulate_length
+from fastspeech2.packing import (
+    attention_groups,
+    pack_lengths,
+    padding_mask,
+    phone_of_frame,
+    plan_frames,
+    position_in_phone,
+)
 
 NO_DROPOUT = {"attention": 0.0, "hidden": 0.0, "residual": 0.0}
 
@@ -39,8 +45,9 @@ def test_time_convolution_in_bfloat16(kernel):
         assert (ours - exact).norm() < 0.01 * exact.norm()
 
 
+@pytest.mark.parametrize("by_length", [False, True])
 @pytest.mark.parametrize("lengths", [[7, 4, 1], [5, 5], [1], [40, 3, 38, 9, 4, 300]])
-def test_attention_is_torchs_masked_attention(lengths):
+def test_attention_is_torchs_masked_attention(lengths, by_length):
     attention = SelfAttention(16, heads=2, dropout=0.0).eval()
     batch, size, lengths = len(lengths), max(lengths), torch.tensor(lengths)
     x, mask = torch.randn(batch, size, 16), padding_mask(lengths, size)
@@ -51,7 +58,8 @@ def test_attention_is_torchs_masked_attention(lengths):
     context = F.scaled_dot_product_attention(*heads, attn_mask=mask[:, None, None, :])
     expected = attention.output(context.transpose(1, 2).reshape(batch, size, 16))
     packing = pack_lengths(lengths, gap=2)
-    found = packing.unpack(attention(packing.pack(x), packing), size)
+    groups = attention_groups(packing, by_length)
+    found = packing.unpack(attention(packing.pack(x), groups), size)
     torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
 
@@ -64,8 +72,8 @@ def test_block_does_not_see_other_sequences(norm, kernels):
     beside = pack_lengths(torch.tensor([3, 9, 14]), gap=4)
     others = torch.randn(3, 14, 16)
     others[1, :9] = x[0]
-    expected = alone.unpack(block(alone.pack(x), alone), 9)
-    found = block(beside.pack(others), beside)
+    expected = alone.unpack(block(alone.pack(x), alone, attention_groups(alone, True)), 9)
+    found = block(beside.pack(others), beside, attention_groups(beside, True))
     torch.testing.assert_close(beside.unpack(found, 14)[1:2, :9], expected, atol=1e-5, rtol=1e-5)
     assert not (found * ~beside.inside).any()
 
@@ -82,9 +90,10 @@ def test_sinusoids_are_the_published_formula():
 def test_length_regulation_is_repetition():
     durations = torch.tensor([[2, 0, 3, 1], [1, 4, 0, 0]])
     x = torch.randn(2, 4, 5)
-    index, _ = phone_of_frame(durations, 6)
-    phones, frames = pack_lengths(torch.tensor([4, 2]), 1), pack_lengths(durations.sum(1), 3)
-    regulated = frames.unpack(regulate_length(phones.pack(x), index, phones, frames), 6)
+    phones = pack_lengths(torch.tensor([4, 2]), 1)
+    plan = plan_frames(phones, durations, 1, 3, torch.device("cpu"))
+    rows = phones.pack(x).index_select(1, plan.phone_row) * plan.packing.inside
+    regulated = plan.packing.unpack(rows, plan.frames)
     for row in range(2):
         expected = torch.repeat_interleave(x[row], durations[row], dim=0)
         torch.testing.assert_close(regulated[row, : len(expected)], expected)
@@ -101,23 +110,23 @@ def test_position_in_phone():
     torch.testing.assert_close(position[:, 2], torch.tensor([2.0, 2, 4, 4, 4, 4]).log())
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5])
-def test_dropout_zeroes_its_share_and_scales_the_rest(share):
-    layer = Dropout(share)
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.2, 0.5])
+def test_dropout_zeroes_with_probability_p_and_scales_the_rest(p):
+    layer = Dropout(p)
     x = (torch.rand(3, 333, 101) + 1).requires_grad_()
     torch.manual_seed(1)
     y = layer(x)
     kept = y != 0
-    deviation = math.sqrt(share * (1 - share) / x.numel())
-    assert abs((~kept).float().mean() - share) <= 5 * deviation
-    # Every sixteenth bit of the generator's numbers is as random as the others.
+    deviation = math.sqrt(p * (1 - p) / x.numel())
+    assert abs((~kept).float().mean() - p) <= 5 * deviation
+    # All four parts of the generator's 64 bit numbers are equally random.
     flat = kept.flatten()[: x.numel() // 4 * 4].view(-1, 4).float()
-    assert ((flat.mean(0) - (1 - share)).abs() <= 10 * deviation).all()
+    assert ((flat.mean(0) - (1 - p)).abs() <= 10 * deviation).all()
     correlation = (flat[:, 0] - flat[:, 0].mean()) * (flat[:, 1] - flat[:, 1].mean())
     assert correlation.mean().abs() < 0.005
-    torch.testing.assert_close(y, torch.where(kept, x / (1 - share), 0.0))
+    torch.testing.assert_close(y, torch.where(kept, x / (1 - p), 0.0))
     y.sum().backward()
-    torch.testing.assert_close(x.grad, kept / (1 - share))
+    torch.testing.assert_close(x.grad, kept / (1 - p))
     torch.manual_seed(1)
     assert torch.equal(layer(x), y)
     assert layer.eval()(x) is x

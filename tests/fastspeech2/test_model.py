@@ -4,8 +4,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fastspeech2.kernels.packing import padding_mask
 from fastspeech2.model.fastspeech2 import FastSpeech2, FastSpeech2Output
+from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import Synthesiser
 from fastspeech2.training.loss import fastspeech2_loss

@@ -52,7 +52,7 @@ def with_infinite_mel(batch: Batch) -> Batch:
 
 
 def test_an_infinite_loss_stops_with_names_and_a_saved_batch(tmp_path):
-    batches = [batch_of("good"), with_infinite_mel(batch_of("bad-1", "bad-2"))]
+    batches = [batch_of("good"), with_infinite_mel(batch_of("bad-1", "bad-2")), batch_of("late")]
     with pytest.raises(RecipeError, match=r"the loss of update 2 .*: bad-1, bad-2\. .*skip"):
         train(tmp_path, batches)
     saved = torch.load(tmp_path / "nonfinite_00000002.pt", weights_only=True)
@@ -69,13 +69,15 @@ def test_of_accumulated_batches_the_bad_one_is_named(tmp_path):
 def test_a_gradient_alone_stops_too(tmp_path):
     watch = FiniteWatch(tmp_path, "stop")
     watch.add(batch_of("one", "two"), torch.tensor(1.0))
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
+    watch.guard(optimizer, torch.tensor(torch.nan), 7)
     with pytest.raises(RecipeError, match=r"the gradient of update 7 .*: one, two\."):
-        watch.accepts(torch.tensor(torch.nan), 7)
+        watch.report()
 
 
 def test_a_skipped_batch_leaves_weights_as_they_are(tmp_path):
     good = batch_of("good")
-    with pytest.warns(UserWarning, match=r"update 2 .*: bad\. It is skipped"):
+    with pytest.warns(UserWarning, match=r"update 2 .*: bad\. The update is skipped"):
         weights = train(tmp_path, [good, with_infinite_mel(batch_of("bad"))], "skip")
     for name, value in train(tmp_path, [good]).items():
         assert torch.equal(value, weights[name]), name

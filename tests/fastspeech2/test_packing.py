@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from fastspeech2.kernels.packing import pack_lengths, padding_mask
-from fastspeech2.model.fastspeech2 import Postnet
-from fastspeech2.model.layers import neighbours
+from fastspeech2.kernels.convolution import neighbours
+from fastspeech2.model.postnet import Postnet
+from fastspeech2.packing import attention_groups, pack_lengths, padding_mask, plan_frames
 
 LENGTHS = torch.tensor([3, 1, 5, 2])
 
@@ -38,10 +38,12 @@ def test_repeated_rows_are_those_of_finer_steps():
 def test_gradients_are_those_of_finite_differences():
     """The second, too: GraSP's scores take it."""
     packing = pack_lengths(LENGTHS, gap=1)
+    groups = attention_groups(packing, by_length=True)
+    assert len(groups.masks) > 1
     rows = torch.randn(1, len(packing.step), 2, dtype=torch.float64, requires_grad=True)
     functions = [
         lambda x: packing.unpack(x, 5).square(),
-        lambda x: packing.products.join([y.square() for y in packing.products.split(x)]),
+        lambda x: groups.join([y.square() for y, _ in groups.split(x)]),
         lambda x: neighbours(x, 3).square(),
     ]
     for function in functions:
@@ -49,12 +51,16 @@ def test_gradients_are_those_of_finite_differences():
         assert gradgradcheck(function, rows)
 
 
-def test_the_postnets_norms_see_frames_alone():
+@pytest.mark.parametrize("training", [True, False])
+def test_the_norms_of_the_postnet_see_frames_only(training):
+    """Even when all else is in evaluation mode, as while scoring without dropout."""
     torch.manual_seed(0)
-    postnet = Postnet(4, layers=2, channels=6, kernel=3, dropout=0.0, bias=True).train()
+    postnet = Postnet(4, layers=2, channels=6, kernel=3, dropout=0.0, bias=True).train(training)
+    postnet.norms.train()
     x = torch.randn(4, 5, 4)
-    packing = pack_lengths(LENGTHS, gap=1)
-    postnet(packing.pack(x), packing)
+    phones = pack_lengths(torch.ones(4, dtype=torch.long), gap=1)
+    plan = plan_frames(phones, LENGTHS[:, None], 1, 1, torch.device("cpu"))
+    postnet(plan.packing.pack(x), plan)
     first = postnet.convolutions[0]
     values = torch.cat([first(x[i : i + 1, :length])[0] for i, length in enumerate(LENGTHS)])
     torch.testing.assert_close(postnet.norms[0].running_mean, 0.1 * values.mean(0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastspeech2 import layers
+from fastspeech2.kernels import convolution, select
 from fastspeech2.kernels.toom_cook import toom_cook_convolution
 from fastspeech2.model.layers import TimeConv1d
 from sniper import grasp_scores
@@ -85,7 +85,7 @@ def calls(monkeypatch):
         shapes.append(tuple(weight.shape))
         return toom_cook_convolution(x, weight, bias)
 
-    monkeypatch.setattr(layers, "toom_cook_convolution", recorded)
+    monkeypatch.setattr(convolution, "toom_cook_convolution", recorded)
     return shapes
 
 
@@ -124,7 +124,7 @@ def test_nothing_else_does(calls, inputs, kernel, training, kind, batch):
     "kernel, tiles, used", [(9, False, True), (5, False, False), (9, True, False)]
 )
 def test_autocast_uses_it_for_long_kernels_without_amx(calls, monkeypatch, kernel, tiles, used):
-    monkeypatch.setattr(layers, "multiplies_tiles", lambda: tiles)
+    monkeypatch.setattr(select, "multiplies_tiles", lambda: tiles)
     layer = TimeConv1d(256, 256, kernel)
     x = torch.randn(40, 256, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -149,6 +149,6 @@ def test_grasp_scores_wide_layers_as_others(calls, monkeypatch):
 
     found = scores()
     assert calls
-    monkeypatch.setattr(layers, "WIDE", 257)
+    monkeypatch.setattr(select, "WIDE", 257)
     for name, wanted in scores().items():
         assert (found[name] - wanted).norm() <= 1e-4 * wanted.norm()
