@@ -1,8 +1,8 @@
 """A training step never waits for the device: proved without a GPU.
 
-Under `FakeTensorMode` on `cuda:0` reading any value is an error, as is an operation on tensors of
-different devices. Autograd refuses to run backward there without a GPU, so the backward pass runs on
-the device `meta`, where reading a value is an error too.
+Under `FakeTensorMode` on `cuda:0`, reading any value is an error, and so is an operation on tensors
+of different devices. Autograd refuses to run backward there without a GPU, so the backward pass
+runs on the device `meta`, where reading a value is an error too.
 """
 
 from copy import deepcopy
@@ -70,7 +70,8 @@ def test_forward_and_update_on_a_fake_gpu(name):
     masked = Sniper(model, optimizer, magnitude_scores(model), schedule, cap=0.75).state_dict()
 
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = model_of(name).to("cuda:0")
+        with torch.device("cuda:0"):
+            fake = model_of(name)
         on_gpu = map_tensors(batch, lambda tensor: mode.from_tensor(tensor).to("cuda:0"))
         optimizer = torch.optim.AdamW(fake.parameters(), fused=True)
         sniper = Sniper(fake, optimizer, None, schedule, cap=0.75)
