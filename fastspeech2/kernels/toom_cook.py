@@ -1,9 +1,10 @@
-"""Convolution over time by half as many products as the plain sum takes, or by a quarter.
+"""Convolution over time with a half to a quarter of the multiplications of the plain sum.
 
-Outputs are coefficients of a product of two polynomials, taps and frames, and that is found from
-its values at a few points: Toom and Cook's algorithm, transposed (Winograd 1980; for images Lavin
-and Gray 2016, arXiv 1509.09308). Kernels longer than three are threes of taps, and so it applies
-twice: nine taps have 30 products for 12 outputs, where the plain sum has 108.
+A convolution is a product of two polynomials, whose coefficients are the taps and the frames. Toom
+and Cook's algorithm computes the product from its values at a few points; this is its transpose
+(Winograd 1980; for images Lavin and Gray 2016, arXiv 1509.09308). A kernel of more than three taps
+is treated as a short kernel of groups of three taps, so that the algorithm applies twice: nine taps
+take 30 multiplications for 12 outputs, where the plain sum takes 108.
 """
 
 from dataclasses import dataclass
@@ -15,25 +16,25 @@ from torch import Tensor
 from torch.autograd import Function
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-"""Where polynomials are evaluated, besides at infinity; one less within threes."""
+"""Points at which polynomials are evaluated, besides infinity. Groups of three taps use one less."""
 LONGEST = 3 * len(POINTS)
 """The longest kernel."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the outputs of a tile are computed."""
+    """Matrices that compute the outputs of one tile of frames."""
 
     taps: Tensor
-    """values of the taps, `[products, taps]`"""
+    """from taps to values at the points, `[products, taps]`"""
     frames: Tensor
-    """values of the frames that the tile sees, `[products, window]`"""
+    """from the frames that the tile sees to values at the points, `[products, window]`"""
     outputs: Tensor
-    """outputs of the products of both, `[outputs, products]`"""
+    """from products of these values to outputs, `[outputs, products]`"""
 
 
 def _values(points: tuple[float, ...], coefficients: int) -> Tensor:
-    """Of a polynomial at the points and infinity, `[points + 1, coefficients]`."""
+    """Matrix from coefficients to values at the points and infinity, `[points + 1, coefficients]`."""
     powers = torch.tensor(points, dtype=torch.float64)[:, None] ** torch.arange(coefficients)
     return torch.cat([powers, torch.eye(coefficients, dtype=torch.float64)[-1:]])
 
@@ -45,7 +46,7 @@ def _tiling(points: tuple[float, ...], taps: int) -> Tiling:
 
 
 def _nested(outer: Tiling, inner: Tiling) -> Tiling:
-    """That of a tile of tiles, which has as many outputs as taps within."""
+    """The tiling of a tile whose elements are tiles themselves."""
     products, window = inner.frames.shape
     step, steps = len(inner.outputs), outer.frames.shape[1]
     frames = inner.frames.new_zeros(len(outer.frames), products, step * (steps - 1) + window)
@@ -66,7 +67,7 @@ def _tiling_of(kernel: int) -> Tiling:
 
 
 class _Products(Function):
-    """One matrix product for each point; torch's own batches of them are slower by a sixth."""
+    """One matmul for each point, which is a sixth faster than PyTorch's batched matmul."""
 
     @staticmethod
     def forward(context, frames: Tensor, taps: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class _Products(Function):
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         frames, taps = context.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again, as GraSP does
+        if torch.is_grad_enabled():  # GraSP differentiates a second time
             of_frames = torch.einsum("tpo,opi->tpi", gradient, taps)
             return of_frames, torch.einsum("tpo,tpi->opi", gradient, frames)
         of_frames = torch.empty_like(frames) if context.needs_input_grad[0] else None
@@ -94,10 +95,10 @@ class _Products(Function):
 
 
 def toom_cook_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.conv1d` with "same" padding, of rows `[time, inputs]` to `[time, outputs]`.
+    """`F.conv1d` with "same" padding from `[time, inputs]` to `[time, outputs]`.
 
-    In float32 its error is three times that of the plain sum for kernels of 3, and up to eight
-    times for longer ones, some 2e-6 of the values.
+    In float32 the error is three times that of the plain sum for kernels of 3. For longer ones it
+    is up to eight times as large, some 2e-6 of the values.
 
     Args:
         weight: `[outputs, inputs, kernel]`, the kernel odd and at most `LONGEST`.

@@ -246,13 +246,13 @@ class FastSpeech2(nn.Module):
         mel = self.mel_output(self.decoder_norm(x))
         mel = mel.unflatten(2, (self.reduction_factor, -1)).flatten(1, 2)
 
-        before = plan.packing.unpack(mel, plan.frames)
-        after = before
+        refined = None
         if self.postnet is not None:
-            after = plan.packing.unpack(mel + self.postnet(mel, plan), plan.frames)
+            refined = plan.packing.unpack(mel + self.postnet(mel, plan), plan.frames)
+        mel = plan.packing.unpack(mel, plan.frames)
         return FastSpeech2Output(
-            mel=before,
-            mel_postnet=after,
+            mel=mel,
+            mel_postnet=mel if refined is None else refined,
             pitch=predicted["pitch"],
             energy=predicted["energy"],
             log_duration=encoding.log_duration,

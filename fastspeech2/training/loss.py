@@ -11,7 +11,7 @@ from fastspeech2.packing import padding_mask
 
 @dataclass
 class Loss:
-    """Means over what is not padding; `total` is the sum of the others."""
+    """Means over everything but the padding; `total` is the sum of the others."""
 
     total: Tensor
     mel: Tensor
@@ -23,13 +23,6 @@ class Loss:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
-def _masked_mean(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `error` where `mask` is True (over all channels, where it has any)."""
-    channels = error.shape[2] if error.dim() == 3 else 1
-    mask = mask[:, :, None] if error.dim() == 3 else mask
-    return (error * mask).sum() / (mask.sum() * channels)
-
-
 def fastspeech2_loss(
     output: FastSpeech2Output,
     mel: Tensor,
@@ -38,13 +31,14 @@ def fastspeech2_loss(
     energy: Tensor,
     phone_lengths: Tensor,
 ) -> Loss:
-    """L1 of mel (before plus after the postnet), MSE of log-duration, pitch and energy.
+    """L1 of the mel (before plus after the postnet), MSE of log-duration, pitch and energy.
 
-    As ESPnet's FastSpeech2Loss with masking, and ming024/FastSpeech2. All is reduced in float32.
+    The losses are those of ming024/FastSpeech2 and of ESPnet's FastSpeech2Loss with masking. They
+    are computed in float32.
 
     Args:
         mel: `[batch, frames, mels]`.
-        durations: frames, `[batch, phones]`; their sums are the utterances' frames.
+        durations: frames, `[batch, phones]`; each utterance's sum is its number of frames.
         pitch, energy: normalised, `[batch, phones]`.
         phone_lengths: `[batch]`.
     """
@@ -62,3 +56,10 @@ def fastspeech2_loss(
     energy_loss = phone_loss(output.energy, energy)
     total = mel_loss + duration_loss + pitch_loss + energy_loss
     return Loss(total, mel_loss, duration_loss, pitch_loss, energy_loss)
+
+
+def _masked_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `error` where `mask` is True, over all channels if it has any."""
+    channels = error.shape[2] if error.dim() == 3 else 1
+    mask = mask[:, :, None] if error.dim() == 3 else mask
+    return (error * mask).sum() / (mask.sum() * channels)

@@ -1,4 +1,4 @@
-"""What can be watched of a training: its table of metrics, its progress and its time."""
+"""Callbacks that write down a training: metrics, masks and progress."""
 
 import sys
 import time
@@ -25,15 +25,15 @@ COLUMNS = [
 
 
 class MetricsTable(lightning.Callback):
-    """One row per validation in metrics.csv, TensorBoard, and the time spent training.
+    """Writes a row of metrics.csv and of TensorBoard at each validation, and times the training.
 
-    The rows are part of each checkpoint, so a resumed training's table has no gaps or repeats.
+    Checkpoints contain the rows, so the table of a resumed training has no gaps and no repeats.
 
     Args:
         path: of metrics.csv.
-        sparsity: called without arguments, the present overall sparsity as a fraction.
-        measured: called without arguments, values by column that this validation measured beside
-            the losses; `columns` names those there may be.
+        sparsity: returns the present overall sparsity, a fraction.
+        measured: returns what the validation measured besides the losses, by column.
+        columns: names of the columns that `measured` may return.
     """
 
     def __init__(self, path: Path, sparsity, measured=dict, columns: Sequence[str] = ()):
@@ -65,7 +65,7 @@ class MetricsTable(lightning.Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         for name, value in outputs["parts"].items():
-            # Summed on the device: reading a value here would make every update wait for it.
+            # The sum stays on the device: to read a value, every update would have to wait for it.
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._batches += 1
 
@@ -102,14 +102,13 @@ class MetricsTable(lightning.Callback):
 
 
 class MaskFiles(lightning.Callback):
-    """The masks after each of the first switches, `<update>.npz`, for figures.
-
-    A schedule that changes all the time would fill the disk, hence `most`.
+    """Writes the masks after each of the first switches to `<update>.npz`, for figures.
 
     Args:
         folder: of the files.
-        sniper: comes before this one in the trainer's callbacks.
-        most: files to write.
+        sniper: comes before this callback in the trainer.
+        most: number of files at most, since a schedule that changes all the time would fill the
+            disk.
     """
 
     def __init__(self, folder: Path, sniper: SniperCallback, most: int = 8):
@@ -133,12 +132,12 @@ class MaskFiles(lightning.Callback):
 
 
 class TrainingProgress(lightning.Callback):
-    """A bar on a terminal, else a line now and then; and progress.json for others to read.
+    """Shows a progress bar on a terminal and lines elsewhere, and writes progress.json.
 
     Args:
-        path: of progress.json.
+        path: of progress.json, which `make sweep` and `make status` read.
         name: of the run.
-        every: updates between two lines.
+        every: updates between two writes.
     """
 
     def __init__(self, path: Path, name: str, every: int):
@@ -163,13 +162,14 @@ class TrainingProgress(lightning.Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         update = trainer.global_step
-        if update == self._seen:  # of accumulated batches the last makes the update
+        if update == self._seen:  # this batch was accumulated, without an update
             return
         self._seen = update
         self._bar.update(self._task, completed=update)
         if update % self.every and update != trainer.max_steps or not trainer.is_global_zero:
             return
-        loss = float(outputs["parts"]["total"])  # Lightning divides `loss` by what is accumulated
+        # Lightning divides `loss` by the number of accumulated batches.
+        loss = float(outputs["parts"]["total"])
         pace = (time.perf_counter() - self._started) / max(1, update - self._first)
         left = pace * (trainer.max_steps - update)
         self._bar.update(self._task, loss=f"loss {loss:.3f}")
@@ -193,5 +193,5 @@ class TrainingProgress(lightning.Callback):
         self._bar.stop()
 
     def on_exception(self, trainer, module, exception) -> None:
-        if self._bar is not None:  # else another callback failed before training started
+        if self._bar is not None:  # it is None if another callback failed before training started
             self._bar.stop()

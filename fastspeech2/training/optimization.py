@@ -1,4 +1,4 @@
-"""Optimizers and schedules of the learning rate, by the names that conf/trainer/ gives them."""
+"""Optimizers and learning rate schedules, by their names in conf/trainer/."""
 
 import math
 
@@ -9,7 +9,7 @@ from pipeline.settings import chosen
 
 
 def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
-    """Rises linearly over the first `warmup` (a fraction of all updates) and falls to zero."""
+    """Linear warm-up over `warmup`, a fraction of all updates, then half a cosine down to zero."""
     warmup = max(1, round(schedule.warmup * updates))
     if update < warmup:
         return (update + 1) / warmup
@@ -17,9 +17,9 @@ def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
 
 
 def _noam(schedule: DictConfig, updates: int, update: int) -> float:
-    """hidden^-0.5 · min(u^-0.5, u · warmup^-1.5), with `warmup` in updates.
+    """hidden^-0.5 · min(u^-0.5, u · warmup^-1.5) at update u, with `warmup` in updates.
 
-    As Vaswani et al. 2017 and ESPnet.
+    Vaswani et al. 2017, section 5.3, and ESPnet's NoamLR.
     """
     number = update + 1
     return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
@@ -30,9 +30,9 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
-    """What the configured learning rate is multiplied by at an update, counted from zero.
+    """Factor by which an update, counted from zero, multiplies the configured learning rate.
 
     Raises:
-        RecipeError: no schedule of this name.
+        RecipeError: there is no schedule of this name.
     """
     return chosen("trainer.schedule.name", schedule.name, SCHEDULES)(schedule, updates, update)

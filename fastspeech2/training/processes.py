@@ -1,8 +1,8 @@
-"""Training by several processes at once, started by `torchrun --nproc_per_node=N`.
+"""Distributed training with several processes, started by `torchrun --nproc_per_node=N`.
 
-N processes take N successive batches of the one stream for each update, and their gradients are
-averaged: what one process does that accumulates N batches. The exception is BatchNorm's running
-means, in the postnets of espnet and ming024, which are of the first process's batches alone.
+For each update the N processes take the next N batches of one stream and average their gradients,
+which equals one process that accumulates N batches. The running means of BatchNorm, in the postnets
+of espnet and ming024, are an exception: they come from the batches of the first process only.
 """
 
 import os
@@ -16,31 +16,31 @@ from pipeline.errors import RecipeError
 
 @dataclass(frozen=True)
 class Processes:
-    """How many there are, and which this one is."""
+    """The rank of this process and the number of processes."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes have come to this point."""
         if self.size > 1:
             distributed.barrier()
 
 
 def join(accelerator: str, devices: int) -> Processes:
-    """Meet the other processes that torchrun started, where it did.
+    """Join the process group of the processes that torchrun started, if it started any.
 
     Args:
         accelerator: "cpu" or "gpu", as in conf/trainer/.
-        devices: how many processes the configuration is for.
+        devices: number of processes that the configuration asks for.
 
     Raises:
-        RecipeError: there are more or fewer.
+        RecipeError: another number of processes was started.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size != devices:

@@ -1,4 +1,4 @@
-"""What a training sounds and looks like: fixed sentences in TensorBoard as it goes on."""
+"""Mels and audio of fixed sentences in TensorBoard, as training goes on."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,21 +14,21 @@ from fastspeech2.training.monitoring import MetricsTable
 from preprocessing.features.store import FeatureStore
 
 SENTENCES = 2
-"""The first of the validation split."""
+"""Number of sentences, the first of the validation split."""
 
 
 class Samples(lightning.Callback):
-    """Mels and audio of two sentences, as the model predicts them, a few times in a training.
+    """Writes mels and audio of two sentences a few times in a training.
 
-    Their variance is not compensated, as stage 5's may be: measuring by how much takes the whole
-    validation split.
+    Their variance is not compensated, unlike stage 5's: measuring the compensation takes a pass
+    over the whole validation split.
 
     Args:
-        store: of the sentences and the statistics.
+        store: provides the sentences and the statistics.
         vocoder: from mels `[frames, mels]` to waveforms.
-        times: how often, at equal distances; the last is the end of the training.
-        table: comes before this one in the trainer's callbacks; the time that samples take is no
-            part of its time spent training.
+        times: number of times, at equal distances; the last is at the end of the training.
+        table: comes before this callback in the trainer. The time that samples take does not count
+            as training time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The scores by which FastSpeech2 is pruned, as `sparsity.score` names them."""
+"""Saliency scores for pruning FastSpeech2, by the names of `sparsity.score`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,14 +11,14 @@ from pipeline.settings import chosen
 from sniper import random_scores, synflow_scores
 
 PHONES = 8
-"""Of the sequence that stands in for SynFlow's input of ones."""
+"""Length of the sequence that replaces the input of ones in SynFlow."""
 
 
 def scoring(name: str, seed: int) -> str | Callable[[nn.Module, Iterable[Any]], dict[str, Tensor]]:
-    """What `SniperCallback` takes as `score`; random scores are drawn from the run's own seed.
+    """The `score` for `SniperCallback`. Random scores depend on the seed of the run.
 
     Raises:
-        RecipeError: no score of this name.
+        RecipeError: there is no score of this name.
     """
     scores = {
         "snip": "snip",
@@ -31,12 +31,13 @@ def scoring(name: str, seed: int) -> str | Callable[[nn.Module, Iterable[Any]], 
 
 
 def flow(model: FastSpeech2) -> Tensor:
-    """All outputs for a neutral input, one vector: what SynFlow sums.
+    """Concatenate all outputs for a neutral input; SynFlow sums them.
 
-    A phone index cannot be one, so `PHONES` phones of one frame each stand in, at pitch and energy
-    1. The sum over a normalised vector has no gradient, so LayerNorms do not normalise (as
-    Abdelfattah et al. 2021, arXiv 2101.08134, do with BatchNorm): each divides by its input's mean
-    magnitude, held fixed, without which twenty layers of positive weights overflow.
+    SynFlow's input of ones is no sequence of phones, so the input is `PHONES` phones of index 1 and
+    one frame each, with pitch and energy 1. The sum over a normalised vector has no gradient, so
+    LayerNorms do not normalise (Abdelfattah et al. 2021, arXiv 2101.08134, do the same with
+    BatchNorm). Each divides by the mean magnitude of its input instead, held fixed: without that,
+    twenty layers of positive weights overflow.
     """
 
     def scaled(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:

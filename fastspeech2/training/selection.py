@@ -1,4 +1,4 @@
-"""Which weights of a training become its model: the last, the best, or the mean of the n best."""
+"""Chooses the weights that become the model: the last, the best, or the mean of the n best."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from sniper import SparsitySchedule
 CRITERIA = ("last", "loss", "mcd")
 COMPONENTS = ("total", "mel")
 RECOVERABLE = 2
-"""Newest checkpoints that a training may have to go on from."""
+"""Number of newest checkpoints from which a training may be resumed."""
 
 
 def candidates(
     selection: DictConfig, val_every: int, updates: int, schedule: SparsitySchedule
 ) -> list[int]:
-    """The updates whose weights may be chosen: those validated after the last switch.
+    """The updates whose weights may be chosen: the validations after the last switch of sparsity.
 
-    Weights of before it are of another sparsity, and those that come back at it are untrained;
-    after it masks stay, so that the mean of several is exactly zero wherever they are.
+    Before it the model has another sparsity, and right at it the weights that return are untrained.
+    After it the masks stay the same, so that a mean of weights is zero wherever they are masked.
 
     Args:
         selection: a node of conf/selection/.
@@ -35,7 +35,7 @@ def candidates(
         schedule: of the sparsity.
 
     Raises:
-        RecipeError: an unknown setting, or fewer candidates than are to be averaged.
+        RecipeError: a setting is unknown, or there are fewer candidates than weights to average.
     """
     check_choice("selection.criterion", selection.criterion, CRITERIA)
     if selection.criterion == "loss":
@@ -46,8 +46,9 @@ def candidates(
         found = found[::-1][:: max(1, math.ceil(len(found) / selection.times))][::-1]
     if not 1 <= selection.average <= max(1, len(found)):
         raise RecipeError(
-            f"selection.average is {selection.average}, but {len(found)} validations after the "
-            f"last switch (update {last_switch}) can be chosen from: change it or trainer.val_every"
+            f"selection.average is {selection.average}, but there are {len(found)} validations "
+            f"after the last switch of sparsity (update {last_switch}): change it or "
+            "trainer.val_every"
         )
     if not found and selection.criterion != "last":
         raise RecipeError(
@@ -58,11 +59,11 @@ def candidates(
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of state dicts, oldest first, reduced in float64 and given in their own types.
+    """The mean of state dicts, oldest first, computed in float64 and returned in their own types.
 
-    Running statistics of BatchNorm are averaged like weights, as ESPnet does: recomputing them
-    would take a pass over the training data, and the n best of a late training differ little.
-    Integers are the newest's.
+    Running statistics of BatchNorm are averaged like weights, as in ESPnet: to recompute them takes
+    a pass over the training data, and the n best weights late in training differ little. Integers
+    are taken from the newest state dict.
     """
 
     def mean(name: str) -> Tensor:
@@ -75,20 +76,21 @@ def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class Selection(lightning.Callback):
-    """Keeps the weights of the n best candidates, one file each, until a model is made of them.
+    """Keeps the weights of the n best candidates in files until the model is made of them.
 
-    What is kept is part of each checkpoint. A file goes once no checkpoint that training may have
-    to go on from asks for it, so that a kill at any moment changes nothing.
+    Each checkpoint lists the files that it needs, and a file is deleted once no checkpoint from
+    which training may be resumed needs it. A kill at any moment therefore changes nothing.
 
     Args:
         folder: of the files.
         settings: a node of conf/selection/.
-        candidates: the updates that may be chosen, as from `candidates`.
-        mcd: of a model's speech in dB, lower is better; needed by the criterion "mcd" alone.
+        candidates: the updates that may be chosen, from the function `candidates`.
+        mcd: measures the mel-cepstral distortion of a model's speech in dB; only the criterion
+            "mcd" needs it.
 
     Attributes:
-        kept: the chosen so far, best first: `update`, and the `value` of the criterion.
-        measured: what this validation measured beside the losses, for a row of metrics.csv.
+        kept: the best so far, best first, as `update` and the `value` of the criterion.
+        measured: what the last validation measured besides the losses, by column of metrics.csv.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class Selection(lightning.Callback):
 
     @property
     def name(self) -> str:
-        """Of the criterion, as a column of metrics.csv is called."""
+        """Name of the criterion, which is a column of metrics.csv."""
         if self.settings.criterion == "loss":
             return f"validation_{self.settings.component}"
         return {"last": "update", "mcd": "validation_mcd"}[self.settings.criterion]
@@ -125,7 +127,7 @@ class Selection(lightning.Callback):
         if update == self._seen:
             return  # validated again after a resume
         self._seen, self.measured = update, {}
-        # The process that writes checkpoints keeps account; the others are told on a resume.
+        # The process that writes checkpoints keeps the list; the others load it when they resume.
         if not trainer.is_global_zero:
             return
         self._earlier = [*self._earlier, self._updates()][-RECOVERABLE:]
@@ -152,7 +154,7 @@ class Selection(lightning.Callback):
 
     def _consider(self, update: int, value: float, model: nn.Module) -> None:
         def rank(entry: dict) -> tuple[float, int]:
-            """Of equals the newer; one that is not a number comes last."""
+            """Sort by value, then the newer first; a value that is not a number comes last."""
             known = entry["value"] if math.isfinite(entry["value"]) else math.inf
             return (0.0 if self.settings.criterion == "last" else known, -entry["update"])
 
@@ -166,7 +168,7 @@ class Selection(lightning.Callback):
         return self.folder / f"{update:08d}.pt"
 
     def chosen(self) -> dict[str, Tensor]:
-        """The mean of the weights kept, a state dict on the CPU."""
+        """The mean of the weights that are kept, a state dict on the CPU."""
         return mean_state(
             [torch.load(self._path(u), map_location="cpu") for u in sorted(self._updates())]
         )

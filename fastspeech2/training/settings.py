@@ -1,4 +1,4 @@
-"""The settings of a training, told all at once if they cannot be followed."""
+"""Checks of the settings of a training; all mistakes are reported at once."""
 
 from collections.abc import Collection, Iterator
 
@@ -23,7 +23,7 @@ WHOLE = {
     "selection.times": 1,
     "selection.utterances": 1,
 }
-"""Whole numbers, and the least that each may be."""
+"""Integers and their smallest values."""
 REAL = {
     "trainer.optimizer.lr": 0.0,
     "trainer.schedule.warmup": 0.0,
@@ -35,7 +35,7 @@ REAL = {
     "sparsity.begin": 0.0,
     "sparsity.finish": 0.0,
 }
-"""Other numbers, likewise."""
+"""Other numbers and their smallest values."""
 NULLABLE = ("trainer.gradient_clip",)
 CHOICES: dict[str, Collection[str]] = {
     "trainer.accelerator": ("cpu", "gpu", "mps"),
@@ -47,10 +47,10 @@ CHOICES: dict[str, Collection[str]] = {
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check the settings that neither the model nor the sparsity schedule looks at.
+    """Check the settings that neither the model nor the sparsity schedule checks itself.
 
     Raises:
-        RecipeError: names all of them that are out of range or unknown.
+        RecipeError: settings are out of range or unknown; names all of them.
     """
     problems = [*wrong_numbers(config, WHOLE, REAL, NULLABLE), *_choices(config)]
     schedule = config.trainer.schedule

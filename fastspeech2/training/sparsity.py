@@ -1,4 +1,4 @@
-"""Sparsity schedules of the paper and of its ablations, for any start and length of training."""
+"""Sparsity schedules of the paper and of ablations, for any start and length of training."""
 
 from collections.abc import Callable
 from numbers import Real
@@ -15,27 +15,31 @@ from sniper.masks import check_reachable
 def decaying_levels(
     start: float, updates: int, lowest: float = 0.1, first_switch: float = 0.0125
 ) -> dict[int, float]:
-    """`{update: sparsity}`: halved while at least `lowest`, then zero, at doubling intervals.
+    """`{update: sparsity}`, with the sparsity halved at each switch and zero at the last.
 
-    At 40,000 updates a start of 0.4 gives the paper's {0: 0.4, 500: 0.2, 1000: 0.1, 2000: 0} and
-    0.2 its {0: 0.2, 500: 0.1, 1000: 0} (arXiv 2211.07283; epochs there are of 100 updates).
+    The update of a switch is twice that of the switch before. At 40,000 updates, starts of 0.4 and
+    0.2 give the paper's schedules {0: 0.4, 500: 0.2, 1000: 0.1, 2000: 0} and {0: 0.2, 500: 0.1,
+    1000: 0} (arXiv 2211.07283, whose epochs have 100 updates).
 
     Args:
-        start: sparsity at first, a fraction.
+        start: initial sparsity, a fraction.
         updates: optimizer updates of the whole training.
         lowest: smallest sparsity before zero, a fraction.
-        first_switch: where the first switch is, a fraction of `updates`.
+        first_switch: the first switch as a fraction of `updates`.
+
+    Raises:
+        RecipeError: the training is too short for these switches.
     """
     levels = [start]
-    # The small slack keeps a start of 0.4 at its 0.1 in spite of rounding.
+    # The tolerance lets 0.4 reach 0.1 despite rounding.
     while levels[-1] / 2 >= lowest - 1e-9:
         levels.append(levels[-1] / 2)
     switches = [round(first_switch * updates * 2**i) for i in range(len(levels))]
     schedule = dict(zip([0, *switches], [*levels, 0.0], strict=True))
     if len(schedule) <= len(levels) or switches[0] == 0 or switches[-1] >= updates:
         raise RecipeError(
-            f"a training of {updates} updates has no room for the sparsity levels {levels} with a "
-            f"first switch at {first_switch:.2%} of it: lower sparsity.first_switch or raise "
+            f"a training of {updates} updates is too short for the sparsity levels {levels} with "
+            f"the first switch after {first_switch:.2%} of it: change sparsity.first_switch or raise "
             "trainer.updates"
         )
     return schedule
@@ -53,26 +57,26 @@ def _decaying(config: DictConfig, updates: int) -> SparsitySchedule:
 
 
 def _rising(config: DictConfig, updates: int) -> SparsitySchedule:
-    """The levels of `decaying` in reverse order at the same updates: dense first, `end` last."""
+    """The levels of `decaying` in reverse order at the same updates, from dense to `end`."""
     end = _fraction(config, "end")
     decaying = decaying_levels(end, updates, config.lowest, config.first_switch)
     return SparsitySchedule.steps(dict(zip(decaying, reversed(decaying.values()), strict=True)))
 
 
 def _gradual(config: DictConfig, updates: int) -> SparsitySchedule:
-    """Dense until `begin`, then along Zhu and Gupta's cubic (arXiv 1710.01878) to `end`."""
+    """Dense until `begin`, then up to `end` along a cubic (Zhu and Gupta 2017, arXiv 1710.01878)."""
     begin, finish = round(config.begin * updates), round(config.finish * updates)
     if not 0 <= begin < finish <= updates:
         raise RecipeError(
-            f"sparsity.begin ({config.begin}) and sparsity.finish ({config.finish}) are fractions "
-            "of the training, the first before the second"
+            f"sparsity.begin ({config.begin}) and sparsity.finish ({config.finish}) have to be "
+            "fractions of the training, and the first has to come before the second"
         )
     return SparsitySchedule.cubic(0.0, _fraction(config, "end"), finish - begin, begin=begin)
 
 
 def _fraction(config: DictConfig, name: str) -> float:
     if not (isinstance(config[name], Real) and 0.0 < config[name] < 1.0):
-        raise RecipeError(f"sparsity.{name} is a fraction between 0 and 1, not {config[name]}")
+        raise RecipeError(f"sparsity.{name}={config[name]}: give a fraction between 0 and 1")
     return config[name]
 
 
@@ -91,11 +95,11 @@ def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
 
 
 def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.Module) -> None:
-    """Raise RecipeError if the cap of a conf/sparsity/ node is below what its schedule asks for."""
+    """Raise RecipeError if the cap of a conf/sparsity/ node rules out a sparsity of its schedule."""
     if schedule.is_dense:
         return
     if not 0.0 < config.cap <= 1.0:
-        raise RecipeError(f"sparsity.cap is a fraction above 0 and up to 1, not {config.cap}")
+        raise RecipeError(f"sparsity.cap={config.cap}: give a fraction above 0 and up to 1")
     sizes = [parameter.numel() for parameter in prunable_parameters(model).values()]
     try:
         check_reachable(sizes, max(schedule.upcoming(0)), config.cap)

@@ -91,7 +91,7 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
             {"initialisation": "xavier"},
             "model.initialisation=xavier: choose one of torch, xavier_uniform$",
         ),
-        ({"ffn": {"kernels": [4, 1]}}, "kernels of convolutions have to be odd, not 4"),
+        ({"ffn": {"kernels": [4, 1]}}, "a convolution has an even kernel of 4: choose an odd one"),
     ],
 )
 def test_settings_that_name_nothing_are_told(setting, message):
