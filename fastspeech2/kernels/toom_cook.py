@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-"""Points at which polynomials are evaluated, besides infinity. Groups of three taps use one less."""
+"""Points, besides infinity, at which polynomials are evaluated; three taps use one less."""
 LONGEST = 3 * len(POINTS)
 """The longest kernel."""
 
@@ -34,7 +34,7 @@ class Tiling:
 
 
 def _values(points: tuple[float, ...], coefficients: int) -> Tensor:
-    """Matrix from coefficients to values at the points and infinity, `[points + 1, coefficients]`."""
+    """Matrix `[points + 1, coefficients]` from coefficients to values at the points and infinity."""
     powers = torch.tensor(points, dtype=torch.float64)[:, None] ** torch.arange(coefficients)
     return torch.cat([powers, torch.eye(coefficients, dtype=torch.float64)[-1:]])
 

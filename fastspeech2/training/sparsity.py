@@ -39,8 +39,8 @@ def decaying_levels(
     if len(schedule) <= len(levels) or switches[0] == 0 or switches[-1] >= updates:
         raise RecipeError(
             f"a training of {updates} updates is too short for the sparsity levels {levels} with "
-            f"the first switch after {first_switch:.2%} of it: change sparsity.first_switch or raise "
-            "trainer.updates"
+            f"the first switch after {first_switch:.2%} of it: change sparsity.first_switch or "
+            "raise trainer.updates"
         )
     return schedule
 
@@ -64,7 +64,7 @@ def _rising(config: DictConfig, updates: int) -> SparsitySchedule:
 
 
 def _gradual(config: DictConfig, updates: int) -> SparsitySchedule:
-    """Dense until `begin`, then up to `end` along a cubic (Zhu and Gupta 2017, arXiv 1710.01878)."""
+    """Dense until `begin`, then a cubic up to `end` (Zhu and Gupta 2017, arXiv 1710.01878)."""
     begin, finish = round(config.begin * updates), round(config.finish * updates)
     if not 0 <= begin < finish <= updates:
         raise RecipeError(
@@ -95,7 +95,7 @@ def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
 
 
 def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.Module) -> None:
-    """Raise RecipeError if the cap of a conf/sparsity/ node rules out a sparsity of its schedule."""
+    """Raise RecipeError if the cap of a conf/sparsity/ node is too low for its schedule."""
     if schedule.is_dense:
         return
     if not 0.0 < config.cap <= 1.0:
