@@ -34,7 +34,7 @@ class Tiling:
 
 
 def _values(points: tuple[float, ...], coefficients: int) -> Tensor:
-    """Matrix `[points + 1, coefficients]` from coefficients to values at the points and infinity."""
+    """Matrix `[points + 1, coefficients]` from coefficients to values at points and infinity."""
     powers = torch.tensor(points, dtype=torch.float64)[:, None] ** torch.arange(coefficients)
     return torch.cat([powers, torch.eye(coefficients, dtype=torch.float64)[-1:]])
 
