@@ -1,4 +1,4 @@
-"""Recordings: checked, read and written as 16 bit mono at 22,050 Hz."""
+"""Checks, reads and writes recordings: 16 bit, mono, 22,050 Hz."""
 
 import io
 import re
@@ -13,16 +13,17 @@ from pipeline.files import atomic_path
 
 NOT_FINITE = "holds samples that are infinite or not numbers"
 _CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
-"""what libsndfile says of the chunk of samples in a WAV or AIFF"""
+"""How libsndfile reports a WAV or AIFF whose chunk of samples is shorter than its header says."""
 _UNKNOWN_LENGTH = 2**31 - 2**16
-"""bytes; what writes a WAV into a pipe, as ffmpeg and sox do, states one as great as can be"""
+"""Bytes. Programs that write a WAV into a pipe, such as ffmpeg and sox, state a length above this.
+"""
 
 
 def write_wav(path: Path | str, waveform: np.ndarray, rate: int = SAMPLE_RATE) -> None:
-    """Write a recording of one channel atomically, 16 bit.
+    """Write a recording of one channel atomically, in 16 bit.
 
     Raises:
-        OSError: the disk is full, or what else; libsndfile itself would only say "System error".
+        OSError: the disk is full, for example. Libsndfile itself would only say "System error".
     """
     import soundfile
 
@@ -33,7 +34,7 @@ def write_wav(path: Path | str, waveform: np.ndarray, rate: int = SAMPLE_RATE) -
 
 
 def wav_fault(path: Path | str) -> UtteranceError | None:
-    """What is wrong with a recording's file by its header, or its samples if they are floats."""
+    """Find what is wrong with a recording by its header and, if they are floats, by its samples."""
     import soundfile
 
     if not Path(path).exists():
@@ -44,7 +45,7 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
             return UtteranceError("wav_empty", "holds no samples")
         if reason := cut_short(info):
             return UtteranceError("wav_unreadable", reason)
-        # Whole numbers, which nearly all corpora have, are always finite.
+        # Integer samples, which nearly all corpora have, are always finite.
         if info.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(soundfile.read(path)[0]).all():
             return UtteranceError("wav_unreadable", NOT_FINITE)
     except soundfile.LibsndfileError as error:
@@ -60,7 +61,11 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
 
 
 def cut_short(info) -> str | None:
-    """Whether a file has less than its header says, by libsndfile's verbose report, or None."""
+    """Say how much is missing if a file is shorter than its header says, or return None.
+
+    Args:
+        info: `soundfile.info` of the file, with `verbose=True`.
+    """
     found = _CUT.search(info.extra_info)
     if found is None or int(found[1]) >= _UNKNOWN_LENGTH:
         return None
@@ -74,10 +79,10 @@ def _unreadable(error) -> UtteranceError:
 
 
 def check_wavs(folder: Path | str, ids: Iterable[str]) -> None:
-    """Look at the header of every recording.
+    """Check the header of every recording.
 
     Raises:
-        FaultsError: names every missing, empty or corrupt file and those of another format.
+        FaultsError: recordings are missing, empty, corrupt or of another format; names them all.
     """
     paths = [Path(folder) / "wavs" / f"{id}.wav" for id in ids]
     faults = [(str(path), str(fault)) for path in paths if (fault := wav_fault(path))]
@@ -92,7 +97,12 @@ def check_wavs(folder: Path | str, ids: Iterable[str]) -> None:
 
 
 def read_wav(path: Path | str, start: int = 0, samples: int = -1) -> np.ndarray:
-    """Samples of a recording, float32 in [-1, 1], `[samples]`.
+    """Read a recording, or a part of it, as float32 in [-1, 1], `[samples]`.
+
+    Args:
+        path: of the recording.
+        start: the first sample to read.
+        samples: how many to read; -1 reads to the end.
 
     Raises:
         UtteranceError: the file is missing, empty, corrupt or of another format; names it.

@@ -1,4 +1,4 @@
-"""Three ways to TextGrids: viter (installed), MFA (a command), or files that are there already."""
+"""Three ways to get TextGrids: viter (a package), MFA (a command), or files that already exist."""
 
 import os
 import shutil
@@ -22,11 +22,16 @@ VITER_SAMPLE_RATE = 16000
 """Hz"""
 
 Lexicon = Mapping[str, list[list[str]]]
+"""The pronunciations of each word."""
 
 
 def _write_dictionary(path: Path, lexicon: Lexicon) -> None:
     with atomic_path(path) as temporary:
-        lines = (f"{w}\t{' '.join(phones)}\n" for w, all in lexicon.items() for phones in all)
+        lines = (
+            f"{word}\t{' '.join(phones)}\n"
+            for word, pronunciations in lexicon.items()
+            for phones in pronunciations
+        )
         temporary.write_text("".join(lines), "utf-8")
 
 
@@ -44,7 +49,7 @@ def _link_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
 
 
 def _resample_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
-    """Recordings at viter's rate; its own resampling takes as long as its aligning."""
+    """Write the recordings at viter's rate. Viter's own resampling takes as long as aligning."""
     import soxr
 
     missing = [id for id in ids if not (folder / f"{id}.wav").exists()]
@@ -64,7 +69,9 @@ def align_by_viter(
     lexicon: Lexicon,
     folder: Path,
 ) -> None:
-    """Train viter on the corpus and align it; a model that is there from an earlier run is used.
+    """Train viter on the corpus and align the corpus with it.
+
+    A model that an earlier, killed run has finished is used again.
 
     Raises:
         RecipeError: viter failed.
@@ -80,9 +87,9 @@ def align_by_viter(
     _resample_wavs(corpus, wavs, transcripts)
     try:
         if not model_path.exists():
-            chosen = _evenly(corpus, transcripts, aligner.training_minutes)
-            _write_transcripts(work / "training", {id: transcripts[id] for id in chosen})
-            _link_wavs(work / "training", corpus, chosen)
+            training = _drawn_evenly(corpus, transcripts, aligner.training_minutes)
+            _write_transcripts(work / "training", {id: transcripts[id] for id in training})
+            _link_wavs(work / "training", corpus, training)
             with progress("training viter", 1) as show, atomic_path(model_path) as temporary:
                 viter.train(
                     work / "training",
@@ -104,16 +111,16 @@ def align_by_viter(
     shutil.rmtree(work / "training", ignore_errors=True)
 
 
-def _evenly(wavs: Path, utterances: Iterable[str], minutes: float | None) -> list[str]:
-    """Utterances of about so many minutes in all, drawn evenly over the list."""
+def _drawn_evenly(wavs: Path, utterances: Iterable[str], minutes: float | None) -> list[str]:
+    """Utterances drawn evenly over the list, of about this many minutes together."""
     import soundfile
 
     ids = list(utterances)
     if minutes is None:
         return ids
     seconds = [soundfile.info(wavs / f"{id}.wav").duration for id in ids]
-    share = min(1.0, 60 * minutes / sum(seconds))
-    return [id for i, id in enumerate(ids) if int((i + 1) * share) > int(i * share)]
+    fraction = min(1.0, 60 * minutes / sum(seconds))
+    return [id for i, id in enumerate(ids) if int((i + 1) * fraction) > int(i * fraction)]
 
 
 def align_by_mfa(
@@ -125,11 +132,11 @@ def align_by_mfa(
 ) -> None:
     """Run `mfa validate` and `mfa align` with a pretrained acoustic model and our dictionary.
 
-    After a kill, what was validated is not validated again, and `mfa align` finds its own earlier
-    steps in its temporary folder.
+    After a kill, a finished validation is not repeated, and `mfa align` finds the steps that it
+    has finished in its temporary folder.
 
     Raises:
-        RecipeError: its model cannot be had, or it failed.
+        RecipeError: the acoustic model cannot be downloaded, or MFA failed.
     """
     work = folder / "mfa"
     corpus, dictionary, validated = work / "corpus", work / "dictionary.txt", work / "validated"
@@ -146,15 +153,15 @@ def align_by_mfa(
         inputs = [str(corpus), str(dictionary), "--acoustic_model_path", model]
         _mfa("validate", *inputs, "--ignore_acoustics", *common, str(work / "validation"))
         validated.touch()
-    # Into a folder that is there, MFA would write nothing.
+    # MFA writes nothing into a folder that exists.
     shutil.rmtree(work / "TextGrid", ignore_errors=True)
     output = [str(work / "TextGrid"), "--output_format", "long_textgrid"]
     _mfa("align", str(corpus), str(dictionary), model, *output, *common, str(work / "temporary"))
     if not any((work / "TextGrid").rglob("*.TextGrid")):
         raise RecipeError(f"mfa align wrote no TextGrid into {work / 'TextGrid'}")
     os.replace(work / "TextGrid", folder / "TextGrid")
-    for used in ("corpus", "validation", "temporary"):
-        shutil.rmtree(work / used, ignore_errors=True)
+    for name in ("corpus", "validation", "temporary"):
+        shutil.rmtree(work / name, ignore_errors=True)
 
 
 def _mfa(*arguments: str) -> None:
@@ -162,8 +169,8 @@ def _mfa(*arguments: str) -> None:
     if done.returncode:
         raise RecipeError(
             f"mfa {arguments[0]} failed with status {done.returncode}: "
-            f"{done.stderr[-2000:].strip()}\nThe same command goes on from there; to begin anew, "
-            f"delete {arguments[-1]}"
+            f"{done.stderr[-2000:].strip()}\nRun the same command again to continue, or delete "
+            f"{arguments[-1]} to start over"
         )
 
 
@@ -174,10 +181,10 @@ def collect_textgrids(
     lexicon: Lexicon,
     folder: Path,
 ) -> None:
-    """Copy the corpus's TextGrids out of a folder, searched through, or a zip file.
+    """Copy the corpus's TextGrids out of a folder and its subfolders, or out of a zip file.
 
     Raises:
-        RecipeError: as of `find_textgrids`, or a file in the zip is damaged.
+        RecipeError: as in `find_textgrids`, or a file in the zip is damaged.
     """
     source = Path(aligner.source)
     found = find_textgrids(source, transcripts)
@@ -191,11 +198,14 @@ def collect_textgrids(
 
 
 def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
-    """Names of these utterances' TextGrids in a folder, searched through, or a zip file.
+    """Find these utterances' TextGrids in a folder and its subfolders, or in a zip file.
+
+    Returns:
+        The name of each TextGrid within the folder or zip file, by utterance.
 
     Raises:
-        RecipeError: there is no such folder or file, it is not a zip file, or has none of them.
-        FaultsError: it has two for one utterance.
+        RecipeError: there is no such folder or zip file, or it has none of these TextGrids.
+        FaultsError: it has two TextGrids for one utterance.
     """
     if not source.exists():
         raise RecipeError(
@@ -213,7 +223,7 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
         elif utterance in utterances:
             found[utterance] = name
     if faults:
-        raise FaultsError(f"looking for TextGrids in {source}", faults, "Leave one of each there.")
+        raise FaultsError(f"looking for TextGrids in {source}", faults, "Keep one for each.")
     if not found:
         raise RecipeError(
             f"{source} has no TextGrid of this corpus, such as {next(iter(utterances))}.TextGrid. "
@@ -224,7 +234,7 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
 
 @contextmanager
 def _reader(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """Names of the files in a folder or zip file, and what reads one of them."""
+    """The names of the files in a folder or zip file, and a function that reads one of them."""
     if source.is_dir():
         paths = sorted(source.rglob("*.TextGrid"))
         yield [str(path.relative_to(source)) for path in paths], lambda n: (source / n).read_bytes()
@@ -246,7 +256,7 @@ def _check_mfa(aligner: DictConfig, utterances: Collection[str]) -> None:
     model = aligner.acoustic_model
     if model.endswith(".zip") and "://" not in model and not Path(model).exists():
         raise RecipeError(
-            f"aligner.acoustic_model={model} is not there: name a file, or see mfa.yaml"
+            f"aligner.acoustic_model={model} is not there: conf/aligner/mfa.yaml says what to give"
         )
 
 
@@ -259,7 +269,7 @@ _CHECKS = {
 
 
 def check(aligner: DictConfig, utterances: Collection[str]) -> None:
-    """Whether an aligner has what it needs, so that no earlier result is given up for nothing.
+    """Check that an aligner has what it needs, before an earlier result is deleted.
 
     Raises:
         RecipeError: there is no such aligner, or its command or source is missing or wrong.

@@ -1,11 +1,11 @@
-"""What stage 3 costs: against one process that works as ming024/FastSpeech2 does, and as a whole.
+"""Measures stage 3: against one process that works as ming024/FastSpeech2 does, and as a whole.
 
     python scripts/bench/features.py pairs recipe=ljspeech paths.data=...    # 8 pairs of 40 clips
-    python scripts/bench/features.py whole recipe=ljspeech paths.data=...    # killed half-way, too
-    python scripts/bench/features.py epoch recipe=ljspeech paths.data=...    # open it and start
+    python scripts/bench/features.py whole recipe=ljspeech paths.data=...    # with a kill half-way
+    python scripts/bench/features.py epoch recipe=ljspeech paths.data=...    # time to first batch
 
-The overrides are those of stage 3, after stages 1 and 2 (scripts/bench/make_large_corpus.py makes a
-corpus of LJSpeech's size).
+The overrides are those of stage 3. Stages 1 and 2 have to be finished.
+scripts/bench/make_large_corpus.py makes a corpus of LJSpeech's size.
 """
 
 import os
@@ -29,9 +29,9 @@ PAIRS, CLIPS_IN_PAIR = 8, 40
 
 
 def baseline(wavs: list[Path]) -> None:
-    """F0 by dio and stonemask, mel and energy by a convolution, clip by clip in one thread.
+    """Extract F0 by dio and stonemask, and mel and energy by a convolution, in one thread.
 
-    The phone averages and the reading of alignments, which stage 3 does too, are left out.
+    Reading alignments and averaging over phones, which stage 3 does too, are left out.
     """
     import pyworld
     import torch
@@ -56,7 +56,7 @@ def baseline(wavs: list[Path]) -> None:
 
 
 def ours(wavs: list[Path], grids, settings) -> None:
-    """What stage 3 does with some clips in one of its processes."""
+    """Extract the features of some clips as one process of stage 3 does."""
     import torch
 
     from preprocessing.features.extract import extract
@@ -68,7 +68,7 @@ def ours(wavs: list[Path], grids, settings) -> None:
 
 
 def pairs(config, _) -> None:
-    """Times of both on the same clips, one after the other, in alternating order."""
+    """Time both ways on the same clips, one after the other, in alternating order."""
     import torch
     from joblib import Parallel, cpu_count, delayed
 
@@ -92,7 +92,7 @@ def pairs(config, _) -> None:
     def one_process(some: list[Path]) -> None:
         ours(some, grids, settings)
 
-    # One task a batch, or joblib may put the parts of all processes into one.
+    # With larger batches, joblib might give the parts of all processes to one of them.
     with Parallel(n_jobs=processes, batch_size=1) as parallel:
         baseline(wavs[:2])
         one_process(wavs[:2])
@@ -118,8 +118,10 @@ def pairs(config, _) -> None:
 
 
 def private_megabytes(pid: int) -> float:
-    """Memory of a process and all that it started, without pages of files, which the kernel drops
-    when others need memory."""
+    """Megabytes of a process and its descendants, without mapped files.
+
+    The kernel drops pages of files when other processes need the memory.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -130,7 +132,11 @@ def private_megabytes(pid: int) -> float:
 
 
 def run_stage(overrides: list[str], shards: Path, stop_at: int | None) -> list[tuple]:
-    """Seconds, shards and private megabytes, once a second, until it ends or is killed."""
+    """Run stage 3, and kill it once it has written `stop_at` shards.
+
+    Returns:
+        Seconds, shards and private megabytes, sampled once a second.
+    """
     process = subprocess.Popen(
         [sys.executable, str(PROJECT / "scripts" / "stage3_features.py"), *overrides],
         start_new_session=True,
@@ -147,7 +153,7 @@ def run_stage(overrides: list[str], shards: Path, stop_at: int | None) -> list[t
 
 
 def whole(config, overrides: list[str]) -> None:
-    """Stage 3, killed when half of it is done, and run again."""
+    """Run stage 3, kill it half-way, and run it again."""
     from preprocessing.features.build import UTTERANCES_IN_SHARD
 
     shards = Path(config.paths.features) / "shards"
@@ -172,8 +178,8 @@ def whole(config, overrides: list[str]) -> None:
 
 
 def epoch(config, _) -> None:
-    """Seconds and private memory to open the store and make a training epoch's first batch."""
-    import torch  # noqa: F401  # imported before, since any training has it anyway
+    """Measure the time and memory that it takes to open the store and make the first batch."""
+    import torch  # noqa: F401  # Not to be measured, since every training imports it.
 
     from fastspeech2.training.data import BatchStream, UtteranceBatches, batch_loader
     from preprocessing.features.store import FeatureStore

@@ -1,11 +1,11 @@
-"""A corpus of LJSpeech's size and format, to measure with: made of stage 1 and 2's recordings.
+"""Makes a corpus of LJSpeech's size and format for measurements, out of another corpus's words.
 
     python scripts/bench/make_large_corpus.py data/allison/corpus data/allison/alignments/viter \\
         /tmp/large [clips]
 
-Words are cut out of the recordings at their TextGrids' boundaries and joined into clips, whose
-lengths are spread like LJSpeech's: 1.1 to 10.1 s, 6.6 s on average. Nobody would want to listen to
-it, but it costs what LJSpeech costs. It is the same each time.
+Words are cut out of the recordings at the boundaries in their TextGrids, and joined into clips
+with lengths like LJSpeech's: 1.1 to 10.1 s, 6.6 s on average. It is not worth listening to, but it
+takes as long to process as LJSpeech. Every call makes the same corpus.
 
 Writes `LJSpeech-1.1/wavs/`, `LJSpeech-1.1/metadata.csv` and `TextGrid/LJSpeech/`, ming024's layout.
 """
@@ -30,9 +30,9 @@ CLIPS_IN_CHAPTER = 262
 SHORTEST, LONGEST = 1.1, 10.1
 """seconds"""
 MARGIN = 0.05
-"""seconds of silence before and after"""
+"""seconds of silence at both ends of a clip"""
 PAUSE_AFTER_WORDS, PAUSE = 7, 0.2
-"""a pause of so many seconds after each so many words"""
+"""After every seventh word there is a pause of 0.2 seconds."""
 
 
 class Word(NamedTuple):
@@ -42,7 +42,7 @@ class Word(NamedTuple):
     waveform: np.ndarray
     """`[samples]`"""
     phones: list[Interval]
-    """in seconds since the word's beginning"""
+    """with times in seconds from the word's beginning"""
 
     @property
     def seconds(self) -> float:
@@ -50,7 +50,7 @@ class Word(NamedTuple):
 
 
 def spoken_words(corpus: Path, alignments: Path) -> list[Word]:
-    """All words of a corpus, from what stages 1 and 2 wrote."""
+    """All words of a corpus that has been through stages 1 and 2."""
     unaligned = {row["id"] for row in read_csv(alignments / "unaligned.csv")}
     words = []
     for utterance in read_metadata(corpus / "metadata.csv"):
@@ -71,9 +71,10 @@ def spoken_words(corpus: Path, alignments: Path) -> list[Word]:
 
 
 def lengths(clips: int, generator: np.random.Generator) -> np.ndarray:
-    """Seconds of each clip, `[clips]`: beta-distributed between LJSpeech's shortest and longest.
+    """Draw the seconds of each clip, `[clips]`, from a beta distribution over LJSpeech's range.
 
-    Beta(2.2, 1.4) has its mean at 0.61 of the way, 6.6 s, and like LJSpeech more long than short.
+    Beta(2.2, 1.4) has a mean of 0.61, which is 6.6 s here, and more long clips than short ones, as
+    LJSpeech has.
     """
     return SHORTEST + (LONGEST - SHORTEST) * generator.beta(2.2, 1.4, clips)
 
@@ -81,7 +82,7 @@ def lengths(clips: int, generator: np.random.Generator) -> np.ndarray:
 def write_clip(
     name: str, seconds: float, words: list[Word], seed: list[int], folder: Path
 ) -> Utterance:
-    """Write one clip and its TextGrid; its line of metadata.csv."""
+    """Write one clip and its TextGrid, and return its entry for metadata.csv."""
     generator = np.random.default_rng(seed)
     chosen: list[Word] = []
     time = MARGIN
@@ -123,9 +124,9 @@ def write_clip(
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     for name, help_text in (
-        ("corpus", "what stage 1 wrote"),
-        ("alignments", "what stage 2 wrote of it"),
-        ("folder", "where the new corpus goes"),
+        ("corpus", "folder that stage 1 wrote"),
+        ("alignments", "folder that stage 2 wrote for that corpus"),
+        ("folder", "where to write the new corpus"),
     ):
         parser.add_argument(name, type=Path, help=help_text)
     parser.add_argument("clips", type=int, nargs="?", default=CLIPS)
@@ -142,7 +143,7 @@ def main() -> None:
     names = [
         f"LJ{i // CLIPS_IN_CHAPTER + 1:03d}-{i % CLIPS_IN_CHAPTER + 1:04d}" for i in range(clips)
     ]
-    chunk = -(-clips // cpu_count())  # few, since all words go to each process with it
+    chunk = -(-clips // cpu_count())  # One a process, since all words are sent with each chunk.
     made = Parallel(n_jobs=-1)(
         delayed(_write_clips)(names[i : i + chunk], targets[i : i + chunk], words, i, folder)
         for i in range(0, clips, chunk)

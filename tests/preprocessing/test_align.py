@@ -1,4 +1,4 @@
-"""TextGrids of one's own, aligners that fail, and alignments that cannot be right."""
+"""Stage 2: TextGrids from elsewhere, aligners that fail, and alignments that cannot be right."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def data(prepared) -> Path:
 
 @pytest.fixture(scope="module")
 def few(prepared, tmp_path_factory) -> list[str]:
-    """Overrides of a corpus of a few prompts, through stage 1."""
+    """The overrides of a corpus of a few prompts that has been through stage 1."""
     folder = tmp_path_factory.mktemp("few")
     overrides = [f"paths.data={folder}", "paths.downloads=data/allison/downloads"]
     overrides += [f"corpus.only=[{','.join(PROMPTS)}]"]
@@ -47,7 +47,7 @@ def folder_of(overrides: list[str]) -> Path:
     return Path(overrides[0].removeprefix("paths.data="))
 
 
-def test_textgrids_from_a_folder_and_those_that_are_not_usable(few, tmp_path):
+def test_unusable_textgrids_of_a_folder_are_listed(few, tmp_path):
     source = tmp_path / "mine" / "deep"
     source.mkdir(parents=True)
     with zipfile.ZipFile(TEXTGRIDS) as archive:
@@ -76,7 +76,7 @@ def test_textgrids_from_a_folder_and_those_that_are_not_usable(few, tmp_path):
         (zipfile.BadZipFile, "No utterance is left to train on"),
     ],
 )
-def test_wrong_sources_of_textgrids_are_told(few, tmp_path, contents, message):
+def test_wrong_sources_of_textgrids_are_reported(few, tmp_path, contents, message):
     source = tmp_path / "grids.zip"
     if contents is zipfile.BadZipFile:
         zipfile.ZipFile(source, "w").close()
@@ -104,12 +104,13 @@ if arguments[0] == "align":
         assert (corpus / (text.stem + ".wav")).exists()
         shutil.copy("{grids}/TextGrid/" + text.stem + ".TextGrid", output)
 """
-"""Stands for MFA, which needs conda: it writes down what it is told, and its result is given."""
+"""A substitute for MFA, which needs conda. It logs its arguments and copies finished TextGrids."""
 
 
 @pytest.fixture
 def fake_mfa(tmp_path, few, monkeypatch):
-    """A folder with an `mfa` on PATH; files in it make it fail. Its calls, and overrides."""
+    """A folder with an `mfa` on PATH, which files in that folder make fail; a function that reads
+    its logged calls; and the overrides for stage 2."""
     with zipfile.ZipFile(TEXTGRIDS) as archive:
         archive.extractall(tmp_path)
     mfa, log = tmp_path / "mfa", tmp_path / "log.jsonl"
@@ -139,7 +140,7 @@ def test_mfa_validates_and_aligns_with_the_given_model_and_our_dictionary(fake_m
     assert "up to date" in run_script("stage2_align", *overrides).stdout
 
 
-def test_mfa_killed_or_failing_goes_on_without_validating_again(fake_mfa):
+def test_mfa_continues_after_a_kill_or_a_failure_without_validating_again(fake_mfa):
     folder, calls, overrides = fake_mfa
     (folder / "fail-validate").touch()
     done = run_script("stage2_align", *overrides)
@@ -152,25 +153,25 @@ def test_mfa_killed_or_failing_goes_on_without_validating_again(fake_mfa):
     done = run_script("stage2_align", *overrides)
     assert done.returncode == 0, done.stderr
     assert [call[0] for call in calls()] == ["validate", "validate", "align", "align"]
-    assert calls()[2] == calls()[3], "MFA finds what it did by the same folders"
+    assert calls()[2] == calls()[3], "MFA finds its finished steps in the same folders"
 
 
-def test_mfa_absent_is_told(few, tmp_path):
+def test_a_missing_mfa_command_is_reported(few, tmp_path):
     without_mfa = os.environ | {"PATH": str(tmp_path)}
     done = run_script("stage2_align", *few, "aligner=mfa", env=without_mfa)
     assert done.returncode == 1
     assert "conda install -c conda-forge montreal-forced-aligner" in done.stderr
 
 
-def test_stages_ask_for_what_comes_before_them(few, tmp_path):
+def test_each_stage_names_the_stage_that_is_missing_before_it(few, tmp_path):
     empty = [f"paths.data={tmp_path}"]
     for stage, needed in (("stage2_align", "make stage1"), ("stage3_features", "make stage2")):
         done = run_script(stage, *empty)
         assert done.returncode == 1 and f"run `{needed}`" in done.stderr
 
 
-def test_words_and_recordings_that_nothing_can_align_are_all_told(few, tmp_path):
-    """A word too long to pronounce goes to unaligned.csv; a bad recording must be mended first."""
+def test_words_and_recordings_that_cannot_be_aligned_are_reported(few, tmp_path):
+    """A word too long to pronounce is listed in unaligned.csv. A bad recording stops the stage."""
     shutil.copytree(folder_of(few) / "corpus", tmp_path / "corpus")
     overrides = [f"paths.data={tmp_path}", *few[1:], "aligner=textgrid"]
     overrides += [f"aligner.source={TEXTGRIDS}"]
@@ -187,7 +188,7 @@ def test_words_and_recordings_that_nothing_can_align_are_all_told(few, tmp_path)
     wav = tmp_path / "corpus" / "wavs" / f"{utterances[1].id}.wav"
     waveform = read_wav(wav)
     soundfile.write(wav, np.stack([waveform, waveform], 1), 22050)
-    # Stage 2 by another aligner and stage 3 both look at the recordings again.
+    # Both stage 2 with another aligner and stage 3 check the recordings again.
     done = run_script("stage2_align", *overrides[:-2], "aligner=viter")
     assert done.returncode == 1 and f"{wav}: has 2 channels where 1 is needed" in done.stderr
     done = run_script("stage3_features", *overrides)
@@ -196,7 +197,7 @@ def test_words_and_recordings_that_nothing_can_align_are_all_told(few, tmp_path)
 
 @pytest.mark.parametrize("layout", ["ming024", "zip of ming024's", "flat"])
 def test_textgrids_in_every_layout(few, tmp_path, layout):
-    """ming024's is TextGrid/<speaker>/<id>.TextGrid, published as a zip file."""
+    """ming024 publishes a zip file of TextGrid/<speaker>/<id>.TextGrid."""
     with zipfile.ZipFile(TEXTGRIDS) as archive:
         grids = {name: archive.read(f"TextGrid/{name}.TextGrid") for name in PROMPTS}
     inner = "" if layout == "flat" else "TextGrid/LJSpeech/"
@@ -214,11 +215,11 @@ def test_textgrids_in_every_layout(few, tmp_path, layout):
     aligner = OmegaConf.create({"source": str(source)})
     collect_textgrids(aligner, tmp_path, dict.fromkeys(PROMPTS[:5], ["a"]), {}, collected)
     names = {path.stem for path in (collected / "TextGrid").iterdir()}
-    assert names == set(PROMPTS[:5]), "those of the corpus's utterances"
+    assert names == set(PROMPTS[:5]), "only those of the corpus's utterances"
 
 
 def test_text_that_was_not_spoken_is_recognised(data):
-    """The right alignments pass; cut short, or squeezed into a part, they do not."""
+    """The right alignment passes. Cut in half, or squeezed into a fifth of its time, it fails."""
     wavs, grids = data / "corpus" / "wavs", data / "alignments" / "textgrid" / "TextGrid"
     screening = OmegaConf.load(PROJECT / "conf" / "corpus" / "allison.yaml").screening
     name = "agent-user"
@@ -237,7 +238,7 @@ def test_text_that_was_not_spoken_is_recognised(data):
 
 @pytest.mark.parametrize("beyond", [0.0, 0.2])
 def test_sound_outside_is_measured_as_well_after_a_minute_as_at_the_start(beyond):
-    """A tone between silences, aligned but for `beyond` seconds at its end."""
+    """A tone between silences, of which the last `beyond` seconds are not aligned."""
     seconds = np.arange(62 * 22050) / 22050
     inside = (seconds >= 0.5) & (seconds < 60.5)
     waveform = np.where(inside, 0.3 * np.sin(2 * np.pi * 200 * seconds), 0).astype(np.float32)

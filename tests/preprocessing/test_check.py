@@ -1,4 +1,4 @@
-"""The pre-flight: a fault of each kind is planted in a real corpus, and found by its name."""
+"""The pre-flight check reports a fault of each kind that is planted in a real corpus."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ from preprocessing.corpus.metadata import Utterance, read_metadata, write_metada
 
 @pytest.fixture(scope="module")
 def prompts(prepared) -> tuple[Path, list[Utterance]]:
-    """The corpus's folder, and prompts of a few words that have no fault."""
+    """The folder of the data, and prompts of a few words that have no fault."""
     data = Path(prepared[0].removeprefix("paths.data="))
     faulty = {row["id"] for row in read_csv(data / "features" / "hifigan_22k" / "dropped.csv")}
     utterances = [
@@ -34,7 +34,7 @@ def prompts(prepared) -> tuple[Path, list[Utterance]]:
 
 @pytest.fixture
 def copy(prompts, tmp_path) -> DictConfig:
-    """The configuration of a copy of these prompts, in which faults can be planted."""
+    """The configuration of a copy of these prompts, for faults to be planted in."""
     data, utterances = prompts
     (tmp_path / "corpus" / "wavs").mkdir(parents=True)
     (tmp_path / "alignments" / "textgrid" / "TextGrid").mkdir(parents=True)
@@ -54,7 +54,7 @@ def test_a_sound_corpus_has_no_fault_and_its_textgrids_are_not_parsed_again(copy
     assert len(utterances) == 40 and faults == []
 
 
-def test_a_fault_of_each_kind_is_found_and_named(copy, prompts):
+def test_a_fault_of_each_kind_is_reported(copy, prompts):
     grids = Path(copy.paths.alignments) / "TextGrid"
     ids = [utterance.id for utterance in prompts[1]]
     planted = plant_all(Path(copy.paths.corpus), grids, ids)
@@ -115,8 +115,8 @@ def test_features_and_training_leave_out_only_what_they_are_told_to(copy, prompt
     )
 
 
-def test_a_corpus_of_ljspeechs_form_goes_through_and_is_the_same_each_time(prompts, tmp_path):
-    """The one that full-size measurements are made with, in small."""
+def test_the_large_corpus_passes_and_is_the_same_each_time(prompts, tmp_path):
+    """A small one, made like the corpus of the full-size measurements."""
     corpus, alignments = prompts[0] / "corpus", prompts[0] / "alignments" / "textgrid"
     for folder in ("one", "other"):
         arguments = [str(corpus), str(alignments), str(tmp_path / folder), "12"]
@@ -137,6 +137,6 @@ def test_a_corpus_of_ljspeechs_form_goes_through_and_is_the_same_each_time(promp
     assert "12 utterances, 0 of them with 0 faults" in done.stdout
 
 
-def test_a_kind_that_is_none_is_told():
+def test_an_unknown_kind_is_reported():
     with pytest.raises(RecipeError, match="check.leave_out names wav_rates: choose among"):
         refuse([Fault("a", "wav_rate", "is slow")], ["wav_rates"])

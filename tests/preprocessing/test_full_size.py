@@ -1,4 +1,4 @@
-"""`make check` at LJSpeech's size; makes 5 GB of files, and removes them."""
+"""`make check` at LJSpeech's size. It writes 5 GB of files, and removes them."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ SECONDS = 60
 
 @pytest.fixture(scope="module")
 def large(prepared, tmp_path_factory) -> list[str]:
-    """Stages 1 and 2 of a corpus of LJSpeech's number of clips, lengths and format."""
+    """The overrides of a corpus as large as LJSpeech that has been through stages 1 and 2."""
     data = Path(prepared[0].removeprefix("paths.data="))
     folder = tmp_path_factory.mktemp("large")
     sources = [str(data / "corpus"), str(data / "alignments" / "textgrid")]
@@ -46,7 +46,7 @@ def test_all_faults_among_13100_clips_are_named_within_a_minute(large):
     data = Path(large[1].removeprefix("paths.data="))
     corpus, grids = data / "corpus", data / "alignments" / "textgrid" / "TextGrid"
     wavs = sorted((corpus / "wavs").iterdir())
-    # Long enough for a long pause, and short enough to be within limits when doubled.
+    # Long enough to hold a long pause, and within check.seconds when doubled.
     ids = [wav.stem for wav in wavs[::100] if 4 < soundfile.info(wav).duration < 5]
     planted = plant_all(corpus, grids, ids)
     begun = time.monotonic()

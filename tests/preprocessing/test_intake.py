@@ -149,7 +149,7 @@ def test_two_textgrids_of_one_utterance_are_reported(aligned, tmp_path, zipped):
             write_grid(grids / chapter / f"{name}.TextGrid", [("HH", 0, 1.5)])
     if zipped:
         aligned.aligner.source = shutil.make_archive(str(tmp_path / "grids"), "zip", grids)
-    with pytest.raises(FaultsError, match="Leave one of each") as caught:
+    with pytest.raises(FaultsError, match="Keep one for each") as caught:
         align(aligned)
     assert sorted(name for name, _ in caught.value.faults) == ["one", "one", "three", "three"]
     assert is_finished(aligned.paths.alignments)

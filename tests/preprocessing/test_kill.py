@@ -1,4 +1,4 @@
-"""Stages 2 and 3 killed with SIGKILL, then started again; and disks that are full."""
+"""Stages 2 and 3 continue after SIGKILL, and report a full disk."""
 
 import resource
 import sys
@@ -24,7 +24,7 @@ def kill_stage(name: str, condition: Callable[[], bool], *overrides: str) -> Non
 
 @pytest.fixture(scope="module")
 def sliced(prepared, tmp_path_factory) -> tuple[Path, list[str]]:
-    """Stages 1 and 2 of the first prompts."""
+    """The folder and overrides of the first prompts, which have been through stages 1 and 2."""
     data = Path(
         next(o.removeprefix("paths.data=") for o in prepared if o.startswith("paths.data="))
     )
@@ -38,7 +38,7 @@ def sliced(prepared, tmp_path_factory) -> tuple[Path, list[str]]:
     return folder, overrides
 
 
-def test_stage_3_goes_on_after_sigkill_with_the_same_result(sliced, prepared):
+def test_stage_3_continues_after_sigkill_with_the_same_result(sliced, prepared):
     folder, overrides = sliced
     shards = folder / "features" / "hifigan_22k" / "shards"
 
@@ -64,7 +64,7 @@ def test_stage_3_goes_on_after_sigkill_with_the_same_result(sliced, prepared):
 
 
 @pytest.mark.slow
-def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
+def test_stage_2_continues_after_sigkill(sliced):
     folder, overrides = sliced
     viter = [*[o for o in overrides if "aligner" not in o], "aligner=viter"]
     viter += ["aligner.training_minutes=4"]
@@ -81,8 +81,8 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
     assert (work / "model.viter").stat().st_mtime_ns == model
     assert "up to date" in run_script("stage2_align", *viter).stdout
 
-    # Four minutes of training are too few for some prompts, which are listed. For the others they
-    # come far nearer to what all twenty-four minutes give than phones of equal length would.
+    # Four minutes of training are too few to align some prompts, which are listed. For the others
+    # they come far closer to the alignment by all twenty-four minutes than equal lengths would.
     unaligned = {utterance for utterance, _ in read_reasons(alignments / "unaligned.csv")}
     assert len(unaligned) <= 30
     errors, errors_of_equal_lengths = [], []
@@ -108,7 +108,7 @@ def test_stage_2_goes_on_after_sigkill_and_aligns(sliced):
 
 
 def test_changed_configuration_redoes_what_depends_on_it_and_a_full_disk_is_named(sliced):
-    """No file of this process may pass 300 kB, which the kernel refuses as it does a full disk."""
+    """The kernel refuses files over 300 kB in this process, as it would on a full disk."""
     folder, overrides = sliced
     changed = [*overrides, "features.shortest_pause=0.05", "parallel.workers=1"]
     assert "up to date" in run_script("stage1_download", *changed).stdout
@@ -133,7 +133,7 @@ def test_too_little_space_is_told_before_anything_is_written(tmp_path):
 
 @pytest.mark.slow
 def test_viter_on_the_whole_corpus_gives_the_committed_textgrids(prepared, tmp_path):
-    """What tests/data holds is what stage 2 makes."""
+    """The TextGrids in tests/data are those that stage 2 writes."""
     import zipfile
 
     overrides = [f"paths.data={tmp_path}", prepared[1]]

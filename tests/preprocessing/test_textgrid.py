@@ -1,4 +1,4 @@
-"""Alignments: silences of every spelling, rounding to frames, cutting at pauses, and faults."""
+"""Alignments: every spelling of silence, rounding to frames, cutting at pauses, and faults."""
 
 import random
 from pathlib import Path
@@ -21,7 +21,7 @@ def read(path: Path) -> Alignment:
 
 
 def write(path, phones, words=None, tiers=("phones", "words")):
-    """A TextGrid from (label, seconds) pairs, as the aligners write them."""
+    """Write a TextGrid from (label, seconds) pairs, as the aligners do."""
     grid = tgt.TextGrid()
     for name, intervals in zip(tiers, (phones, words or [("word", 1.0)]), strict=True):
         tier = tgt.IntervalTier(name=name)
@@ -65,7 +65,7 @@ def test_short_silences_become_closures_or_the_end_of_a_phone(tmp_path):
     assert len(read_textgrid(path).phones) == 5
 
 
-def test_frames_are_ming024s_and_rounding_never_adds_up(tmp_path):
+def test_durations_are_ming024s_and_rounding_errors_do_not_add_up(tmp_path):
     random.seed(0)
     phones = [("AH0", random.uniform(0.004, 0.2)) for _ in range(400)]
     alignment = read(write(tmp_path / "a.TextGrid", phones))
@@ -114,7 +114,7 @@ WORDS = [("", 0.0, 0.2), ("hi", 0.2, 0.5), ("", 0.5, 0.6), ("joe", 0.6, 0.9), ("
 
 
 def praat_file(kind: str, labels=LABELS, words=WORDS, prefix="") -> str:
-    """What Praat and MFA write, by Praat's manual: "long" with names of values, "short" without."""
+    """A file as Praat and MFA write it, by Praat's manual. The long format names its values."""
     phones = list(zip(labels, BOUNDS[:-1], BOUNDS[1:], strict=True))
     points = [("said", 0.4), ("", 0.8)]
     tiers = [("IntervalTier", f"{prefix}phones", phones), ("TextTier", "notes", points)]
