@@ -75,8 +75,8 @@ def _build_ljspeech(
     corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     if corpus.source.folder:
-        return ljspeech.link_folder(corpus, stage), []
-    return ljspeech.download_archive(corpus, downloads, stage), []
+        return ljspeech.link_folder(corpus, stage)
+    return ljspeech.download_archive(corpus, downloads, stage)
 
 
 def _build_recordings(

@@ -13,18 +13,21 @@ from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path
 from pipeline.stage_folder import StageFolder
 from preprocessing.corpus.metadata import Utterance, read_metadata
-from preprocessing.corpus.recordings import selection
+from preprocessing.corpus.recordings import Reasons, selection
 
 
-def link_folder(corpus: DictConfig, stage: StageFolder) -> list[Utterance]:
-    """Link to the recordings of a copy in `corpus.source.folder`; return its utterances.
+def link_folder(corpus: DictConfig, stage: StageFolder) -> tuple[list[Utterance], Reasons]:
+    """Link to the recordings of a copy in `corpus.source.folder`.
+
+    Returns:
+        The utterances, and the recordings that were left out with the reason.
 
     Raises:
         RecipeError: there is no metadata.csv, or a setting names unknown utterances.
         FaultsError: recordings or rows are missing, damaged, or of another format.
     """
     published = Path(corpus.source.folder)
-    utterances = _published(corpus, published / "metadata.csv", published / "wavs")
+    utterances, left_out = _published(corpus, published / "metadata.csv", published / "wavs")
     check_wavs(published, [utterance.id for utterance in utterances])
     stage.begin()
     wavs = stage.folder / "wavs"
@@ -33,11 +36,16 @@ def link_folder(corpus: DictConfig, stage: StageFolder) -> list[Utterance]:
     for utterance in utterances:
         name = f"{utterance.id}.wav"
         (wavs / name).symlink_to((published / "wavs" / name).absolute())
-    return utterances
+    return utterances, left_out
 
 
-def download_archive(corpus: DictConfig, downloads: Path, stage: StageFolder) -> list[Utterance]:
-    """Fetch `corpus.source.archive` and unpack its recordings; return its utterances.
+def download_archive(
+    corpus: DictConfig, downloads: Path, stage: StageFolder
+) -> tuple[list[Utterance], Reasons]:
+    """Fetch `corpus.source.archive` and unpack its recordings.
+
+    Returns:
+        The utterances, and the recordings that were left out with the reason.
 
     Raises:
         RecipeError: the archive cannot be fetched, the disk is full, or a setting names unknown
@@ -54,13 +62,18 @@ def download_archive(corpus: DictConfig, downloads: Path, stage: StageFolder) ->
         selection(corpus, {utterance.id for utterance in read_metadata(metadata)})
     stage.begin()
     _unpack(archive, corpus.only, metadata, stage.folder / "wavs")
-    utterances = _published(corpus, metadata, stage.folder / "wavs")
+    utterances, left_out = _published(corpus, metadata, stage.folder / "wavs")
     check_wavs(stage.folder, [utterance.id for utterance in utterances])
-    return utterances
+    for id, _ in left_out:
+        (stage.folder / "wavs" / f"{id}.wav").unlink()
+    return utterances, left_out
 
 
-def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance]:
-    """Return the utterances that `corpus.only` asks for; without it, the corpus has to be whole."""
+def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> tuple[list[Utterance], Reasons]:
+    """Return the utterances that `corpus.only` asks for; without it, the corpus has to be whole.
+
+    If `corpus.source.clips` is null, recordings without a row are left out, with this reason.
+    """
     if not metadata.exists():
         raise RecipeError(
             f"corpus.source.folder={metadata.parent} has no metadata.csv: name the folder that "
@@ -68,9 +81,10 @@ def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> list[Utterance
         )
     published = {utterance.id: utterance for utterance in read_metadata(metadata)}
     is_selected = selection(corpus, published.keys())
+    left_out = []
     if corpus.only is None:
-        _check_whole(wavs, published.keys(), corpus.source.clips)
-    return [utterance for id, utterance in published.items() if is_selected(id)]
+        left_out = _check_whole(wavs, published.keys(), corpus.source.clips)
+    return [utterance for id, utterance in published.items() if is_selected(id)], left_out
 
 
 def _unpack(archive: Path, only: list[str] | None, metadata: Path, wavs: Path) -> None:
@@ -94,13 +108,16 @@ def _unpack(archive: Path, only: list[str] | None, metadata: Path, wavs: Path) -
         raise RecipeError(f"{archive} has no metadata.csv: it is not the LJSpeech archive")
 
 
-def _check_whole(wavs: Path, rows: Set[str], clips: int | None) -> None:
+def _check_whole(wavs: Path, rows: Set[str], clips: int | None) -> Reasons:
     """Check that each row of metadata.csv has a recording and each recording a row.
 
     Args:
         wavs: the folder of recordings.
         rows: the ids in metadata.csv.
-        clips: the number of rows to expect; None allows any.
+        clips: the number of rows to expect; None allows any, and recordings without a row.
+
+    Returns:
+        The recordings without a row.
 
     Raises:
         FaultsError: lists the differences.
@@ -109,15 +126,19 @@ def _check_whole(wavs: Path, rows: Set[str], clips: int | None) -> None:
     faults = [
         (id, "has a row in metadata.csv but no recording") for id in sorted(rows - recordings)
     ]
-    faults += [
+    without_row = [
         (id, "has a recording but no row in metadata.csv") for id in sorted(recordings - rows)
     ]
-    if clips is not None and len(rows) != clips:
-        faults.append(("metadata.csv", f"has {len(rows)} rows where {clips} are expected"))
+    if clips is not None:
+        faults += without_row
+        if len(rows) != clips:
+            faults.append(("metadata.csv", f"has {len(rows)} rows where {clips} are expected"))
     if faults:
         raise FaultsError(
             "comparing the corpus with its published form",
             faults,
-            "Get the whole corpus, or set corpus.source.clips to the number of rows that it has "
-            "(null for any).",
+            "Get the whole corpus. If it is a part on purpose, take rows without a recording out "
+            "of metadata.csv and set corpus.source.clips=null, which also leaves out recordings "
+            "without a row.",
         )
+    return without_row

@@ -21,7 +21,8 @@ def read_metadata(path: Path | str) -> list[Utterance]:
     """Read the utterances of a `metadata.csv`.
 
     Its lines are `id|raw|normalised` or `id|text`, in UTF-8. Quotation marks are part of the text.
-    Stage 1 normalises every text itself.
+    An id may be given as its recording's file name (`wavs/LJ001-0001.wav`). Blanks around fields
+    and blank lines are ignored. Stage 1 normalises every text itself.
 
     Raises:
         FaultsError: lists lines of another form or encoding, empty texts and repeated ids.
@@ -43,22 +44,25 @@ def parse_metadata(
     utterances, faults, seen = [], [], set()
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            fields = line.decode("utf-8-sig").split("|")
+            fields = [field.strip() for field in line.decode("utf-8-sig").split("|")]
         except UnicodeDecodeError:
             faults.append((f"line {number}", UtteranceError("metadata_line", NOT_UTF8)))
+            continue
+        if fields == [""]:
             continue
         if len(fields) not in (2, 3):
             reason = f"has {len(fields)} fields instead of 3, or 2 without the normalised text"
             faults.append((f"line {number}", UtteranceError("metadata_line", reason)))
             continue
-        utterance = Utterance(fields[0], fields[1], fields[-1])
+        id = fields[0].rpartition("/")[2].removesuffix(".wav")
+        utterance = Utterance(id, fields[1], fields[-1])
         if utterance.id in seen:
             reason = f"is repeated in line {number}"
             faults.append((utterance.id, UtteranceError("id_repeated", reason)))
             continue
         seen.add(utterance.id)
         utterances.append(utterance)
-        if not utterance.text.strip():
+        if not utterance.text:
             reason = f"has an empty text (line {number})"
             faults.append((utterance.id, UtteranceError("text_missing", reason)))
     return utterances, faults

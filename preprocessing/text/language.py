@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 
 from pipeline.errors import FaultsError, RecipeError
 from preprocessing.text import english
-from preprocessing.text.lexicon import lexicon_lines
+from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
+_TUPLE = re.compile(r"[(),]")
 Lexicon = Mapping[str, list[list[str]]]
 
 
@@ -86,6 +87,8 @@ def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon
             faults.append((place, "has no phone"))
         elif wrong := sorted(reserved.intersection(pronunciation)):
             faults.append((place, f"has {', '.join(wrong)}, meaning silence or an unknown word"))
+        elif wrong := [phone for phone in pronunciation if _TUPLE.search(phone)]:
+            faults.append((place, f"has {wrong[0]}, part of a Python tuple rather than a phone"))
         elif phones and (wrong := sorted(set(pronunciation).difference(phones))):
             faults.append((place, f"has {', '.join(wrong)}, not in corpus.language.phones"))
     if faults or not lexicon:
@@ -122,11 +125,11 @@ def _word_or_pause() -> re.Pattern:
     marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
     marks += "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
     part = rf"[^\W_](?:[^\W_]|[{marks}])*"
-    return re.compile(rf"(?P<word>{part}(?:['’-]{part})*)|(?P<pause>[^\w\s'’\"{marks}-]+)")
+    return re.compile(rf"(?P<word>{part}(?:['-]{part})*)|(?P<pause>[^\w\s'\"{marks}-]+)")
 
 
 def _words(normalised: str) -> list[str]:
     """Split a text into words in lower case, with `PAUSE` at punctuation. Numbers are words."""
-    matches = _word_or_pause().finditer(_composed(normalised))
+    matches = _word_or_pause().finditer(one_apostrophe(_composed(normalised)))
     found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
     return english.merge_pauses(found, normalised)

@@ -1,30 +1,71 @@
-"""Pronunciation dictionaries in files."""
+"""Pronunciation dictionaries in files: MFA's, CMUdict's, Kaldi's, and stage 2's `lexicon.txt`."""
 
 import re
 from collections.abc import Iterator
-from itertools import dropwhile
+from itertools import takewhile
 from pathlib import Path
 
 from pipeline.errors import RecipeError
 from pipeline.files import read_utf8
+from preprocessing.text.phones import UNKNOWN
 
-# A number without a decimal point may be a phone: 9 is a vowel in X-SAMPA.
-_PROBABILITY = re.compile(r"\d+\.\d+")
+_NUMBER = re.compile(r"\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|[01]")
+"""A probability. Other whole numbers are not, since X-SAMPA has vowels such as 9."""
+_COMMENT = re.compile(r"^(?:;;;|#).*|\s#.*")
+_VARIANT = re.compile(r"\(\d+\)$")
+_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]")
+"""Entries for sounds such as `<unk>` and `[laughter]`, which no text contains."""
+_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
+
+
+def one_apostrophe(text: str) -> str:
+    """Write every kind of apostrophe as `'`."""
+    return text.translate(_APOSTROPHES)
 
 
 def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
     """Parse the lines `word PHONE PHONE ...` of a dictionary into line number, word and phones.
 
-    Blank lines are skipped, and so are the probabilities between word and phones in MFA's
-    dictionaries: `word 0.99 0.2 1.0 1.0 PHONE PHONE ...`.
+    - The probabilities between word and phones in MFA's and Kaldi's dictionaries are skipped:
+      `word 0.99 0.2 1.0 1.0 PHONE PHONE ...`. A lone 1 or 0 is a probability if a tab follows it,
+      or if every line of the file has a number there; otherwise it is a phone of X-SAMPA.
+    - If a line has tabs, all that precedes the first is the word, which may contain blanks.
+    - `WORD(2)` is another pronunciation of `WORD`.
+    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `[laughter]`) are skipped.
 
     Raises:
         RecipeError: the file is not UTF-8.
     """
-    for number, line in enumerate(read_utf8(path).splitlines(), 1):
-        if line.strip():
-            word, *columns = line.split()
-            yield number, word, list(dropwhile(_PROBABILITY.fullmatch, columns))
+    lines = [_COMMENT.sub("", line).strip() for line in read_utf8(path).split("\n")]
+    entries = [(number, *_word_and_columns(line)) for number, line in enumerate(lines, 1) if line]
+    all_numbered = all(_numbers(columns) for _, _, columns in entries)
+    for number, word, columns in entries:
+        if not _SPECIAL_WORD.fullmatch(word):
+            phones = columns[_probabilities(columns, all_numbered) :]
+            yield number, one_apostrophe(_VARIANT.sub("", word)), phones
+
+
+def _word_and_columns(line: str) -> tuple[str, list[str]]:
+    """Split a line into its word and the columns after it, without probabilities before a tab."""
+    word, *fields = line.split("\t")
+    if not fields:
+        word, *columns = line.split()
+        return word, columns
+    while len(fields) > 1 and _NUMBER.fullmatch(fields[0].strip()):
+        del fields[0]
+    return word.strip(), " ".join(fields).split()
+
+
+def _numbers(columns: list[str]) -> list[str]:
+    """Return the numbers at the beginning of the columns."""
+    return list(takewhile(_NUMBER.fullmatch, columns))
+
+
+def _probabilities(columns: list[str], all_numbered: bool) -> int:
+    """Count the probabilities before the phones."""
+    numbers = _numbers(columns)
+    decimals = [i for i, number in enumerate(numbers) if len(number) > 1]
+    return decimals[-1] + 1 if decimals else len(numbers[:1]) if all_numbered else 0
 
 
 def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
@@ -39,5 +80,6 @@ def read_lexicon(path: Path | str) -> dict[str, list[list[str]]]:
             raise RecipeError(
                 f"line {number} of {path} has no phone for '{word}': write `word PHONE PHONE ...`"
             )
-        lexicon.setdefault(word, []).append(phones)
+        if UNKNOWN not in phones:
+            lexicon.setdefault(word, []).append(phones)
     return lexicon

@@ -1,8 +1,6 @@
 """A corpus in another layout and language needs only configuration to pass stages 1 to 3."""
 
 import csv
-import itertools
-import os
 import shutil
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from preprocessing.corpus.metadata import read_metadata
 from preprocessing.corpus.readers import read_folders, read_table
 from preprocessing.features.store import FeatureStore
 from preprocessing.text.language import corpus_language
-from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 
 UTTERANCES = 24
@@ -147,61 +144,6 @@ def test_faults_of_a_language_are_reported(mine, tmp_path):
         ("line 3, three", "has no phone"),
         ("line 4, four", "has sil, meaning silence or an unknown word"),
     ]
-
-
-@pytest.fixture
-def lexicon(mine, tmp_path):
-    """A function that returns the language whose lexicon has a given text."""
-    times = itertools.count(10**18, 10**9)
-
-    def language(contents: str):
-        path = tmp_path / "lexicon.txt"
-        path.write_text(contents, "utf-8")
-        time = next(times)  # Older kernels give files written in quick succession the same time.
-        os.utime(path, ns=(time, time))
-        return corpus_language(settings(mine, normaliser=None, lexicon=str(path)))
-
-    return language
-
-
-def test_upper_and_lower_case_share_their_pronunciations(lexicon):
-    language = lexicon("Weg v eː k\nweg v ɛ k\n\nWEG v eː k\n")
-    assert language.pronunciations("weg") == [["v", "eː", "k"], ["v", "ɛ", "k"]]
-
-
-def test_probabilities_in_mfas_dictionaries_are_skipped(lexicon):
-    language = lexicon("weg\t0.99\t0.2\t1.0\t1.0\tv ɛ k\nweg 0.01 v eː k\nœuf 9 f\n")
-    assert language.pronunciations("weg") == [["v", "ɛ", "k"], ["v", "eː", "k"]]
-    assert language.pronunciations("œuf") == [["9", "f"]], "X-SAMPA"
-    assert language.phones == {"v", "ɛ", "eː", "k", "9", "f"}
-    with pytest.raises(FaultsError, match="lexicon.txt: 1 fault\n  line 2, no: has no phone"):
-        lexicon("weg v ɛ k\nno 0.99\n")
-
-
-def test_words_of_other_scripts_stay_whole(lexicon):
-    language = lexicon("one w ʌ n\n")
-    assert language.tokens("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
-    assert language.tokens("தமிழ்; ที่นี่") == ["தமிழ்", "sp", "ที่นี่"]
-    joined = "می\N{ZERO WIDTH NON-JOINER}خواهم"
-    assert language.tokens(f"{joined} – it's ❤\N{VARIATION SELECTOR-16} a-b") == (
-        [joined, "sp", "it's", "sp", "a-b"]
-    )
-
-
-def test_a_phone_that_resembles_arpabet_is_not_changed(lexicon):
-    language = lexicon("a AH:\n")
-    assert Pronouncer(symbols={"AH:"}, language=language).phones("a") == ["AH:"]
-    # The model will report that it does not know this phone.
-    assert Pronouncer(symbols={"AH"}, language=language).phones("a") == ["AH:"]
-
-
-def test_an_edited_lexicon_of_stage_2(tmp_path):
-    path = tmp_path / "lexicon.txt"
-    path.write_text("the DH AH0\n\nthe DH IY0\n")
-    assert read_lexicon(path) == {"the": [["DH", "AH0"], ["DH", "IY0"]]}
-    path.write_text("the DH AH0\n\nworld\n")
-    with pytest.raises(RecipeError, match="line 3 of .*lexicon.txt has no phone for 'world'"):
-        read_lexicon(path)
 
 
 def test_a_table_and_its_faults(tmp_path):

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from intake import TEXTS, table_corpus
+import soundfile
+from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.errors import FaultsError, RecipeError
 from preprocessing.corpus.build import build_corpus
-from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
+from preprocessing.corpus.metadata import Utterance, read_metadata, read_reasons, write_metadata
 from preprocessing.corpus.readers import read_folders, read_table
 
 
@@ -124,3 +125,37 @@ def test_texts_that_are_not_utf8_are_reported_with_their_files(tmp_path):
     with pytest.raises(FaultsError, match="line 1: is not UTF-8") as caught:
         read_metadata(tmp_path / "metadata.csv")
     assert [name for name, _ in caught.value.faults] == ["line 1", "line 3"]
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        "a.wav|Text.\nwavs/b.wav|Text 2.|text two.\n",
+        "a | Text. \nb | Text 2. | text two. \n",
+        "\na|Text.\n\nb|Text 2.|text two.\r\n \n",
+    ],
+)
+def test_metadata_may_have_file_names_blanks_and_blank_lines(tmp_path, contents):
+    path = tmp_path / "metadata.csv"
+    path.write_bytes(contents.encode())
+    expected = [Utterance("a", "Text.", "Text."), Utterance("b", "Text 2.", "text two.")]
+    assert read_metadata(path) == expected
+
+
+def test_a_row_taken_out_of_metadata_leaves_its_recording_out(tmp_path):
+    """Stage 1 advises this for faulty recordings, so it has to work."""
+    config = ljspeech_corpus(tmp_path)
+    soundfile.write(tmp_path / "wavs" / "two.wav", tone(), 16000)
+    with pytest.raises(FaultsError, match="two.wav: has a sample rate.*\n.*out of metadata.csv"):
+        build_corpus(config)
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("".join(f"{n}|{t}\n" for n, t in TEXTS.items() if n != "two"))
+    config.corpus.source.clips = 3
+    with pytest.raises(FaultsError, match="two: has a recording but(.|\n)*clips=null"):
+        build_corpus(config)
+    config.corpus.source.clips = None
+    build_corpus(config)
+    folder = Path(config.paths.corpus)
+    assert sorted(path.stem for path in (folder / "wavs").iterdir()) == ["one", "three"]
+    reasons = read_reasons(folder / "dropped.csv")
+    assert reasons == [("two", "has a recording but no row in metadata.csv")]
