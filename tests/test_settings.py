@@ -81,7 +81,7 @@ from speech.synthesis import synthesise_run
             train,
             "train",
             ["sparsity=decaying", "sparsity.start=half"],
-            ["start is a fraction between 0 and 1, not half"],
+            ["start=half: give a fraction between 0 and 1"],
         ),
         (train, "train", ["sparsity=decaying", "sparsity.cap=0.1"], ["sparsity.cap: "]),
         (

@@ -212,7 +212,7 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
     os.kill(process_of(constant), signal.SIGKILL)
     _, told = process.communicate()
     assert process.returncode == 1 and "error: 2 of 5 runs failed:" in told
-    assert "has no room for the sparsity levels" in told and constant.name in told
+    assert "is too short for the sparsity levels" in told and constant.name in told
     dense = next_folder(tmp_path / "exp", "dense", process)
     finished = (dense / "train" / "model.pt").stat().st_mtime_ns
 

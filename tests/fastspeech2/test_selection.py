@@ -111,7 +111,10 @@ def test_candidates_come_after_the_last_switch():
     [
         ({"criterion": "best"}, "criterion=best: choose one of last, loss, mcd$"),
         ({"component": "pitch"}, "component=pitch: choose one of total, mel$"),
-        ({"average": 5}, "average is 5, but 4 validations after the last switch .update 25."),
+        (
+            {"average": 5},
+            "average is 5, but there are 4 validations after the last switch of sparsity .update 25.",
+        ),
     ],
 )
 def test_settings_that_cannot_be_met_are_told(values, message):

@@ -245,9 +245,9 @@ def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sparsity.start=40", "sparsity.start is a fraction between 0 and 1, not 40"),
+        ("sparsity.start=40", "sparsity.start=40: give a fraction between 0 and 1"),
         ("trainer.devices=2", "but 1 process started: run `torchrun --nproc_per_node=2"),
-        ("trainer.updates=2", "has no room for the sparsity levels"),
+        ("trainer.updates=2", "is too short for the sparsity levels"),
         ("paths.features=nowhere", "nowhere is not there or outdated: run `make stage3`"),
         ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
     ],
