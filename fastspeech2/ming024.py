@@ -1,4 +1,4 @@
-"""Checkpoints of github.com/ming024/FastSpeech2 in this recipe's model."""
+"""Loads checkpoints of github.com/ming024/FastSpeech2."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.model.layers import sinusoids
 from pipeline.errors import RecipeError
 
-_THEIR_NAMES = [
+_SUBSTITUTIONS = [
     (r"^embedding\.", "encoder.src_word_emb."),
     (r"^(encoder|decoder)\.(\d+)\.", r"\1.layer_stack.\2."),
     (r"\.attention\.query\.", ".slf_attn.w_qs."),
@@ -33,7 +33,7 @@ _THEIR_NAMES = [
     (r"^postnet\.convolutions\.(\d+)\.", r"postnet.convolutions.\1.0.conv."),
     (r"^postnet\.norms\.(\d+)\.", r"postnet.convolutions.\1.1."),
 ]
-"""Substitutions that turn a name in our state dict into the one in theirs."""
+"""Regular expressions that turn a parameter name of `FastSpeech2` into the published name."""
 
 _POSITIONS = ("encoder.position_enc", "decoder.position_enc")
 
@@ -43,61 +43,63 @@ def load_ming024(
     model_config: Mapping,
     preprocess_config: Mapping,
 ) -> FastSpeech2:
-    """That repository's model of one speaker, in evaluation mode.
+    """Load a published checkpoint of a single speaker into a model in evaluation mode.
 
-    Called teacher-forced with durations, pitch and energy, it gives what theirs gives in
-    evaluation mode, whatever the lengths in the batch; positions beyond `max_seq_len` are computed
-    as theirs are. Pitch and energy are normalised as their preprocessing does: F0 in Hz, not its
-    logarithm. Where their `feature` is `frame_level`, that quantity is `[batch, frames]`.
+    Called with durations, pitch and energy (teacher forcing), the model gives the same outputs as
+    the published code in evaluation mode, for any lengths in the batch. That includes positions
+    beyond `max_seq_len`. Normalise pitch and energy as the published preprocessing does: F0 in Hz,
+    not its logarithm. If the published `feature` of pitch or energy is `frame_level`, pass it as
+    `[batch, frames]`.
 
     Args:
         state_dict: `torch.load("900000.pth.tar")["model"]`.
-        model_config: their model.yaml as a dict.
-        preprocess_config: their preprocess.yaml as a dict.
+        model_config: the published model.yaml as a dict.
+        preprocess_config: the published preprocess.yaml as a dict.
 
     Raises:
-        RecipeError: the model is of many speakers, a setting is missing, or the state dict does not
-            fit the settings; keys that are missing or unknown are named.
+        RecipeError: the model has several speakers, a setting is missing, or the state dict does
+            not fit the settings. Missing and unknown keys are named.
     """
     if model_config.get("multi_speaker"):
         raise RecipeError(
-            "this is a model of several speakers (multi_speaker in model.yaml), and this recipe's "
-            "FastSpeech2 has one: give a checkpoint of a single speaker, such as LJSpeech"
+            "this checkpoint has several speakers (multi_speaker in model.yaml), but FastSpeech2 "
+            "here has one: give a checkpoint of a single speaker, such as LJSpeech"
         )
     if "encoder.src_word_emb.weight" not in state_dict:
         raise RecipeError(
-            "the state dict has no key encoder.src_word_emb.weight: give the entry `model` of a "
+            "the state dict has no key encoder.src_word_emb.weight: pass the entry `model` of a "
             "checkpoint of ming024/FastSpeech2"
         )
     vocabulary = len(state_dict["encoder.src_word_emb.weight"])
     mels = _setting(preprocess_config, "preprocessing.mel.n_mel_channels")
-    model = FastSpeech2(_our_config(model_config, preprocess_config), vocabulary, mels)
-    names = {name: _their_name(name) for name in model.state_dict()}
+    model = FastSpeech2(_model_config(model_config, preprocess_config), vocabulary, mels)
+    names = {name: _published_name(name) for name in model.state_dict()}
     _check_keys(state_dict, {*names.values(), *_POSITIONS})
     _check_positions(state_dict, model.state_dict()["embedding.weight"].shape[1])
     for name, value in model.state_dict().items():
         loaded = state_dict[names[name]]
         if loaded.shape != value.shape:
             raise RecipeError(
-                f"{names[name]} is {list(loaded.shape)} in the checkpoint, but {list(value.shape)} "
-                "by model.yaml and preprocess.yaml: are they the ones it was trained with?"
+                f"{names[name]} has shape {list(loaded.shape)} in the checkpoint, but "
+                f"{list(value.shape)} according to model.yaml and preprocess.yaml: give the files "
+                "that it was trained with"
             )
-    model.load_state_dict({name: state_dict[theirs] for name, theirs in names.items()})
+    model.load_state_dict({name: state_dict[published] for name, published in names.items()})
     return model.eval()
 
 
 def _setting(config: Mapping, path: str):
-    """The value at a dotted path of their YAML files."""
+    """Read the setting at a dotted path of the published YAML files."""
     value = config
     for part in path.split("."):
         if not isinstance(value, Mapping) or part not in value:
-            raise RecipeError(f"there is no setting {path} in ming024/FastSpeech2's configuration")
+            raise RecipeError(f"the configuration of ming024/FastSpeech2 has no setting {path}")
         value = value[part]
     return value
 
 
-def _our_config(model_config: Mapping, preprocess_config: Mapping):
-    """Their two files as a node of conf/model/."""
+def _model_config(model_config: Mapping, preprocess_config: Mapping):
+    """Translate the two published files into a node like those of conf/model/."""
 
     def transformer(name: str):
         return _setting(model_config, f"transformer.{name}")
@@ -105,8 +107,8 @@ def _our_config(model_config: Mapping, preprocess_config: Mapping):
     hidden = transformer("encoder_hidden")
     if transformer("decoder_hidden") != hidden:
         raise RecipeError(
-            f"encoder_hidden is {hidden} but decoder_hidden {transformer('decoder_hidden')}: they "
-            "have to be equal, as in ming024/FastSpeech2 itself, which adds one to the other"
+            f"encoder_hidden is {hidden}, but decoder_hidden is {transformer('decoder_hidden')}: "
+            "they have to be equal, since ming024/FastSpeech2 adds the vectors"
         )
     predictor = {
         "layers": 2,
@@ -146,7 +148,7 @@ def _our_config(model_config: Mapping, preprocess_config: Mapping):
             "cascaded": True,
             "mask_padding": False,
             "frame_level": [name for name, level in levels.items() if level == "frame_level"],
-            # Not configurable there.
+            # The published code has these as constants.
             "postnet": {"layers": 5, "channels": 512, "kernel": 5, "dropout": 0.5, "bias": True},
             "variance_compensation": False,
         }
@@ -157,8 +159,8 @@ def _dropout(residual: float) -> dict[str, float]:
     return {"input": 0.0, "attention": 0.0, "hidden": 0.0, "residual": residual}
 
 
-def _their_name(name: str) -> str:
-    for pattern, replacement in _THEIR_NAMES:
+def _published_name(name: str) -> str:
+    for pattern, replacement in _SUBSTITUTIONS:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -169,13 +171,13 @@ def _check_keys(state_dict: Mapping[str, Tensor], expected: set[str]) -> None:
     problems += [f"unknown {', '.join(unknown)}"] * bool(unknown)
     if problems:
         raise RecipeError(
-            "the state dict is not that of ming024/FastSpeech2 with these settings: "
+            "the state dict does not fit ming024/FastSpeech2 with these settings: "
             + "; ".join(problems)
         )
 
 
 def _check_positions(state_dict: Mapping[str, Tensor], hidden: int) -> None:
-    """Their tables of positions are fixed, so that ours are computed instead."""
+    """Check that the saved position tables are the usual sinusoids, which are not loaded."""
     for name in _POSITIONS:
         table = state_dict[name].float()
         fixed = sinusoids(table.shape[-2], hidden, table.device)

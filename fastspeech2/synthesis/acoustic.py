@@ -1,4 +1,4 @@
-"""The acoustic model as synthesis uses it: from phones and factors to mels, tensors to tensors."""
+"""The acoustic model for synthesis: from phone indices and control factors to mels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,27 +18,27 @@ class Spoken(NamedTuple):
     mel: Tensor
     """log-mel, `[batch, frames, mels]`"""
     frames: Tensor
-    """`[batch]`"""
+    """frames of each utterance, `[batch]`"""
     durations: Tensor
-    """frames, `[batch, phones]`"""
+    """frames of each phone, `[batch, phones]`"""
     pitch: Tensor
     """natural log of F0 in Hz, `[batch, phones]`"""
     energy: Tensor
-    """as in the feature store, `[batch, phones]`"""
+    """in the units of the feature store, `[batch, phones]`"""
 
 
 class AcousticModel(nn.Module):
-    """A trained FastSpeech2 with the statistics that its pitch and energy are normalised by.
+    """A trained FastSpeech2 with the statistics that normalise its pitch and energy.
 
-    No utterance depends on the others of its batch.
+    The result for one utterance does not depend on the other utterances of its batch.
 
     Args:
-        model: with weights loaded; it is put into evaluation mode.
+        model: a model with its trained weights. It is put into evaluation mode.
         statistics: mean and std of `pitch` and `energy`, as in the feature store.
-        mel_ratio: what each band's variance is compensated by, `[mels]`, where it is.
+        mel_ratio: factors for variance compensation, `[mels]`; None for no compensation.
 
     Raises:
-        RecipeError: the model predicts pitch or energy per frame.
+        RecipeError: the model predicts pitch or energy per frame, not per phone.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class AcousticModel(nn.Module):
         super().__init__()
         if model.frame_level:
             raise RecipeError(
-                f"{' and '.join(model.frame_level)} of this model is predicted per frame, where "
-                "factors per phone have nothing to act on: call the model itself"
+                f"this model predicts {' and '.join(model.frame_level)} per frame, so factors per "
+                "phone cannot control it: call the model itself"
             )
         self.model = model.eval()
         self.statistics = statistics
@@ -59,13 +59,14 @@ class AcousticModel(nn.Module):
     def forward(
         self, phones: Tensor, phone_lengths: Tensor, speed: Tensor, pitch: Tensor, energy: Tensor
     ) -> Spoken:
-        """Synthesise with a factor for each phone, on the model's device.
+        """Synthesise with control factors for each phone, on the model's device.
 
         Args:
             phones: indices, `[batch, phones]`, 0 in the padding.
-            phone_lengths: `[batch]`.
-            speed, pitch, energy: factors of speed, F0 in Hz and energy, `[batch, phones]`, 1 in
-                the padding.
+            phone_lengths: phones of each utterance, `[batch]`.
+            speed: divides durations, `[batch, phones]`, 1 in the padding.
+            pitch: multiplies F0 in Hz, likewise.
+            energy: multiplies energy, likewise.
         """
         inputs = (phones, phone_lengths, speed, pitch, energy)
         device = next(self.model.parameters()).device
@@ -76,7 +77,7 @@ class AcousticModel(nn.Module):
     def encode(
         self, phones: Tensor, phone_lengths: Tensor, speed: Tensor
     ) -> tuple[Encoding, Tensor]:
-        """The part of `forward` that knows no frames; it gives durations `[batch, phones]` too."""
+        """Run the encoder and predict durations in frames, `[batch, phones]`."""
         encoding = self.model.encode(phones, phone_lengths)
         return encoding, encoding.durations(speed)
 
@@ -87,7 +88,14 @@ class AcousticModel(nn.Module):
         pitch: Tensor,
         energy: Tensor,
     ) -> Spoken:
-        """The rest of `forward`."""
+        """Run what follows the encoder.
+
+        Args:
+            encoding: from `encode`.
+            durations: in frames, `[batch, phones]`.
+            pitch: multiplies F0 in Hz, `[batch, phones]`.
+            energy: multiplies energy, `[batch, phones]`.
+        """
 
         def adjust_pitch(predicted: Tensor) -> Tensor:
             return predicted + pitch.log() / self.statistics["pitch"]["std"]

@@ -1,9 +1,8 @@
-"""Compensation of the variance that a mel loses when it is predicted as an average.
+"""Variance compensation: makes predicted mels vary over time as much as natural ones.
 
-A model trained with an L1 or L2 loss predicts something between the mels that would all be right,
-which is flatter over time than any of them. Scaling each band's deviations from its mean over the
-utterance gives natural variance back ("global variance": Toda and Tokuda 2007; by scaling: Silén
-et al. 2012).
+A model trained with an L1 or L2 loss predicts an average of all plausible mels, which varies less
+over time than any of them. Scaling each band's deviations from its mean over the utterance restores
+the natural ("global") variance (Toda and Tokuda 2007; by scaling: Silén et al. 2012).
 """
 
 from collections.abc import Sequence
@@ -15,26 +14,27 @@ from preprocessing.features.store import FeatureStore
 
 
 def _variance(mels: Sequence[Tensor]) -> Tensor:
-    """Mean over utterances of each band's variance over time, `[mels]`."""
+    """Each band's variance over time, averaged over utterances, `[mels]`."""
     return torch.stack([mel.var(0, correction=0) for mel in mels]).mean(0)
 
 
 def variance_ratio(natural: Sequence[Tensor], predicted: Sequence[Tensor]) -> Tensor:
-    """By how much predictions have to be stretched, a factor of each band, `[mels]`, at least 1.
+    """Factor by which each band's deviations have to be scaled, at least 1, `[mels]`.
 
     Args:
-        natural, predicted: log-mels `[frames, mels]` of the same utterances.
+        natural: log-mels `[frames, mels]` of the recordings.
+        predicted: log-mels `[frames, mels]` of the same utterances.
     """
     return (_variance(natural) / _variance(predicted)).sqrt().clamp(min=1.0)
 
 
 def compensate(mel: Tensor, ratio: Tensor, mask: Tensor) -> Tensor:
-    """Stretch each band of each utterance about its mean.
+    """Scale each band's deviations from its mean over the utterance.
 
     Args:
-        mel: `[batch, frames, mels]`.
-        ratio: `[mels]`.
-        mask: `[batch, frames]`, True inside the utterance.
+        mel: padded log-mels, `[batch, frames, mels]`.
+        ratio: from `variance_ratio`, `[mels]`.
+        mask: True inside the utterances, False in the padding, `[batch, frames]`.
     """
     inside = mask[:, :, None].to(mel.dtype)
     mean = (mel * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True)
@@ -42,7 +42,7 @@ def compensate(mel: Tensor, ratio: Tensor, mask: Tensor) -> Tensor:
 
 
 def measure(synthesiser, store: FeatureStore, split: str = "validation") -> list[float]:
-    """The variance ratio of each band on a split that training has not seen, `[mels]`."""
+    """Measure the variance ratio on a split that training has not seen, `[mels]`."""
     natural, predicted = [], []
     for i in store.split(split):
         segment = store.segment(i)

@@ -1,4 +1,4 @@
-"""Speech from phones: a trained model with its vocabulary and statistics."""
+"""From phones to mels with a trained model, its vocabulary and its statistics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore
 
 Factor = float | Sequence[Sequence[float]]
-"""One factor for all, or one for each phone of each utterance."""
+"""One factor for all phones, or one for each phone of each utterance."""
 
 
 @dataclass
@@ -26,19 +26,19 @@ class Synthesis:
     mel: Tensor
     """log-mel, `[frames, mels]`"""
     durations: Tensor
-    """frames, `[phones]`"""
+    """frames of each phone, `[phones]`"""
     pitch: Tensor
     """natural log of F0 in Hz, `[phones]`"""
     energy: Tensor
-    """`[phones]`, as in the feature store"""
+    """in the units of the feature store, `[phones]`"""
 
 
 class Synthesiser:
     """Turns phones into mels.
 
     Args:
-        acoustic: an `AcousticModel`, or whatever else is called like one.
-        symbols: its phone vocabulary; index 0 is padding.
+        acoustic: an `AcousticModel`, or another function with the arguments of its `forward`.
+        symbols: its phone vocabulary. Index 0 is padding.
     """
 
     def __init__(self, acoustic: Callable[..., Spoken], symbols: Sequence[str]):
@@ -67,11 +67,11 @@ class Synthesiser:
         pitch: Factor = 1.0,
         energy: Factor = 1.0,
     ) -> list[Synthesis]:
-        """Mels of a batch of utterances, in the same order. An empty batch gives an empty list.
+        """Synthesise a batch of utterances. An empty batch gives an empty list.
 
         Args:
-            utterances: each one's phones, as indices into the vocabulary, `[phones]`.
-            speed: how many times as fast; divides durations.
+            utterances: for each, its phones as indices into the vocabulary, `[phones]`.
+            speed: divides durations.
             pitch: multiplies F0 in Hz.
             energy: multiplies energy.
 
@@ -108,26 +108,28 @@ class Synthesiser:
 
 
 def _per_phone(name: str, factor: Factor, lengths: Tensor) -> Tensor:
-    """A factor as `[batch, phones]`, one in the padding."""
+    """Expand a factor to `[batch, phones]`, with 1 in the padding."""
     single = isinstance(factor, float | int)
     if not single and len(factor) != len(lengths):
-        raise RecipeError(f"{name}: factors of {len(factor)} utterances for {len(lengths)}")
+        raise RecipeError(f"{name} has {len(factor)} rows of factors for {len(lengths)} utterances")
     values = torch.ones(len(lengths), int(lengths.max()))
     for i, length in enumerate(lengths.tolist()):
         row = torch.as_tensor(factor if single else factor[i])
         if row.dim() and len(row) != length:
-            raise RecipeError(f"{name}: {len(row)} factors for {length} phones")
+            raise RecipeError(f"{name} has {len(row)} factors for an utterance of {length} phones")
         if not bool(((row > 0) & row.isfinite()).all()):
-            raise RecipeError(f"{name} factors have to be positive and finite: {row.tolist()}")
+            raise RecipeError(f"{name} has to be positive and finite, not {row.tolist()}")
         values[i, :length] = row
     return values
 
 
 def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -> Synthesiser:
-    """The synthesiser of a model in memory, which is put into evaluation mode.
+    """Make a synthesiser of a model in memory, which is put into evaluation mode.
 
     Args:
-        compensated: undo what the variance of its mels lacks on the store's validation split.
+        model: on any device.
+        store: the features that it was trained on.
+        compensated: apply variance compensation, measured on the validation split.
     """
     synthesiser = Synthesiser(AcousticModel(model, store.statistics), store.symbols)
     if not compensated:
@@ -137,14 +139,14 @@ def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -
 
 
 def load_synthesiser(run_folder: Path | str, device: str = "cpu") -> Synthesiser:
-    """The synthesiser of a finished training run, on a device.
+    """Load the model of a finished training run.
 
     Raises:
-        RecipeError: there is no trained model in the run's folder.
+        RecipeError: the run's folder holds no trained model.
     """
     path = Path(run_folder) / "train" / "model.pt"
     if not path.exists():
-        raise RecipeError(f"{path} is not there: train the run first with `make stage4`")
+        raise RecipeError(f"{path} does not exist: train the run first with `make stage4`")
     saved = torch.load(path, map_location="cpu", weights_only=True)
     mels = len(saved["statistics"]["mel"]["mean"])
     model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)

@@ -1,6 +1,7 @@
-"""What ming024/FastSpeech2 computes in evaluation mode, written down anew as plain functions.
+"""A plain implementation of ming024/FastSpeech2 in evaluation mode, to compare with.
 
-One utterance, one phone and one head at a time, in float64, by that repository's key names.
+It computes one utterance, one phone and one head at a time in float64 and reads parameters by the
+published names.
 """
 
 import math
@@ -23,7 +24,7 @@ def random_checkpoint(
     edges=(-2.0, 2.0),
     log_edges=False,
 ) -> dict[str, Tensor]:
-    """A state dict with that repository's keys and random values, as trained ones could be."""
+    """Draw a state dict with the published keys and values of the size of trained ones."""
     generator = torch.Generator().manual_seed(hidden + layers[1])
     state = {}
 
@@ -77,7 +78,7 @@ def configurations(
     hidden=16, filter_size=24, kernels=(9, 1), layers=(2, 3), heads=(2, 4), predictor=20, bins=12,
     max_seq_len=30, quantisation="linear", pitch="phoneme_level", energy="phoneme_level",
 ) -> tuple[dict, dict]:  # fmt: skip
-    """model.yaml and preprocess.yaml of such a checkpoint, as dicts."""
+    """Return model.yaml and preprocess.yaml of such a checkpoint as dicts."""
     model = {
         "transformer": {
             "encoder_layer": layers[0],
@@ -120,7 +121,7 @@ def positions(length: int, hidden: int) -> Tensor:
 
 
 class Reference:
-    """Teacher-forced outputs of a padded batch.
+    """Computes teacher-forced outputs of a padded batch.
 
     Args:
         state: the state dict.
@@ -143,7 +144,7 @@ class Reference:
         return scaled * self.state[f"{name}.weight"] + self.state[f"{name}.bias"]
 
     def _convolution(self, name: str, x: Tensor) -> Tensor:
-        """`[time, inputs]` to `[time, outputs]`, one kernel position at a time."""
+        """Map `[time, inputs]` to `[time, outputs]`, one kernel position at a time."""
         weight = self.state[f"{name}.weight"]
         kernel = weight.shape[2]
         padded = F.pad(x, (0, 0, kernel // 2, kernel // 2))
@@ -201,7 +202,7 @@ class Reference:
         return mel + x
 
     def utterance(self, phones, length, durations, pitch, energy, frames) -> dict[str, Tensor]:
-        """One row of a padded batch whose longest utterance has `frames` frames."""
+        """Compute one row of a padded batch whose longest utterance has `frames` frames."""
         given = {"pitch": pitch, "energy": energy}
         level = {name: self.preprocess["preprocessing"][name]["feature"] for name in given}
         x = self._stack("encoder", self.state["encoder.src_word_emb.weight"][phones], length)
@@ -222,7 +223,7 @@ class Reference:
         return outputs
 
     def __call__(self, phones, lengths, durations, pitch, energy) -> dict[str, Tensor]:
-        """Every output of a padded batch, rows stacked."""
+        """Compute every output of a padded batch."""
         frames = int(durations.sum(1).max())
         rows = [
             self.utterance(phones[i], int(lengths[i]), durations[i], pitch[i], energy[i], frames)

@@ -1,11 +1,11 @@
-"""Variance compensation against its definition."""
+"""Variance compensation restores the natural variance and keeps the mean."""
 
 import torch
 
 from fastspeech2.synthesis.compensation import compensate, variance_ratio
 
 
-def test_compensated_mels_have_the_natural_variance_and_their_own_mean():
+def test_compensated_mels_have_the_natural_variance_and_keep_their_mean():
     natural = [torch.randn(50, 4) * torch.tensor([1.0, 2.0, 3.0, 4.0]) for _ in range(3)]
     predicted = [0.5 * mel + 7.0 for mel in natural]
     ratio = variance_ratio(natural, predicted)
@@ -19,6 +19,6 @@ def test_compensated_mels_have_the_natural_variance_and_their_own_mean():
         torch.testing.assert_close(stretched[row].mean(0), predicted[row].mean(0))
 
 
-def test_predictions_are_never_flattened():
+def test_the_variance_is_never_reduced():
     natural = [torch.randn(50, 4)]
     assert variance_ratio(natural, [natural[0] * 3]).tolist() == [1.0] * 4

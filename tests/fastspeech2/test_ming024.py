@@ -1,4 +1,4 @@
-"""ming024/FastSpeech2's model: its size, and its checkpoints against a reference of our own."""
+"""ming024/FastSpeech2: the size of its model, and loaded checkpoints against `Reference`."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ SIZES = {
 
 
 def random_batch(lengths: list[int], vocabulary: int = 11, seed: int = 0) -> dict:
-    """Padded phones, and durations, pitch and energy as their training data has them."""
+    """Draw padded phones, durations, pitch and energy like those of the published training data."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(lengths), max(lengths))
     inside = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
@@ -40,30 +40,30 @@ def assert_agrees(state: dict, configs: tuple[dict, dict], batch: dict) -> None:
         found = model(*(batch[name] for name in ("phones", "lengths")), **{
             name: batch[name] for name in ("durations", "pitch", "energy")
         })  # fmt: skip
-    for name, wanted in Reference(state, configs)(*batch.values()).items():
-        ours = getattr(found, name)
-        assert ours.shape == wanted.shape, name
-        assert float((ours - wanted).abs().max()) < TOLERANCE, name
+    for name, expected in Reference(state, configs)(*batch.values()).items():
+        actual = getattr(found, name)
+        assert actual.shape == expected.shape, name
+        assert float((actual - expected).abs().max()) < TOLERANCE, name
 
 
 def test_parameters():
-    """As many as theirs with 361 symbols, not counting its two fixed tables of positions."""
+    """The published model of 361 symbols has as many, without its two fixed position tables."""
     model = FastSpeech2(OmegaConf.load("conf/model/ming024.yaml"), vocabulary=361)
     assert sum(parameter.numel() for parameter in model.parameters()) == 34_646_849
     fixed = {name: p.numel() for name, p in model.named_parameters() if not p.requires_grad}
     assert fixed == {"pitch_embedding.edges": 255, "energy_embedding.edges": 255}
 
 
-# 60 frames and more are beyond the max_seq_len of these checkpoints.
+# The longest inputs have over 60 frames, beyond the max_seq_len of these checkpoints.
 @pytest.mark.parametrize("lengths", [[9], [12, 5, 1], [7, 7, 6, 3], [40, 13]])
 @pytest.mark.parametrize("size", SIZES)
-def test_outputs_agree_with_theirs(size, lengths):
+def test_outputs_agree_with_the_reference(size, lengths):
     state, configs = random_checkpoint(**SIZES[size]), configurations(**SIZES[size])
     assert_agrees(state, configs, random_batch(lengths))
 
 
 def test_outputs_agree_with_logarithmic_bins():
-    """Where values are not normalised, edges lie evenly on a logarithmic scale."""
+    """Values that are not normalised have edges that are evenly spaced on a logarithmic scale."""
     state = random_checkpoint(edges=(0.1, 4.0), log_edges=True)
     batch = random_batch([8, 3])
     batch |= {name: batch[name].exp() * (batch["durations"] > 0) for name in ("pitch", "energy")}
@@ -77,7 +77,7 @@ def test_a_value_on_an_edge_falls_into_the_bin_below():
 
 
 @pytest.mark.parametrize("levels", [("frame", "frame"), ("frame", "phone"), ("phone", "frame")])
-def test_outputs_agree_with_quantities_per_frame(levels):
+def test_outputs_agree_with_pitch_or_energy_per_frame(levels):
     batch, features = random_batch([9, 4]), {"phone": "phoneme_level", "frame": "frame_level"}
     frames = batch["durations"].sum(1)
     inside = torch.arange(int(frames.max())) < frames[:, None]
@@ -88,13 +88,13 @@ def test_outputs_agree_with_quantities_per_frame(levels):
     assert_agrees(random_checkpoint(), configs, batch)
 
 
-def test_a_checkpoint_that_does_not_fit_is_told():
+def test_errors_say_why_a_checkpoint_does_not_fit():
     state, configs = random_checkpoint(), configurations()
     key = "encoder.layer_stack.1.slf_attn.fc.bias"
     without = {name: value for name, value in state.items() if name != key}
     with pytest.raises(RecipeError, match=f"missing {key}; unknown speaker_emb.weight"):
         load_ming024(without | {"speaker_emb.weight": torch.zeros(1)}, *configs)
-    with pytest.raises(RecipeError, match=r"mel_linear.weight is \[7, 16\] .* but \[80, 16\]"):
+    with pytest.raises(RecipeError, match=r"mel_linear.weight .* \[7, 16\] .* but \[80, 16\]"):
         load_ming024(state | {"mel_linear.weight": torch.zeros(7, 16)}, *configs)
     with pytest.raises(RecipeError, match="entry `model` of a checkpoint"):
         load_ming024({"model": state}, *configs)

@@ -169,11 +169,11 @@ def test_synthesis_errors_say_what_is_wrong(tiny):
         synthesiser.indices(["HH", "ZH", "QQ"])
     with pytest.raises(RecipeError, match="an utterance that has no phones"):
         synthesiser.synthesise([[2], []])
-    with pytest.raises(RecipeError, match="speed factors have to be positive"):
+    with pytest.raises(RecipeError, match="speed has to be positive"):
         synthesiser.synthesise([[2]], speed=0.0)
-    with pytest.raises(RecipeError, match="pitch: 3 factors for 1 phones"):
+    with pytest.raises(RecipeError, match="pitch has 3 factors for an utterance of 1 phones"):
         synthesiser.synthesise([[2]], pitch=[[1.0, 1.0, 1.0]])
-    with pytest.raises(RecipeError, match="pitch: factors of 2 utterances for 1"):
+    with pytest.raises(RecipeError, match="pitch has 2 rows of factors for 1 utterances"):
         synthesiser.synthesise([[2]], pitch=[[1.0], [1.0]])
     with pytest.raises(RecipeError, match="unknown phone <pad>"):
         synthesiser.indices(["HH", "<pad>"])
@@ -181,6 +181,6 @@ def test_synthesis_errors_say_what_is_wrong(tiny):
         with pytest.raises(RecipeError, match=f"phone indices go from 1 to {len(SYMBOLS) - 1}"):
             synthesiser.synthesise([[2], wrong])
     for factor in (float("inf"), float("nan"), [[float("inf")]]):
-        with pytest.raises(RecipeError, match="energy factors have to be positive and finite"):
+        with pytest.raises(RecipeError, match="energy has to be positive and finite"):
             synthesiser.synthesise([[2]], energy=factor)
     assert synthesiser.synthesise([]) == []
