@@ -12,10 +12,17 @@ def make_test(config) -> None:
 
     settings, folder = config.listening, Path(config.paths.listening)
     runs = choose_runs(current_runs(config), str(settings.runs).split())
-    test = build_test(runs, settings.sentences, settings.seed, settings.address, folder)
+    test = build_test(
+        runs,
+        settings.sentences,
+        settings.seed,
+        settings.address,
+        folder,
+        settings.participant,
+    )
     for run in runs:
         print(f"{run.label} ({run.folder.name})")
-    print(f"listening test {test}: serve {folder / 'test'} by any web server, or by `make serve`")
+    print(f"listening test {test}: serve {folder / 'test'} with any web server or `make serve`")
 
 
 main = stage_script(make_test)

@@ -1,4 +1,4 @@
-"""What listeners' answers show: `make preferences RESULTS=<file or folder>`."""
+"""Analyse the answers of listeners: `make preferences RESULTS=<file or folder>`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pipeline.files import write_json
 
 
 def show_preferences(config) -> None:
-    """Print the analysis and write `paths.listening`/preferences.json, for stage 7."""
+    """Print the analysis and write it to `paths.listening`/preferences.json for stage 7."""
     from evaluation.listening.analysis import analyse
     from evaluation.listening.answers import read_answers, read_key
     from evaluation.listening.tables import listening_tables
@@ -21,7 +21,7 @@ def show_preferences(config) -> None:
     for where, reason in refused:
         print(f"refused {where}: {reason}")
     if not accepted:
-        raise RecipeError(f"no valid answers in {source}")
+        raise RecipeError(f"{source} holds no valid answers")
     found = analyse(accepted, len(refused), key).as_json()
     write_json(folder / "preferences.json", found)
     for title, rows, note in listening_tables(found):

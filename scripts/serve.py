@@ -1,4 +1,4 @@
-"""Serve the listening test and collect answers, until Ctrl-C."""
+"""Serve the listening test and collect answers until Ctrl-C."""
 
 import signal
 from pathlib import Path
@@ -9,17 +9,17 @@ from pipeline.entry_point import stage_script
 def serve(config) -> None:
     from evaluation.listening.server import make_server
 
-    folder = Path(config.paths.listening)
-    server = make_server(folder, config.listening.host, config.listening.port)
+    folder, settings = Path(config.paths.listening), config.listening
+    server = make_server(folder, settings.host, settings.port, str(settings.completion))
     host, port = server.server_address[:2]
     print(f"listening test at http://{host}:{port}/, answers in {folder / 'answers.jsonl'}")
-    print("Ctrl-C ends it.", flush=True)
+    print("Press Ctrl-C to stop.", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with server:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print("ended")
+            print("stopped")
 
 
 main = stage_script(serve)

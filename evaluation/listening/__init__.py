@@ -1,5 +1,6 @@
-"""Listening tests: which of two clips is more natural, and how natural is each (MOS).
+"""Listening tests: which of two clips is more natural, and how natural is each clip (MOS).
 
-`design` says who hears what, `build` writes a folder that any web server can serve, `server` is a
-small one that collects answers, `answers` checks them and `analysis` says what they show.
+`design` plans what each listener hears, `build` writes a folder that any web server can serve,
+`server` is a small one that also collects answers, `answers` validates them, and `analysis`
+computes preferences, mean opinion scores and agreement.
 """

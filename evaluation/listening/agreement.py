@@ -1,4 +1,4 @@
-"""Krippendorff's alpha: how far listeners agree beyond chance, with gaps where some heard less."""
+"""Krippendorff's alpha: agreement of listeners beyond chance, with missing answers allowed."""
 
 from collections.abc import Hashable, Iterable
 
@@ -8,10 +8,16 @@ import numpy as np
 def krippendorff_alpha(
     answers: Iterable[tuple[Hashable, float]], ordinal: bool = False
 ) -> float | None:
-    """Alpha of (what was answered, answer) pairs; 1 is full agreement and 0 is chance.
+    """Compute alpha: 1 is full agreement, 0 is chance.
 
-    Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", with the nominal or the
-    ordinal difference. None where nothing was answered twice or all answers are the same.
+    Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
+
+    Args:
+        answers: pairs of (question, answer), one for each listener who answered the question.
+        ordinal: use the ordinal difference of answers, not the nominal one.
+
+    Returns:
+        Alpha, or None if no question has two answers or all those answers are the same.
     """
     units: dict[Hashable, list[float]] = {}
     for unit, answer in answers:
@@ -33,6 +39,6 @@ def krippendorff_alpha(
 
 
 def _ordinal(totals: np.ndarray) -> np.ndarray:
-    """Squared number of answers between two levels, half of each level's own counted."""
+    """Squared number of answers between two levels, counting half of those at either level."""
     middle = np.cumsum(totals) - totals / 2
     return np.subtract.outer(middle, middle) ** 2

@@ -1,4 +1,4 @@
-"""What a listening test shows: preferences, mean opinion scores and agreement."""
+"""Analyses a listening test: preferences, mean opinion scores and agreement."""
 
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -16,25 +16,25 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer that counts."""
+    """One answer of a listener who passed the attention checks."""
 
     listener: int
     sentence: str
     systems: tuple[str, ...]
-    """in the order of the key's labels, whatever the sides were"""
+    """in the order of the key's labels, independent of the sides"""
     value: int | None
-    """a rating, or which of `systems` was preferred, 0 or 1, None for no difference"""
+    """a rating, or the index in `systems` of the preferred one; None for no difference"""
 
 
 def failed_checks(answers: dict, key: Key) -> int:
-    """How many checks of attention a listener failed."""
+    """Count the attention checks that a listener failed."""
     plan = key.plans[answers["plan"]]
     pairs = zip(plan, answers["answers"], strict=True)
     return sum(trial.is_check and not trial.passed(each["answer"]) for trial, each in pairs)
 
 
-def counted(accepted: list[dict], key: Key, kind: str) -> list[Answer]:
-    """Answers of one kind of all these listeners, checks left out."""
+def collect_answers(accepted: list[dict], key: Key, kind: str) -> list[Answer]:
+    """Collect the answers of one kind from all these listeners, without attention checks."""
     found = []
     for listener, answers in enumerate(accepted):
         for trial, each in zip(key.plans[answers["plan"]], answers["answers"], strict=True):
@@ -52,12 +52,11 @@ def _answer(listener: int, trial: Trial, value: str | int, systems: list[str]) -
 
 
 def bootstrap(answers: list[Answer], values: np.ndarray) -> list[float] | None:
-    """95 % interval of the mean of `values` `[answers]`, by percentiles over resamples.
+    """Percentile bootstrap interval of 95 % for the mean of `values`, `[answers]`.
 
-    None where all values are the same, since resampling cannot say then how far they may be off.
-
-    Listeners and sentences are resampled, both (Owen 2007, "The pigeonhole bootstrap"), since
-    answers of one listener, or to one sentence, are alike.
+    Both listeners and sentences are resampled (Owen 2007, "The pigeonhole bootstrap"), since
+    answers by one listener or to one sentence are correlated. If all values are the same,
+    resampling shows no variation and the result is None.
     """
     if np.ptp(values) == 0:
         return None
@@ -74,10 +73,10 @@ def bootstrap(answers: list[Answer], values: np.ndarray) -> list[float] | None:
 
 
 def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
-    """For each pair of systems: who was preferred how often, intervals and a corrected p-value.
+    """Count the preferences for each pair of systems, with intervals and a corrected p-value.
 
-    `share` is the first system's of the answers that preferred one; `exact` its interval by
-    Clopper and Pearson, which takes answers as independent, `bootstrap` one that does not.
+    `share` is the first system's share of the answers that prefer one system. `exact` is its
+    interval by Clopper and Pearson, which treats answers as independent; `bootstrap` does not.
     """
     results = []
     for pair in combinations(systems, 2):
@@ -109,7 +108,7 @@ def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
 
 
 def ratings(answers: list[Answer], systems: list[str]) -> dict[str, dict]:
-    """For each system that was rated: mean opinion score, its bootstrap interval and how many."""
+    """For each rated system: its mean opinion score, the bootstrap interval and the count."""
     results = {}
     for system in systems:
         of_system = [each for each in answers if each.systems == (system,)]
@@ -125,18 +124,18 @@ def ratings(answers: list[Answer], systems: list[str]) -> dict[str, dict]:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that preferences.json holds."""
+    """The contents of preferences.json."""
 
     test: str
     labels: dict[str, str]
     listeners: int
-    """whose answers count"""
+    """those who passed the attention checks"""
     headphones: int
-    """of them, those who said that they wore some"""
+    """how many of them said that they wore headphones"""
     failed_checks: int
-    """listeners who are left out, since they failed a check of attention"""
+    """listeners who are left out because they failed an attention check"""
     refused: int
-    """files and lines"""
+    """files or lines that hold no valid answers"""
     preferences: list[dict]
     ratings: dict[str, dict]
     agreement: dict[str, float | None]
@@ -147,10 +146,16 @@ class Analysis:
 
 
 def analyse(accepted: list[dict], refused: int, key: Key) -> Analysis:
-    """Everything that good answers of several listeners show."""
+    """Analyse the valid answers of several listeners.
+
+    Args:
+        accepted: from `read_answers`.
+        refused: how many files or lines were invalid.
+        key: of the test.
+    """
     attentive = [answers for answers in accepted if not failed_checks(answers, key)]
-    preferred = counted(attentive, key, PREFERENCE)
-    rated = counted(attentive, key, RATING)
+    preferred = collect_answers(attentive, key, PREFERENCE)
+    rated = collect_answers(attentive, key, RATING)
     systems = list(key.labels)
     return Analysis(
         test=key.test,
@@ -163,7 +168,7 @@ def analyse(accepted: list[dict], refused: int, key: Key) -> Analysis:
         ratings=ratings(rated, systems),
         agreement={
             PREFERENCE: krippendorff_alpha(
-                # No difference is an answer of its own.
+                # "No difference" is one of three nominal answers.
                 ((e.systems, e.sentence), -1 if e.value is None else e.value)
                 for e in preferred
             ),

@@ -1,13 +1,14 @@
-"""Answers of listeners: what they have to look like, and reading files that anybody may have made.
+"""The format of answers, its validation, and reading files of answers from any source.
 
-One listener's answers are a JSON object:
+The answers of one listener are a JSON object:
 
-    {"test": "<id>", "listener": "<32 hexadecimal digits>", "plan": 7, "headphones": true,
-     "seconds": 412.5,
+    {"test": "<id>", "listener": "<32 hexadecimal digits>", "participant": "<id or null>",
+     "plan": 7, "headphones": true, "seconds": 412.5,
      "answers": [{"answer": "left", "plays": [1, 2]}, {"answer": 4, "plays": [1]}]}
 
-with an answer for each trial of the plan, in its order: `left`, `right` or `same` for a preference,
-1 to 5 for a rating; `plays` says how often each clip was heard to its end.
+It has one answer for each trial of the plan, in order. An answer is `left`, `right` or `same` for a
+preference, and 1 to 5 for a rating; `plays` counts how often each clip was heard to its end.
+`participant` is the id that a crowdsourcing platform put into the page's address. It may be absent.
 """
 
 import json
@@ -22,18 +23,19 @@ from evaluation.listening.design import PREFERENCE, Plan, Trial
 from pipeline.errors import RecipeError
 from pipeline.files import read_json
 
-MOST_BYTES = 200_000
-"""Of one listener's answers."""
+MAX_BYTES = 200_000
+"""Size limit for the answers of one listener."""
 FIELDS = {"test", "listener", "plan", "headphones", "seconds", "answers"}
+KINDS = (".json", ".jsonl")
 
 
 class AnswerError(RecipeError):
-    """Answers that are refused, and why."""
+    """The reason why answers are refused."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """What key.json says: the test's id, systems' labels by run, and the plans."""
+    """The contents of key.json: the test's id, a label for each run, and the plans."""
 
     test: str
     labels: dict[str, str]
@@ -41,14 +43,14 @@ class Key:
 
 
 def read_key(folder: Path) -> Key:
-    """The key of the test in this folder.
+    """Read the key of the test in this folder.
 
     Raises:
-        RecipeError: there is no test.
+        RecipeError: the folder holds no test.
     """
     path = folder / "key.json"
     if not path.exists():
-        raise RecipeError(f"{path} is not there: run `make listening-test` first")
+        raise RecipeError(f"{path} does not exist: run `make listening-test` first")
     saved = read_json(path)
     plans = [
         [Trial(each["kind"], each["sentence"], tuple(each["systems"])) for each in plan]
@@ -58,10 +60,10 @@ def read_key(folder: Path) -> Key:
 
 
 def parse(text: bytes | str) -> Any:
-    """JSON as its standard has it: no NaN, no repeated names.
+    """Parse strict JSON, without NaN and repeated names, which Python's parser allows.
 
     Raises:
-        AnswerError: it is not.
+        AnswerError: the text is not strict JSON.
     """
 
     def refuse(constant: str) -> None:
@@ -79,119 +81,133 @@ def parse(text: bytes | str) -> Any:
 
 
 def check(found: Any, key: Key) -> dict:
-    """The answers, if they are whole and belong to this test.
+    """Return the parsed answers if they are complete and belong to this test.
 
     Raises:
-        AnswerError: the first fault.
+        AnswerError: describes the first fault.
     """
     _require(isinstance(found, dict), "not a JSON object")
-    _require(found.keys() == FIELDS, f"the fields are not {', '.join(sorted(FIELDS))}")
-    _require(found["test"] == key.test, "answers to another test")
-    listener = found["listener"]
     _require(
-        isinstance(listener, str) and re.fullmatch("[0-9a-f]{32}", listener) is not None,
-        "listener is not 32 hexadecimal digits",
+        found.keys() - {"participant"} == FIELDS,
+        f"the fields have to be {', '.join(sorted(FIELDS))} and, optionally, participant",
+    )
+    _require(found["test"] == key.test, "the answers belong to another test")
+    _require(
+        isinstance(found["listener"], str) and re.fullmatch("[0-9a-f]{32}", found["listener"]),
+        "listener has to be 32 hexadecimal digits",
+    )
+    participant = found.get("participant")
+    _require(
+        participant is None or isinstance(participant, str) and 1 <= len(participant) <= 200,
+        "participant has to be null or a text of up to 200 characters",
     )
     _require(
         type(found["plan"]) is int and 0 <= found["plan"] < len(key.plans),
-        f"plan is not 0 to {len(key.plans) - 1}",
+        f"plan has to be from 0 to {len(key.plans) - 1}",
     )
-    _require(isinstance(found["headphones"], bool), "headphones is not true or false")
+    _require(isinstance(found["headphones"], bool), "headphones has to be true or false")
     seconds = found["seconds"]
     _require(
         type(seconds) in (int, float) and 0 <= seconds < 1e9 and math.isfinite(seconds),
-        "seconds is no duration",
+        "seconds has to be a duration",
     )
     plan, answers = key.plans[found["plan"]], found["answers"]
     _require(
         isinstance(answers, list) and len(answers) == len(plan),
-        f"answers are not a list of {len(plan)}",
+        f"answers have to be a list of {len(plan)}",
     )
     for number, (answer, trial) in enumerate(zip(answers, plan, strict=True), 1):
-        _check_one(answer, trial, number)
+        _check_answer(answer, trial, f"answer {number}")
     return found
 
 
-def _check_one(answer: Any, trial: Trial, number: int) -> None:
-    where = f"answer {number}"
-    _require(isinstance(answer, dict), f"{where} is not an object")
-    _require(answer.keys() == {"answer", "plays"}, f"{where}: the fields are not answer and plays")
+def _check_answer(answer: Any, trial: Trial, where: str) -> None:
+    _require(isinstance(answer, dict), f"{where} has to be an object")
+    _require(answer.keys() == {"answer", "plays"}, f"{where} has to have answer and plays")
     value, plays = answer["answer"], answer["plays"]
     if trial.kind == PREFERENCE:
-        _require(value in ("left", "right", "same"), f"{where} is not left, right or same")
+        _require(value in ("left", "right", "same"), f"{where} has to be left, right or same")
     else:
-        _require(type(value) is int and 1 <= value <= 5, f"{where} is not 1 to 5")
+        _require(type(value) is int and 1 <= value <= 5, f"{where} has to be from 1 to 5")
     clips = len(trial.systems)
     _require(
         isinstance(plays, list)
         and len(plays) == clips
         and all(type(each) is int and 0 <= each < 10_000 for each in plays),
-        f"{where}: plays are not {clips} counts",
+        f"{where}: plays have to be {clips} counts",
     )
-    _require(min(plays) >= 1, f"{where}: a clip was not heard")
+    _require(min(plays) >= 1, f"{where}: a clip was not heard to its end")
 
 
-def _require(condition: bool, reason: str) -> None:
+def _require(condition: Any, reason: str) -> None:
     if not condition:
         raise AnswerError(reason)
 
 
-def identity(answers: dict) -> str:
-    """The same for the same answers under another listener's name."""
-    return json.dumps([answers["plan"], answers["seconds"], answers["answers"]])
+def identities(answers: dict) -> list[str]:
+    """Texts that identify these answers: other answers that share one of them are duplicates.
+
+    They are the listener's number, the contents, which somebody may send again under another
+    number, and the participant's id if there is one.
+    """
+    contents = json.dumps([answers["plan"], answers["seconds"], answers["answers"]])
+    participant = answers.get("participant")
+    return [answers["listener"], contents, *([f"participant {participant}"] if participant else [])]
 
 
 def read_answers(source: Path, key: Key) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Good answers of a file (.json, or .jsonl of one a line) or all files in a folder.
+    """Read answers from a file (.json, or .jsonl with one listener a line) or a folder of files.
 
     Returns:
-        The answers, in the order of their files' names, and what was refused: (where, reason).
+        The valid answers, ordered by the names of their files, and (where, reason) for each file or
+        line that was refused.
 
     Raises:
-        RecipeError: there is no such file or folder.
+        RecipeError: the file or folder does not exist.
     """
     if not source.exists():
-        raise RecipeError(f"{source} is not there: RESULTS is a file or folder of answers")
+        raise RecipeError(f"{source} does not exist: set RESULTS to a file or folder of answers")
     accepted, refused = [], []
     seen: dict[str, str] = {}
     for where, text in _texts(source):
         try:
             _require(text is not None, "not a plain file whose name ends in .json or .jsonl")
-            _require(len(text) <= MOST_BYTES, f"more than {MOST_BYTES} bytes")
+            _require(len(text) <= MAX_BYTES, f"more than {MAX_BYTES} bytes")
             answers = check(parse(text), key)
-            for mark in (answers["listener"], identity(answers)):
-                _require(mark not in seen, f"a duplicate of {seen.get(mark)}")
+            for identity in identities(answers):
+                _require(identity not in seen, f"a duplicate of {seen.get(identity)}")
         except AnswerError as error:
             refused.append((where, str(error)))
             continue
-        seen |= {answers["listener"]: where, identity(answers): where}
+        seen |= dict.fromkeys(identities(answers), where)
         accepted.append(answers)
     return accepted, refused
 
 
 def _texts(source: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Names of places and what is there; what is too large is cut, and so is refused.
+    """Yield the place and the contents of each listener's answers.
 
-    None instead of a link or of a file of another kind. In a folder, files of other names are not
-    looked at.
+    At most `MAX_BYTES` + 1 bytes are read, so that the caller can refuse what is longer. The
+    contents of links and of files that are not plain are None. Files in a folder are skipped if
+    their names have other suffixes or begin with a dot.
     """
-    folder = source if source.is_dir() else source.parent
-    kinds = (".json", ".jsonl")
-    inside = sorted(path for path in source.glob("[!.]*") if path.suffix.lower() in kinds)
-    for path in inside if source.is_dir() else [source]:
-        name = str(path.relative_to(folder))
-        # A link may point anywhere, and a pipe would never end.
-        if path.suffix.lower() not in kinds or path.is_symlink() or not path.is_file():
-            yield name, None
-            continue
-        if path.suffix.lower() == ".json":
-            with path.open("rb") as file:
-                yield name, file.read(MOST_BYTES + 1)
+    if source.is_dir():
+        paths = sorted(path for path in source.glob("[!.]*") if path.suffix.lower() in KINDS)
+    else:
+        paths = [source]
+    for path in paths:
+        kind = path.suffix.lower()
+        # A link may point anywhere, and reading a pipe may never end.
+        if kind not in KINDS or path.is_symlink() or not path.is_file():
+            yield path.name, None
             continue
         with path.open("rb") as file:
+            if kind == ".json":
+                yield path.name, file.read(MAX_BYTES + 1)
+                continue
             number = 0
-            while line := file.readline(MOST_BYTES + 1):
+            while line := file.readline(MAX_BYTES + 1):
                 number += 1
-                yield f"{name}, line {number}", line
-                while len(line) > MOST_BYTES and not line.endswith(b"\n"):
-                    line = file.readline(MOST_BYTES + 1)
+                yield f"{path.name}, line {number}", line
+                while len(line) > MAX_BYTES and not line.endswith(b"\n"):
+                    line = file.readline(MAX_BYTES + 1)

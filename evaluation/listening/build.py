@@ -1,9 +1,9 @@
-"""Writes a listening test: a folder to serve, and beside it the key that nobody is served.
+"""Writes a listening test: a folder to serve, and beside it a key that is not served.
 
-<folder>/test/       index.html, page.js, page.css, clips/<random name>.wav
-<folder>/key.json    which clip is which system, sentence by sentence
-<folder>/key.<id>.json, of a test that was written there before
-<folder>/answers.jsonl, once `make serve` has collected some
+<folder>/test/          index.html, page.js, page.css, clips/<digest>.wav
+<folder>/key.json       the system and the sentence of each clip in each plan
+<folder>/key.<id>.json  the key of a test that was written to this folder before
+<folder>/answers.jsonl  answers that `make serve` has collected
 """
 
 import hashlib
@@ -21,33 +21,34 @@ import soundfile
 from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
-from evaluation.listening.loudness import matched
+from evaluation.listening.loudness import match_loudness
 from evaluation.report.collect import Run, grouped
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 
 PAGE = Path(__file__).parent / "page"
-SHORTEST = 0.8
-"""Seconds; shorter clips say little of naturalness."""
+MIN_SECONDS = 0.8
+"""Shorter clips say little about naturalness."""
 
 
 def choose_runs(runs: list[Run], names: list[str]) -> list[Run]:
-    """The runs of these names, in this order; without names the first seed of every system.
+    """Choose the runs with these names, or without names the first seed of every system.
 
-    Their labels tell them apart.
+    Returns:
+        The runs in the order of their names, with labels that distinguish them.
 
     Raises:
-        RecipeError: a run is not there or not finished, or there are not two.
+        RecipeError: a run does not exist or is not finished, or there are fewer than two runs.
     """
     by_name = {run.folder.name: run for run in runs}
     if unknown := [name for name in names if name not in by_name]:
-        there = "\n  ".join(by_name)
-        raise RecipeError(f"no finished run called {', '.join(unknown)}; there are\n  {there}")
+        finished = "\n  ".join(by_name)
+        raise RecipeError(f"no finished run is called {', '.join(unknown)}, only\n  {finished}")
     groups = grouped(runs)
     firsts = [group.runs[0] for group in groups if group.training]
     chosen = [by_name[name] for name in dict.fromkeys(names)] or firsts
     if len(chosen) < 2:
-        raise RecipeError('a listening test needs two runs or more: RUNS="<run> <run>"')
+        raise RecipeError('a listening test needs at least two runs: RUNS="<run> <run>"')
     labels = {run.folder: group.label for group in groups for run in group.runs}
     chosen = [replace(run, label=labels[run.folder]) for run in chosen]
     count = Counter(run.label for run in chosen)
@@ -58,20 +59,25 @@ def choose_runs(runs: list[Run], names: list[str]) -> list[Run]:
 
 
 def choose_sentences(runs: list[Run], items: int, seed: int) -> list[tuple[str, str]]:
-    """(set, id) of so many sentences that every run has spoken, drawn at random.
+    """Draw sentences that every run has spoken, as pairs of (set, id).
+
+    Args:
+        runs: finished runs.
+        items: the number of sentences.
+        seed: of the random choice.
 
     Raises:
-        RecipeError: there are not so many.
+        RecipeError: there are fewer sentences than `items`.
     """
     spoken = [
-        {(row["set"], row["id"]) for row in run.sentences if _seconds(row["wav"]) >= SHORTEST}
+        {(row["set"], row["id"]) for row in run.sentences if _seconds(row["wav"]) >= MIN_SECONDS}
         for run in runs
     ]
     common = sorted(set.intersection(*spoken))
     if not 1 <= items <= len(common):
         raise RecipeError(
-            f"{len(common)} sentences are spoken by all of these runs: ITEMS is at most that and "
-            f"at least 1, not {items}"
+            f"all of these runs have {len(common)} sentences in common: give ITEMS from 1 to "
+            f"{len(common)}, not {items}"
         )
     return Random(f"sentences/{seed}").sample(common, items)
 
@@ -80,23 +86,31 @@ def _seconds(wav: str) -> float:
     return soundfile.info(wav).duration
 
 
-def corrupted(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Speech under noise of its own power, which nobody who listens calls natural."""
+def corrupt(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Add noise of the same power as the speech. No attentive listener calls this natural."""
     noise = random.normal(0.0, waveform.std(), len(waveform))
     return (waveform + noise).astype(np.float32)
 
 
-def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Path) -> str:
+def build_test(
+    runs: list[Run], items: int, seed: int, address: str, folder: Path, participant: str = ""
+) -> str:
     """Write the test and return its id.
 
     Args:
-        address: where the page sends answers; empty for a JSON download alone.
+        runs: from `choose_runs`.
+        items: the number of sentences.
+        seed: of the choice of sentences, of the plans and of the noise in attention checks.
+        address: where the page sends answers. If empty, listeners download them as JSON.
+        folder: where to write; see the module's docstring.
+        participant: names of parameters of the page's address, separated by spaces. The first that
+            is there holds the participant's id.
 
     Raises:
-        RecipeError: too few runs or sentences, or `folder` holds answers to another test.
+        RecipeError: there are too few sentences, or `folder` holds answers to another test.
     """
     sentences = choose_sentences(runs, items, seed)
-    names = [f"{of}/{name}" for of, name in sentences]
+    names = [f"{set_name}/{name}" for set_name, name in sentences]
     systems = {run.folder.name: run for run in runs}
     plans = make_plans(list(systems), names, seed)
     random, waveforms = np.random.default_rng(seed), {}
@@ -110,18 +124,19 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
         clean = waveforms[f"{runs[0].folder.name}|{name}"]
         waveforms[f"{CLEAN}|{name}"], waveforms[f"{CORRUPTED}|{name}"] = (
             clean,
-            corrupted(clean, random),
+            corrupt(clean, random),
         )
-    clips = matched(waveforms, SAMPLE_RATE)
+    clips = match_loudness(waveforms, SAMPLE_RATE)
     files = {
         key: hashlib.sha256(f"{seed}|{key}|".encode() + waveform.tobytes()).hexdigest()[:16]
         for key, waveform in clips.items()
     }
     test = public_test(plans, files, sample=f"{CLEAN}|{names[0]}")
     _refuse_other_answers(folder, test["id"])
-    new = folder / ".test.new"  # which a kill leaves beside the test before
+    # Written beside the previous test, which stays whole if this is interrupted.
+    new = folder / ".test.new"
     shutil.rmtree(new, ignore_errors=True)
-    _write_page(new, test, address)
+    _write_page(new, test, address=address, participant=participant)
     for key, waveform in clips.items():
         write_wav(new / "clips" / f"{files[key]}.wav", waveform)
     _keep_other_key(folder / "key.json", test["id"])
@@ -137,11 +152,12 @@ def build_test(runs: list[Run], items: int, seed: int, address: str, folder: Pat
 
 
 def public_test(plans: list[Plan], files: dict[str, str], sample: str) -> dict:
-    """What the page knows: an id, each plan's trials with the paths of their clips, and a sample.
+    """Collect what the page may know: the test's id, the clips of each trial, and a sample.
 
     Args:
-        files: name of each clip's file, without its ending, by `<system>|<sentence>`.
-        sample: which of these listeners set their volume by.
+        plans: from `make_plans`.
+        files: from `<system>|<sentence>` to the name of the clip's file, without its suffix.
+        sample: the key in `files` of the clip with which listeners set their volume.
     """
     shown = [
         [
@@ -161,24 +177,24 @@ def _refuse_other_answers(folder: Path, test: str) -> None:
     collected = folder / "answers.jsonl"
     if collected.exists() and read_json(folder / "key.json")["test"] != test:
         raise RecipeError(
-            f"{collected} holds answers to another test, whose key would be lost: move {folder} "
-            "away first"
+            f"{collected} holds answers to another test, which need its key: move {folder} to "
+            "another place first"
         )
 
 
 def _keep_other_key(path: Path, test: str) -> None:
-    """Rename the key of another test, which may be served elsewhere."""
+    """Rename the key of a previous test, which may still be served elsewhere."""
     other = read_json(path)["test"] if path.exists() else test
     if other != test:
         path.rename(path.with_name(f"key.{other}.json"))
 
 
-def _write_page(folder: Path, test: dict, address: str) -> None:
+def _write_page(folder: Path, test: dict, **settings: str) -> None:
     folder.mkdir(parents=True)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True)
-    # Within a script element only "</" would end it, and JSON may write it otherwise.
+    # "</" would end the script element. JSON allows the slash to be escaped.
     data = json.dumps(test).replace("</", "<\\/")
-    page = environment.get_template("index.html.j2").render(test=data, address=address)
+    page = environment.get_template("index.html.j2").render(test=data, **settings)
     for name, text in (("index.html", page), *((n, _read(n)) for n in ("page.js", "page.css"))):
         (folder / name).write_text(text, "utf-8")
 

@@ -1,9 +1,10 @@
-"""Who hears what, in which order and on which side.
+"""Plans what each listener hears, in which order and on which side.
 
-A plan is what one listener hears. Plans come in pairs of the same trials with all sides swapped,
-and the systems rotate over the sentences from one pair to the next, so that over all plans every
-pair of systems and every rating comes with every sentence equally often and on each side equally
-often. (In the test of SNIPER's published code dense always came first and SNIPER last.)
+A plan is the list of trials of one listener. Plans come in pairs: the second has the same trials
+with all sides swapped. From one pair of plans to the next, the systems rotate over the sentences.
+Over all plans, every pair of systems and every rated system therefore meets every sentence equally
+often, and on each side equally often. (In the test of SNIPER's published code, dense always came
+first and SNIPER last.)
 """
 
 import math
@@ -11,17 +12,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 
-LEAST_PLANS = 48
-ONE_CHECK_IN = 10
-"""So many items of each kind come with one whose answer is known, at least one in all."""
+MIN_PLANS = 48
+ITEMS_PER_CHECK = 10
+"""For every ten items of a kind there is one attention check, and at least one in all."""
 PREFERENCE, RATING = "preference", "rating"
 CLEAN, CORRUPTED = "clean", "corrupted"
-"""The systems of a trial that checks attention."""
+"""The two "systems" of attention checks: a clip, and the same clip under loud noise."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Two clips of a preference, left first, or one to be rated."""
+    """A preference between two clips, the left one first, or the rating of one clip."""
 
     kind: str
     sentence: str
@@ -32,7 +33,7 @@ class Trial:
         return CORRUPTED in self.systems
 
     def passed(self, answer: str | int) -> bool:
-        """Whether a check's answer shows attention: the clean side, or a rating of at most 2."""
+        """Whether an attention check was passed: clean side chosen, or a rating of at most 2."""
         if self.kind == RATING:
             return int(answer) <= 2
         return answer == ("left" if self.systems[0] == CLEAN else "right")
@@ -45,22 +46,22 @@ Plan = list[Trial]
 
 
 def make_plans(systems: list[str], sentences: list[str], seed: int) -> list[Plan]:
-    """Plans for at least `LEAST_PLANS` listeners; the same arguments give the same plans."""
+    """Make at least `MIN_PLANS` plans. The same arguments give the same plans."""
     pairs = list(combinations(systems, 2))
     rotations = math.lcm(len(pairs), len(systems))
-    rotations *= math.ceil(LEAST_PLANS / 2 / rotations)
+    rotations *= math.ceil(MIN_PLANS / 2 / rotations)
     plans = []
     for rotation in range(rotations):
-        # Strings seed Random alike in every process.
+        # A string seeds Random alike in every process; a tuple would not.
         random = Random(f"{seed}/{rotation}")
         preferences = _preferences(pairs, sentences, rotation, random)
         ratings = [
             Trial(RATING, sentence, (system,))
             for sentence, system in zip(
-                sentences, _dealt(systems, len(sentences), rotation), strict=True
+                sentences, _deal(systems, len(sentences), rotation), strict=True
             )
         ]
-        checks = max(1, len(sentences) // ONE_CHECK_IN)
+        checks = max(1, len(sentences) // ITEMS_PER_CHECK)
         checked = random.sample(sentences, min(len(sentences), 2 * checks))
         for number, sentence in enumerate(checked[:checks]):
             pair = (CLEAN, CORRUPTED) if (number + rotation) % 2 else (CORRUPTED, CLEAN)
@@ -73,11 +74,11 @@ def make_plans(systems: list[str], sentences: list[str], seed: int) -> list[Plan
     return plans
 
 
-def _dealt(cards: list, hands: int, rotation: int) -> list:
-    """`hands` cards in turn, going on where the rotation before stopped.
+def _deal(cards: list, hands: int, rotation: int) -> list:
+    """Deal one card to each hand in turn, starting where the previous rotation stopped.
 
-    Whenever that comes round to its first card again it moves on by one, so that over as many
-    rotations as there are cards each hand gets each card once.
+    When the start comes back to the first card, it moves on by one. Over as many rotations as there
+    are cards, each hand therefore gets each card once.
     """
     period = len(cards) // math.gcd(len(cards), hands)
     first = rotation * hands + rotation // period
@@ -87,10 +88,13 @@ def _dealt(cards: list, hands: int, rotation: int) -> list:
 def _preferences(
     pairs: list[tuple[str, str]], sentences: list[str], rotation: int, random: Random
 ) -> list[Trial]:
-    """A pair for each sentence; sides alternate over each pair's sentences in random order."""
+    """Choose a pair of systems for each sentence.
+
+    Each pair has its sentences in random order and alternates sides over them.
+    """
     trials = [
         Trial(PREFERENCE, sentence, pair)
-        for sentence, pair in zip(sentences, _dealt(pairs, len(sentences), rotation), strict=True)
+        for sentence, pair in zip(sentences, _deal(pairs, len(sentences), rotation), strict=True)
     ]
     random.shuffle(trials)
     trials.sort(key=lambda trial: pairs.index(trial.systems))
@@ -101,7 +105,7 @@ def _preferences(
 
 
 def _mirrored(plan: Plan, random: Random) -> Plan:
-    """The same trials with sides swapped, each block in an order of its own."""
+    """Swap the sides of all trials, and shuffle each block anew."""
     blocks: dict[str, list[Trial]] = {}
     for trial in plan:
         blocks.setdefault(trial.kind, []).append(trial.swapped())

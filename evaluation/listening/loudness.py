@@ -1,4 +1,4 @@
-"""Loudness by EBU R 128: integrated, gated, of ITU-R BS.1770, which pyloudnorm measures."""
+"""Matches the loudness of clips by EBU R 128 (gated and integrated, ITU-R BS.1770)."""
 
 import numpy as np
 import pyloudnorm
@@ -6,37 +6,37 @@ import pyloudnorm
 from pipeline.errors import RecipeError
 
 TARGET = -23.0
-"""LUFS, EBU R 128's"""
-HIGHEST_PEAK = 10 ** (-1 / 20)
-"""-1 dB of full scale"""
+"""LUFS, the level of EBU R 128"""
+MAX_PEAK = 10 ** (-1 / 20)
+"""-1 dB relative to full scale"""
 
 
 def loudness(waveform: np.ndarray, rate: int) -> float:
-    """Integrated loudness of `[samples]` in LUFS.
+    """Measure the integrated loudness of `[samples]` in LUFS.
 
     Raises:
-        RecipeError: a clip of less than 0.4 s, or silence.
+        RecipeError: the clip is shorter than 0.4 s or silent.
     """
     if len(waveform) < 0.4 * rate:
-        raise RecipeError("loudness is measured over blocks of 0.4 s: this clip is shorter")
+        raise RecipeError("the clip is shorter than 0.4 s, too short to measure its loudness")
     value = float(pyloudnorm.Meter(rate).integrated_loudness(waveform))
     if not np.isfinite(value):
-        raise RecipeError("a silent clip has no loudness")
+        raise RecipeError("the clip is silent")
     return value
 
 
-def matched(waveforms: dict[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
-    """All at `TARGET`, or all equally softer where a peak would come above `HIGHEST_PEAK`.
+def match_loudness(waveforms: dict[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
+    """Scale all clips to `TARGET`, or all to the same lower level so that none exceeds `MAX_PEAK`.
 
     Raises:
-        RecipeError: a clip is too short or silent; names it.
+        RecipeError: a clip is too short or silent. It is named.
     """
-    gained = {}
+    scaled = {}
     for name, waveform in waveforms.items():
         try:
-            gained[name] = waveform * 10 ** ((TARGET - loudness(waveform, rate)) / 20)
+            scaled[name] = waveform * 10 ** ((TARGET - loudness(waveform, rate)) / 20)
         except RecipeError as error:
             raise RecipeError(f"{name}: {error}") from None
-    highest = max(np.abs(waveform).max() for waveform in gained.values())
-    softer = min(1.0, HIGHEST_PEAK / highest)
-    return {name: waveform * softer for name, waveform in gained.items()}
+    peak = max(np.abs(waveform).max() for waveform in scaled.values())
+    gain = min(1.0, MAX_PEAK / peak)
+    return {name: waveform * gain for name, waveform in scaled.items()}

@@ -1,4 +1,4 @@
-"""The analysis of a listening test, as tables for people."""
+"""Tables of the analysis of a listening test."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,39 +9,39 @@ from pipeline.files import read_json
 
 
 def read_analysis(folder: Path) -> dict:
-    """preferences.json in the folder of a listening test; nothing where there is none."""
+    """Read preferences.json in a listening test's folder; without one, return an empty dict."""
     path = folder / "preferences.json"
     return read_json(path) if path.exists() else {}
 
 
 def listening_tables(analysis: dict) -> list[tuple[str, list[list[str]], str]]:
-    """(title, rows with a heading, note) of preferences and of mean opinion scores."""
+    """Make the tables of preferences and of mean opinion scores: (title, rows, note)."""
     listeners = (
-        f"{analysis['listeners']} listeners, {analysis['headphones']} of them with headphones; "
-        f"{analysis['failed_checks']} left out for failed checks of attention, "
-        f"{analysis['refused']} answer files or lines refused."
+        f"{analysis['listeners']} listeners, {analysis['headphones']} of them with headphones. "
+        f"Left out: {analysis['failed_checks']} listeners who failed an attention check and "
+        f"{analysis['refused']} invalid answer files or lines."
     )
     return [
         (
             "Preference by listeners",
             _preferences(analysis),
-            f"{listeners} Shares are of answers that prefer one; intervals of 95 %: exact "
-            "binomial, which takes answers as independent, and a bootstrap over listeners and "
-            "sentences; p of the exact binomial test against 50 %, corrected after Holm. "
-            f"Agreement (Krippendorff's alpha): {_alpha(analysis, PREFERENCE)}.",
+            f"{listeners} Shares are of the answers that prefer one system. Both intervals are of "
+            "95 %: the exact binomial one treats answers as independent, the bootstrap resamples "
+            "listeners and sentences. p is of the exact binomial test against 50 %, with Holm's "
+            f"correction. Agreement (Krippendorff's alpha): {_alpha(analysis, PREFERENCE)}.",
         ),
         (
             "Mean opinion score by listeners",
             _ratings(analysis),
-            f"{listeners} Intervals of 95 %: a bootstrap over listeners and sentences. Agreement "
-            f"(Krippendorff's alpha, ordinal): {_alpha(analysis, RATING)}.",
+            f"{listeners} Intervals are of 95 %, by a bootstrap over listeners and sentences. "
+            f"Agreement (Krippendorff's alpha, ordinal): {_alpha(analysis, RATING)}.",
         ),
     ]
 
 
 def _alpha(analysis: dict, kind: str) -> str:
     value = analysis["agreement"][kind]
-    return "not known" if value is None else f"{value:.2f}"
+    return "cannot be computed" if value is None else f"{value:.2f}"
 
 
 def _interval(limits: list[float] | None, show: Callable[[float], str]) -> str:
@@ -51,7 +51,7 @@ def _interval(limits: list[float] | None, show: Callable[[float], str]) -> str:
 def _preferences(analysis: dict) -> list[list[str]]:
     rows = [
         ["First, second", "First preferred", "Second preferred", "No difference"]
-        + ["Share of first, %", "Exact, %", "Bootstrap, %", "p"]
+        + ["Prefer first, %", "Exact interval, %", "Bootstrap interval, %", "p"]
     ]
     for each in analysis["preferences"]:
         names = ", ".join(analysis["labels"][system] for system in each["systems"])

@@ -1,7 +1,9 @@
-// A listening test in the browser: plays clips, takes answers, survives a reload.
+// A listening test in the browser. It plays clips and collects answers; a reload loses nothing.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
+const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+const address = new URLSearchParams(location.search);
 const test = JSON.parse(byId("test").textContent);
 const storageKey = `listening-test-${test.id}`;
 const QUESTIONS = {
@@ -17,27 +19,37 @@ const QUESTIONS = {
   },
 };
 
-// ---- state, kept in the browser so that a reload loses nothing
+// ---- State, which the browser keeps over a reload
+
+// The id that a crowdsourcing platform put into the page's address, or null.
+function participantId() {
+  const names = meta("participant-parameters").split(" ");
+  return names.map((name) => address.get(name)).find((value) => value)?.slice(0, 200) ?? null;
+}
 
 function newState() {
-  const asked = new URLSearchParams(location.search).get("plan") ?? "";
+  const asked = address.get("plan") ?? "";
   const given = /^\d{1,6}$/.test(asked) ? Number(asked) : Math.floor(Math.random() * test.plans.length);
   const random = crypto.getRandomValues(new Uint8Array(16));
   return {
     listener: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
+    participant: participantId(),
     plan: given % test.plans.length,
-    started: false, headphones: false, seconds: 0, sent: false,
+    started: false, headphones: false, seconds: 0, sent: false, completion: "",
     answers: [],
-    plays: null, // of the question on the screen
+    plays: null, // how often each clip of the current question was heard
     choice: null,
   };
 }
 
 function load() {
   try {
-    return JSON.parse(localStorage.getItem(storageKey)) ?? newState();
+    const saved = JSON.parse(localStorage.getItem(storageKey));
+    const id = participantId();
+    // Another participant in the same browser starts anew.
+    return saved && (id === null || id === saved.participant) ? saved : newState();
   } catch {
-    return newState(); // no storage here, or not ours
+    return newState(); // there is no storage, or it holds something else
   }
 }
 
@@ -45,7 +57,7 @@ function save() {
   try {
     localStorage.setItem(storageKey, JSON.stringify(state));
   } catch {
-    // Private windows may have no storage; the test goes on without.
+    // Private windows may have no storage. The test then continues without it.
   }
 }
 
@@ -54,14 +66,14 @@ const plan = test.plans[state.plan];
 const player = new Audio();
 let shownAt = performance.now();
 
-// ---- playing
+// ---- Playing clips
 
 function play(clip, done) {
   player.onended = done;
-  player.onerror = () => say("This recording cannot be played. Check your connection and play it again.");
+  player.onerror = () => say("This recording could not be played. Check your connection and try again.");
   player.src = clip;
   player.play().catch((error) => {
-    if (error.name !== "AbortError") say("This recording cannot be played. Play it again.");
+    if (error.name !== "AbortError") say("This recording could not be played. Please try again.");
   });
 }
 
@@ -69,7 +81,7 @@ function say(text) {
   byId("status").textContent = text;
 }
 
-// ---- the three screens
+// ---- The three screens
 
 function show(name) {
   for (const id of ["welcome", "trial", "end"]) byId(id).hidden = id !== name;
@@ -79,6 +91,8 @@ function show(name) {
 function showWelcome() {
   byId("total").textContent = plan.length;
   byId("headphones").checked = state.headphones;
+  byId("participant").hidden = !state.participant;
+  byId("participant").textContent = `Your participant ID is ${state.participant}. It is sent with your answers.`;
   show("welcome");
 }
 
@@ -110,7 +124,7 @@ function clipButton(clip, i, name) {
       save();
       update();
       const left = state.plays.includes(0);
-      say(left ? `${name.slice(5) || "Recording"} heard. Play the other one.` : "All heard. Please answer.");
+      say(left ? `You have heard ${name.slice(5)}. Now play the other recording.` : "Please choose your answer.");
     });
   });
   return button;
@@ -129,7 +143,7 @@ function option(value, text) {
   return label;
 }
 
-// Every clip has to be heard to its end before there is anything to answer.
+// Answers can be chosen only when every clip has been heard to its end.
 function update() {
   const heard = !state.plays.includes(0);
   byId("choices").disabled = !heard;
@@ -141,7 +155,7 @@ function update() {
 
 function next(event) {
   event.preventDefault();
-  if (state.plays.includes(0)) return say("Please hear every recording to its end first.");
+  if (state.plays.includes(0)) return say("Please listen to every recording to its end first.");
   if (state.choice === null) return say("Please choose an answer first.");
   player.pause();
   state.answers.push({ answer: state.choice, plays: state.plays });
@@ -151,11 +165,11 @@ function next(event) {
   showTrial();
 }
 
-// ---- the end
+// ---- The end
 
 function result() {
-  const { listener, plan, headphones, seconds, answers } = state;
-  return JSON.stringify({ test: test.id, listener, plan, headphones, seconds, answers });
+  const { listener, participant, plan, headphones, seconds, answers } = state;
+  return JSON.stringify({ test: test.id, listener, participant, plan, headphones, seconds, answers });
 }
 
 function showEnd() {
@@ -166,24 +180,41 @@ function showEnd() {
   send();
 }
 
+// The completion is a code to copy, or an address to return to.
+function showCompletion() {
+  const paragraph = byId("completion");
+  paragraph.hidden = !state.completion;
+  if (/^https?:/.test(state.completion)) {
+    const link = document.createElement("a");
+    Object.assign(link, { href: state.completion, className: "main", textContent: "Return to the study" });
+    paragraph.replaceChildren(link);
+  } else {
+    paragraph.textContent = `Your completion code is ${state.completion}`;
+  }
+}
+
 async function send() {
-  const address = document.querySelector('meta[name="answers-address"]').content;
+  const destination = meta("answers-address");
   const sent = byId("sent");
   byId("retry").hidden = true;
-  if (!address) {
-    sent.textContent = "Please download your answers and send the file to whoever asked you.";
+  if (!destination) {
+    sent.textContent = "Please download your answers and send the file to the person who invited you.";
   } else if (state.sent) {
     sent.textContent = "Your answers have been received.";
+    showCompletion();
   } else {
     sent.textContent = "Sending your answers …";
     try {
-      const reply = await fetch(address, { method: "POST", body: result(), headers: { "Content-Type": "application/json" } });
-      if (!reply.ok && reply.status !== 409) throw new Error(`status ${reply.status}`); // 409: they are there already
+      const reply = await fetch(destination, { method: "POST", body: result(), headers: { "Content-Type": "application/json" } });
+      // Status 409 means that an earlier attempt has already stored them.
+      if (!reply.ok && reply.status !== 409) throw new Error(`status ${reply.status}`);
+      state.completion = (await reply.json().catch(() => ({}))).completion ?? "";
       state.sent = true;
       save();
       sent.textContent = "Your answers have been received.";
+      showCompletion();
     } catch (error) {
-      sent.textContent = `Your answers could not be sent (${error.message}). Try again, or download them.`;
+      sent.textContent = `Your answers could not be sent (${error.message}). Please send them again, or download them.`;
       byId("retry").hidden = false;
     }
   }

@@ -1,4 +1,4 @@
-"""Listening tests with made-up sounds, and listeners with known leanings."""
+"""Listening tests of synthetic sounds, and simulated listeners with known preferences."""
 
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ SENTENCES = [f"heldout/s{number:02d}" for number in range(20)]
 
 
 def make_run(folder: Path, label: str, seed: int, seconds: float = 0.9, sentences: int = 20) -> Run:
-    """A run that has spoken buzzes of different loudness."""
+    """Write a run whose clips are buzzes of different loudness."""
     random = np.random.default_rng(seed)
     rows = [{"set": "heldout", "id": f"s{number:02d}"} for number in range(sentences)]
     write_csv(folder / "evaluation" / "utterances.csv", ["set", "id"], rows)
@@ -38,7 +38,10 @@ def plans_of(systems: list[str], seed: int = 0):
 
 
 class Listener:
-    """Prefers `favourite` where it is in a pair with this probability, and passes all checks."""
+    """Prefers `favourite` with this probability if a pair contains it.
+
+    An attentive listener passes every attention check, any other fails all of them.
+    """
 
     def __init__(self, seed: int, favourite: str, probability: float, attentive: bool = True):
         self.random = Random(seed)
@@ -59,7 +62,7 @@ class Listener:
         return ("left", "right")[chosen]
 
     def answers(self, key: Key, plan: int) -> dict:
-        """All of a plan's, as the page would send them."""
+        """All answers to one plan, as the page would send them."""
         return {
             "test": key.test,
             "listener": f"{self.random.getrandbits(128):032x}",

@@ -1,4 +1,4 @@
-"""The analysis finds what was planted, and agrees with published values."""
+"""The analysis recovers planted preferences and agrees with published values."""
 
 from dataclasses import replace
 
@@ -28,7 +28,8 @@ def test_a_planted_preference_of_70_percent_is_recovered():
     for result in analysis.preferences:
         first, second = result["systems"]
         if second != "sniper":
-            assert result["p_adjusted"] > 0.05 and result["same"] > 0  # chance was planted here
+            # These were answered at random.
+            assert result["p_adjusted"] > 0.05 and result["same"] > 0
             continue
         assert result["share"] == pytest.approx(0.3, abs=0.06)
         for kind in ("exact", "bootstrap"):
@@ -44,7 +45,7 @@ def test_a_planted_preference_of_70_percent_is_recovered():
         assert each["bootstrap"][0] < each["mos"] < each["bootstrap"][1]
 
 
-def test_intervals_hold_the_planted_preference_as_often_as_they_claim():
+def test_intervals_contain_the_planted_preference_as_often_as_they_should():
     held = {"exact": 0, "bootstrap": 0}
     experiments = 40
     for seed in range(experiments):
@@ -52,11 +53,11 @@ def test_intervals_hold_the_planted_preference_as_often_as_they_claim():
         assert result["systems"] == ["dense", "sniper"]
         for kind in held:
             held[kind] += result[kind][0] <= 0.3 <= result[kind][1]
-    # Two standard errors below 95 % of 40 experiments.
+    # 88 % is two standard errors below 95 % in 40 experiments.
     assert min(held.values()) >= 0.88 * experiments
 
 
-def test_tests_are_scipys_and_corrected_together():
+def test_p_values_are_those_of_scipy_and_corrected_together():
     results = analyse(answers_of(12, 0.7), 0, KEY).preferences
     expected = [binomtest(each["preferred"][0], sum(each["preferred"])) for each in results]
     assert [each["p"] for each in results] == [each.pvalue for each in expected]
@@ -75,7 +76,7 @@ def test_listeners_who_always_choose_one_side_show_no_preference():
         assert result["share"] == 0.5
 
 
-def test_agreement_of_all_answers_has_no_bootstrap_interval():
+def test_unanimous_answers_have_no_bootstrap_interval():
     (result, *_) = [
         each
         for each in analyse(answers_of(4, 1.0), 0, KEY).preferences
@@ -84,7 +85,7 @@ def test_agreement_of_all_answers_has_no_bootstrap_interval():
     assert result["share"] == 0 and result["bootstrap"] is None and result["exact"][1] > 0.02
 
 
-def test_listeners_who_fail_a_check_are_left_out_and_counted():
+def test_listeners_who_fail_an_attention_check_are_left_out_and_counted():
     careless = Listener(7, "dense", 1.0, attentive=False).answers(KEY, 3)
     analysis = analyse([*answers_of(10, 0.7), careless], 2, KEY)
     assert (analysis.listeners, analysis.failed_checks, analysis.refused) == (10, 1, 2)
@@ -93,11 +94,11 @@ def test_listeners_who_fail_a_check_are_left_out_and_counted():
     nobody = analyse([careless], 0, KEY)
     assert nobody.preferences[0]["share"] is None and nobody.ratings == {}
     for _, rows, note in listening_tables(nobody.as_json()):
-        assert all(len(row) == len(rows[0]) for row in rows) and "1 left out" in note
+        assert all(len(row) == len(rows[0]) for row in rows) and "Left out: 1 listeners" in note
 
 
-def test_agreement_is_krippendorffs():
-    """His example C (2011): nominal 0.743, ordinal 0.815."""
+def test_agreement_equals_krippendorffs_example():
+    """Example C of Krippendorff (2011): nominal 0.743, ordinal 0.815."""
     observers = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3"]
     observers += [". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
     pairs = [
@@ -123,4 +124,4 @@ def test_tables_show_shares_and_scores():
         "Constant, Sniper",
     ]
     assert scores[1][3][0] == "Sniper" and float(scores[1][3][1]) > 4
-    assert "24 listeners" in preferences[2] and "1 answer files or lines refused" in preferences[2]
+    assert "24 listeners" in preferences[2] and "1 invalid answer files" in preferences[2]

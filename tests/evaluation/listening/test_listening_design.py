@@ -1,4 +1,4 @@
-"""Who hears what: nothing may tell the systems but their sound."""
+"""Plans and clips of a listening test: only the sound may reveal a system."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from evaluation.listening.build import build_test, choose_runs
 from evaluation.listening.design import PREFERENCE, RATING, make_plans
-from evaluation.listening.loudness import matched
+from evaluation.listening.loudness import match_loudness
 from pipeline.errors import RecipeError
 
 SYSTEMS = ["dense", "constant", "sniper"]
@@ -26,32 +26,34 @@ def test_bug_8_listening_test_sides_are_shuffled():
         for plan in plans_of(SYSTEMS, seed):
             trials = [t for t in plan if t.kind == PREFERENCE and not t.is_check]
             lefts.update((tuple(sorted(t.systems)), t.systems[0]) for t in trials)
-            # No listener hears a system on one side more than on the other, in any pair.
+            # In each pair, a listener hears each system equally often on either side.
             for pair in {tuple(sorted(t.systems)) for t in trials}:
                 of_pair = [t.systems[0] for t in trials if tuple(sorted(t.systems)) == pair]
                 assert abs(of_pair.count(pair[0]) - of_pair.count(pair[1])) <= 1
             orders.add(tuple(t.sentence for t in plan))
-        assert len(orders) == len(plans_of(SYSTEMS, seed))  # every listener has another order
+        assert len(orders) == len(plans_of(SYSTEMS, seed))  # no two listeners have the same order
         for pair in {pair for pair, _ in lefts}:
             assert lefts[pair, pair[0]] == lefts[pair, pair[1]] > 0
 
 
 def test_sides_and_positions_show_no_bias_over_seeds():
-    """Chi-square over the first trial of every plan, which each listener hears most freshly."""
+    """The first trial of a plan, which a listener hears most attentively, favours no system."""
     first_left, positions = Counter(), Counter()
     for seed in range(40):
-        for plan in plans_of(["dense", "sniper"], seed)[::2]:  # each second mirrors the one before
+        # Every second plan mirrors the one before.
+        for plan in plans_of(["dense", "sniper"], seed)[::2]:
             trials = [t for t in plan if t.kind == PREFERENCE and not t.is_check]
             first_left[trials[0].systems[0]] += 1
             number = trials.index(next(t for t in trials if t.systems[0] == "sniper"))
             positions[min(number, 3)] += 1
     assert chisquare(list(first_left.values())).pvalue > 0.001
-    # Sides are nearly independent tosses: sniper's first left is at 0, 1, 2 by halves.
+    # Sides are nearly independent, so sniper is first on the left in trial 0 in half of the plans,
+    # in trial 1 in a quarter.
     assert 0.4 < positions[0] / sum(positions.values()) < 0.6
     assert 0.18 < positions[1] / sum(positions.values()) < 0.36
 
 
-def test_every_pair_and_rating_comes_with_every_sentence_equally_often():
+def test_every_pair_and_every_rating_meets_every_sentence_equally_often():
     plans = plans_of(SYSTEMS)
     assert len(plans) >= 48
     trials = [trial for plan in plans for trial in plan if not trial.is_check]
@@ -80,36 +82,36 @@ def test_few_listeners_hear_all_pairs_about_equally_often():
     assert len(heard) == 10 and set(heard.values()) == {4}
 
 
-def test_the_same_seed_gives_the_same_plans_and_another_gives_others():
+def test_plans_depend_on_the_seed_alone():
     assert plans_of(SYSTEMS, 3) == plans_of(SYSTEMS, 3) != plans_of(SYSTEMS, 4)
 
 
 @pytest.mark.parametrize("rate", [22_050, 48_000])
 def test_loudness_is_matched_to_ebu_r128(rate):
-    """pyloudnorm against BS.1770's own case, a sine of 1 kHz in one channel, to its 0.1 LU."""
+    """pyloudnorm measures the test signal of BS.1770, a sine of 1 kHz, within its 0.1 LU."""
     times = np.arange(5 * rate) / rate
     sine = np.sin(2 * np.pi * 997 * times)
     assert pyloudnorm.Meter(rate).integrated_loudness(sine) == pytest.approx(-3.01, abs=0.1)
     clips = {"soft": 0.01 * sine, "loud": 0.9 * sine, "half": 0.5 * np.r_[sine, 0 * sine]}
     levels = {
         name: pyloudnorm.Meter(rate).integrated_loudness(clip)
-        for name, clip in matched(clips, rate).items()
+        for name, clip in match_loudness(clips, rate).items()
     }
     assert all(level == pytest.approx(-23, abs=0.05) for level in levels.values())
 
 
-def test_peaks_make_all_clips_softer_alike():
+def test_a_high_peak_makes_all_clips_softer_by_the_same_amount():
     rate, random = 22_050, np.random.default_rng(0)
     clicks = 1e-4 * random.normal(size=rate)
     clicks[:: rate // 4] = 1.0
-    clips = matched({"clicks": clicks, "noise": random.normal(0, 0.1, rate)}, rate)
+    clips = match_loudness({"clicks": clicks, "noise": random.normal(0, 0.1, rate)}, rate)
     levels = [pyloudnorm.Meter(rate).integrated_loudness(clip) for clip in clips.values()]
     assert levels[0] == pytest.approx(levels[1], abs=0.01) and levels[0] < -23
     assert max(np.abs(clip).max() for clip in clips.values()) == pytest.approx(10 ** (-1 / 20))
-    with pytest.raises(RecipeError, match="quiet: a silent clip"):
-        matched({"quiet": np.zeros(rate)}, rate)
-    with pytest.raises(RecipeError, match="tiny: .* shorter"):
-        matched({"tiny": np.ones(100)}, rate)
+    with pytest.raises(RecipeError, match="quiet: the clip is silent"):
+        match_loudness({"quiet": np.zeros(rate)}, rate)
+    with pytest.raises(RecipeError, match="tiny: the clip is shorter"):
+        match_loudness({"tiny": np.ones(100)}, rate)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def runs(tmp_path_factory):
     return [make_run(folder / name, name.title(), seed) for seed, name in enumerate(names)]
 
 
-def test_no_name_of_a_system_is_in_what_listeners_get(runs, tmp_path):
+def test_the_served_files_never_name_a_system(runs, tmp_path):
     build_test(runs, 6, 0, "", tmp_path)
     files = [path for path in (tmp_path / "test").rglob("*") if path.is_file()]
     text = " ".join(str(path.relative_to(tmp_path)) for path in files)
@@ -135,11 +137,11 @@ def test_no_name_of_a_system_is_in_what_listeners_get(runs, tmp_path):
         for trial in plan:
             for clip in trial["clips"]:
                 assert (tmp_path / "test" / clip).exists()
-    # Clean and corrupted clips of checks, and each system's: all of another name.
+    # For each sentence a clip of each system, and the clean and corrupted ones of checks.
     assert len(list((tmp_path / "test" / "clips").iterdir())) == 6 * 4
 
 
-def test_a_test_is_the_same_when_made_again_and_never_loses_the_key_of_answers(runs, tmp_path):
+def test_building_again_gives_the_same_test_and_never_loses_the_key_of_answers(runs, tmp_path):
     first = build_test(runs, 6, 0, "", tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
@@ -152,10 +154,10 @@ def test_a_test_is_the_same_when_made_again_and_never_loses_the_key_of_answers(r
     assert {path: path.read_bytes() for path in files} == before
 
 
-def test_another_test_keeps_the_key_of_one_that_may_be_served_elsewhere(runs, tmp_path):
+def test_building_another_test_keeps_the_previous_key(runs, tmp_path):
     first = build_test(runs, 6, 0, "", tmp_path)
     key = (tmp_path / "key.json").read_bytes()
-    (tmp_path / ".test.new").mkdir()  # as a kill leaves it
+    (tmp_path / ".test.new").mkdir()  # left by a killed process
     second = build_test(runs, 6, 1, "", tmp_path)
     assert (tmp_path / f"key.{first}.json").read_bytes() == key
     assert json.loads((tmp_path / "key.json").read_text())["test"] == second
@@ -163,7 +165,7 @@ def test_another_test_keeps_the_key_of_one_that_may_be_served_elsewhere(runs, tm
     assert not (tmp_path / ".test.new").exists()
 
 
-def test_systems_of_like_labels_are_told_apart(tmp_path):
+def test_systems_with_the_same_label_get_distinct_labels(tmp_path):
     names = ["sparsity=dense", "seed=1,sparsity=dense", "sparsity=dense,vocoder=griffin_lim"]
     runs = [make_run(tmp_path / name, "Dense", 0) for name in names]
     runs[1].metrics["training"]["seed"] = 1
@@ -185,11 +187,11 @@ def test_clips_of_a_test_are_equally_loud(runs, tmp_path):
     assert np.ptp(levels) < 0.1
 
 
-def test_what_cannot_be_tested_is_told(runs, tmp_path):
-    with pytest.raises(RecipeError, match="20 sentences are spoken .* not 21"):
+def test_errors_say_why_a_test_cannot_be_built(runs, tmp_path):
+    with pytest.raises(RecipeError, match="have 20 sentences in common: .* from 1 to 20, not 21"):
         build_test(runs, 21, 0, "", tmp_path)
-    with pytest.raises(RecipeError, match="no finished run called nobody; there are"):
+    with pytest.raises(RecipeError, match="no finished run is called nobody, only"):
         choose_runs(runs, ["nobody"])
-    with pytest.raises(RecipeError, match="needs two runs or more"):
+    with pytest.raises(RecipeError, match="needs at least two runs"):
         choose_runs(runs, ["sparsity=dense"])
     assert choose_runs(runs, []) == runs

@@ -1,4 +1,4 @@
-"""The listening test in a real browser; wants Debian's `chromium` and Python's `playwright`."""
+"""The listening test in a browser. Needs Debian's `chromium` and Python's `playwright`."""
 
 import json
 import re
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 SYSTEMS = ["dense", "sniper"]
 ITEMS = 20
-# Sounds of a second would make each listener's test a minute long.
+# At normal speed, clips of a second would make each simulated listener take a minute.
 FAST = "HTMLMediaElement.prototype.play = new Proxy(HTMLMediaElement.prototype.play, {" + (
     "apply(play, player) { player.playbackRate = 12; return Reflect.apply(play, player, []); } });"
 )
@@ -53,7 +53,7 @@ def browser():
 
 
 def new_page(browser, **options):
-    """A listener's own browser; `faults` are what the page says in the console."""
+    """Open a page in a new browser context; `page.faults` collects its console messages."""
     page = browser.new_context(viewport={"width": 390, "height": 844}, **options).new_page()
     page.add_init_script(FAST)
     page.faults = []
@@ -75,7 +75,7 @@ def answer(page, value) -> None:
 
 
 def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, browser):
-    """Listeners who lean 70 : 30 towards one system; the server collects, the analysis finds it."""
+    """Three listeners prefer one system 70 : 30, and the analysis of what they sent finds it."""
     key = read_key(test_folder)
     for number in range(3):
         listener = Listener(number, "sniper", 0.7)
@@ -91,7 +91,7 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
                 hear_all(page)
                 page.reload()
                 assert page.inner_text("#question").startswith(f"{position + 1} of {len(plan)}:")
-                # What was heard before the reload need not be heard again.
+                # Clips heard before the reload need not be heard again.
                 assert page.is_enabled("#choices input >> nth=0")
             answer(page, listener.answer(trial))
         page.wait_for_function(
@@ -101,7 +101,7 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
             page.click("#download")
         downloaded = json.loads(open(download.value.path()).read())
         assert page.faults == []
-        page.reload()  # sends nothing twice
+        page.reload()  # does not send the answers again
         assert "have been received" in page.inner_text("#sent")
         page.context.close()
         collected, refused = read_answers(test_folder / "answers.jsonl", key)
@@ -116,24 +116,24 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
         assert low <= 0.3 <= high
 
 
-def test_nothing_can_be_answered_before_every_clip_was_heard_to_its_end(address, browser):
+def test_answers_need_every_clip_to_be_heard_to_its_end(address, browser):
     page = new_page(browser)
     page.goto(f"{address}?plan=0")
     page.click("#start")
     assert not page.is_enabled("#choices input >> nth=0")
-    page.click("#next", force=True)  # though it says that it is disabled
-    assert "hear every recording" in page.inner_text("#status")
+    page.click("#next", force=True)  # aria-disabled, so it still takes clicks
+    assert "listen to every recording" in page.inner_text("#status")
     for button in page.query_selector_all("#clips button"):
         assert not page.is_enabled("#choices input >> nth=0")
         button.click()
         page.wait_for_function("button => button.classList.contains('heard')", arg=button)
     assert page.is_enabled("#choices input >> nth=0")
-    page.click("#next", force=True)  # though it says that it is disabled
+    page.click("#next", force=True)
     assert "choose an answer" in page.inner_text("#status")
     assert page.inner_text("#question").startswith("1 of")
 
 
-def test_the_keyboard_and_a_screen_reader_suffice(address, browser):
+def test_the_page_works_with_keyboard_and_screen_reader(address, browser):
     page = new_page(browser)
     page.goto(f"{address}?plan=1")
     assert page.evaluate("document.activeElement.tagName") == "H1"
@@ -171,7 +171,7 @@ def test_the_page_fits_a_phone_and_has_contrast(address, browser, scheme):
     heights = page.evaluate(
         "[...document.querySelectorAll('#trial button, #options label')].map(e => e.offsetHeight)"
     )
-    assert heights and min(heights) >= 44  # a finger's
+    assert heights and min(heights) >= 44  # pixels, the size of a fingertip
     script = """() => {
         const probe = document.createElement('div');
         probe.style.cssText = 'color: CanvasText; background: Canvas'; document.body.append(probe);
@@ -192,7 +192,7 @@ def test_the_page_fits_a_phone_and_has_contrast(address, browser, scheme):
         assert bright / dim > 4.5
 
 
-def test_a_static_copy_offers_the_download_alone(test_folder, browser):
+def test_a_static_copy_only_offers_the_download(test_folder, browser):
     page = new_page(browser)
     page.goto(f"file://{test_folder}/test/index.html?plan=5")
     page.click("#start")
