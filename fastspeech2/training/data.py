@@ -201,10 +201,20 @@ class BatchStream(Sampler[list[int]]):
         return islice(batches, first, self.stop * size, size)
 
 
-def batch_loader(batches: UtteranceBatches, sampler: Sampler | list[list[int]]) -> DataLoader:
+def batch_loader(
+    batches: UtteranceBatches, sampler: Sampler | list[list[int]], pinned: bool = False
+) -> DataLoader:
     """Load padded batches without worker processes, which would cost more than they save.
 
     The loader gets a generator, because it would draw a seed from the global one, on which the
     dropout of the training depends.
+
+    Args:
+        batches: a split of the feature store.
+        sampler: gives the utterances of each batch.
+        pinned: copy batches into pinned memory, from which a GPU can fetch them while it computes.
     """
-    return DataLoader(batches, batch_size=None, sampler=sampler, generator=torch.Generator())
+    generator = torch.Generator()
+    return DataLoader(
+        batches, batch_size=None, sampler=sampler, generator=generator, pin_memory=pinned
+    )

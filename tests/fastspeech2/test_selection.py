@@ -113,7 +113,7 @@ def test_candidates_come_after_the_last_switch():
         ({"component": "pitch"}, "component=pitch: choose one of total, mel$"),
         (
             {"average": 5},
-            "average is 5, but there are 4 validations after the last switch of sparsity .update 25.",
+            "average is 5, but there are 4 validations after the last switch",
         ),
     ],
 )
