@@ -1,0 +1,39 @@
+"""What the pages of text name has to exist."""
+
+import ast
+import re
+
+import pytest
+from conftest import PROJECT
+
+PAGES = ["README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "recipes/README.md"]
+PAGES += ["recipes/ljspeech/README.md", "recipes/allison/README.md", "recipes/digits/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    text = (PROJECT / page).read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    missing = [link for link in links if not ((PROJECT / page).parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_targets_of_make(page):
+    text = (PROJECT / page).read_text("utf-8")
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z][a-z0-9-]*)", text))
+    prose = {"the", "a", "it", "up", "for", "of", "some", "sure", "glibc", "sense", "sum", "each"}
+    assert not named - targets - prose
+
+
+def test_named_functions_exist():
+    """`path.py:name` in CONTRIBUTING.md."""
+    text = (PROJECT / "CONTRIBUTING.md").read_text("utf-8")
+    named = re.findall(r"`([\w/]+\.py):(\w+)`", text)
+    assert len(named) > 10
+    for path, name in named:
+        tree = ast.parse((PROJECT / path).read_text("utf-8"))
+        defined = [node.name for node in tree.body if hasattr(node, "name")]
+        assert name in defined, f"{path} defines no {name}"
