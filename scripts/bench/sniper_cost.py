@@ -1,4 +1,4 @@
-"""What sparse training costs on the `espnet`-size FastSpeech2: time of an update, scoring, memory.
+"""The cost of sparse training of the model `espnet`: time of an update, scoring, memory.
 
 `make bench` runs it, and so does `python scripts/bench/sniper_cost.py`. Each time is the median of
 the ratios of paired steps, which alternate between the two things compared: a machine that slows
@@ -59,7 +59,7 @@ def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def trainee(sparsity: float, lr_scaling: str, batch: Batch) -> Callable[[], None]:
-    """A function that makes one update of a model of its own, at a constant sparsity."""
+    """Return a function that makes one update of its own model at a constant sparsity."""
     model = build_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
     schedule = SparsitySchedule.constant(sparsity)
@@ -79,9 +79,9 @@ def paired_ratios(
     others: dict[str, Callable[[], None]],
     seconds: float,
 ) -> dict[str, list[float]]:
-    """Quartiles over rounds of each function's time ÷ that of `base` in the same round.
+    """Quartiles over rounds of the time of each function ÷ the time of `base` in the same round.
 
-    Rounds go on for `seconds` of real time, and there are seven at least.
+    Rounds continue for `seconds`, and there are at least seven.
     """
     functions = {"base": base} | others
     ratios: dict[str, list[float]] = {name: [] for name in others}
@@ -90,7 +90,7 @@ def paired_ratios(
     begin, rounds = time.perf_counter(), 0
     while rounds < 7 or time.perf_counter() - begin < seconds:
         took = {}
-        # Turn the order round each time: the second of a pair may find warmer caches.
+        # Reverse the order each time, because the second of a pair may find warmer caches.
         for name in list(functions)[:: 1 if rounds % 2 else -1]:
             start = time.perf_counter()
             functions[name]()
@@ -112,7 +112,7 @@ def update_ratios(seconds: float) -> dict[str, list[float]]:
 
 
 def scoring_ratio(seconds: float) -> list[float]:
-    """Time of scoring a single batch ÷ one forward and backward."""
+    """Time of scoring a batch ÷ time of one forward and backward pass."""
     model, batch = build_model(), build_batch()
 
     def plain() -> None:
@@ -124,7 +124,7 @@ def scoring_ratio(seconds: float) -> list[float]:
 
 
 def live_bytes() -> int:
-    """Memory of all tensors alive, each storage once."""
+    """Memory of all live tensors, counting each storage once."""
     gc.collect()
     tensors = [item for item in gc.get_objects() if type(item) in (Tensor, nn.Parameter)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
@@ -132,12 +132,12 @@ def live_bytes() -> int:
 
 
 def memory_ratios(levels: dict[int, float]) -> tuple[float, float]:
-    """Extra memory ÷ parameter memory after the first update, and once dense."""
+    """Extra memory ÷ memory of the parameters, after the first update and once dense."""
     model = build_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # moments are there from now on
+    optimizer.step()  # creates the moments
     optimizer.zero_grad()
     own, before = sum(p.nbytes for p in model.parameters()), live_bytes()
     schedule = SparsitySchedule.steps(levels)

@@ -1,7 +1,7 @@
-"""What training costs: frames a second, padding, waiting for data.
+"""The cost of training: frames per second, padding, and waiting for data.
 
-`make bench` prints it. Frames are those of speech, without padding. Ratios are medians over rounds
-in which the things compared take turns, so that a machine which is slowed down slows both.
+`make bench` runs it. Frames are frames of speech without padding. Each figure is a median over
+rounds in which the things compared take turns, so that a machine that slows down slows all of them.
 """
 
 import statistics
@@ -33,7 +33,7 @@ FEATURES = PROJECT / "data" / "allison" / "features" / "hifigan_22k"
 
 
 def ljspeech_batch(generator: torch.Generator) -> dict[str, Tensor]:
-    """16 random utterances of 20 to 135 phones, 70 on average, of 3 to 8 frames: LJSpeech's."""
+    """A batch like LJSpeech's: 16 utterances of 20 to 135 phones (mean 70), 3 to 8 frames each."""
     phone_lengths = (20 + 115 * torch.rand(UTTERANCES, generator=generator) ** 1.3).long()
     phones = int(phone_lengths.max())
     inside = torch.arange(phones) < phone_lengths[:, None]
@@ -51,7 +51,7 @@ def ljspeech_batch(generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def updates(model_name: str, bfloat16: bool) -> Callable[[dict[str, Tensor]], None]:
-    """A function that makes a whole update: forward, loss, backward, clipping, optimizer."""
+    """Return a function that makes a whole update: forward, loss, backward, clipping, optimizer."""
     torch.manual_seed(0)
     model = FastSpeech2(
         OmegaConf.load(PROJECT / "conf" / "model" / f"{model_name}.yaml"), VOCABULARY
@@ -76,9 +76,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def training() -> None:
-    """Frames of speech a second of each model, precisions taking turns at each batch.
+    """Print the frames of speech per second of each model; precisions take turns at each batch.
 
-    Bfloat16 is left out where the processor has no instructions for it.
+    bfloat16 is left out if the processor has no instructions for it.
     """
     for model_name in ("tiny", "espnet", "ming024"):
         kinds = {"float32": updates(model_name, False)}
@@ -90,42 +90,42 @@ def training() -> None:
             batch = ljspeech_batch(generator)
             for kind, update in kinds.items():
                 took = seconds(lambda update=update, batch=batch: update(batch))
-                if number:  # the first is for compiling and allocating
+                if number:  # the first round compiles and allocates
                     speeds[kind].append(int(batch["durations"].sum()) / took)
         medians = {kind: statistics.median(values) for kind, values in speeds.items()}
         text = ", ".join(f"{value:.0f} in {kind}" for kind, value in medians.items())
-        print(f"  {model_name}: frames a second: {text}", flush=True)
+        print(f"  {model_name}: frames per second: {text}", flush=True)
 
 
 def profile() -> None:
-    """The ten operations that take the most time in an update of `ming024` in float32."""
+    """Print the ten operations that take the most time in a float32 update of `ming024`."""
     update, batch = updates("ming024", False), ljspeech_batch(torch.Generator().manual_seed(1))
     update(batch)
     with torch.profiler.profile() as profiled:
         update(batch)
     events = sorted(profiled.key_averages(), key=lambda event: -event.self_cpu_time_total)
     whole = sum(event.self_cpu_time_total for event in events)
-    shares = (f"{event.key} {event.self_cpu_time_total / whole:.1%}" for event in events[:10])
-    print(f"  ming024: where an update in float32 goes: {', '.join(shares)}", flush=True)
+    slowest = (f"{event.key} {event.self_cpu_time_total / whole:.1%}" for event in events[:10])
+    print(f"  ming024: time of a float32 update by operation: {', '.join(slowest)}", flush=True)
 
 
-def padding_share(frames: np.ndarray, budget: int) -> float:
-    """Share of padding in one pass of shuffled batches over utterances of these lengths."""
+def padding_fraction(frames: np.ndarray, budget: int) -> float:
+    """Fraction of padding in one pass of shuffled batches over utterances of these lengths."""
     batches = frame_budget_batches(frames, budget, np.random.default_rng(0))
     held = sum(frames[batch].max() * len(batch) for batch in batches)
     return 1 - frames.sum() / held
 
 
 def data() -> None:
-    """Padding in batches, and the share of a training that waits for them."""
+    """Print the padding in batches, and how much of its time a training waits for batches."""
     seconds_of_clips = lengths(12_600, np.random.default_rng(0))
     ljspeech = np.round(seconds_of_clips * SAMPLE_RATE / HOP).astype(np.int64)
-    print(f"  padding: LJSpeech's lengths, 9000 frames: {padding_share(ljspeech, 9000):.1%}")
+    print(f"  padding: LJSpeech's lengths, 9000 frames: {padding_fraction(ljspeech, 9000):.1%}")
     if not FEATURES.exists():
-        print(f"  {FEATURES} is not there: run `make stage3` to measure padding and waiting on it")
+        print(f"  {FEATURES} does not exist: run `make stage3` to measure padding and waiting too")
         return
     batches = UtteranceBatches(FeatureStore(FEATURES), "train")
-    print(f"  padding: allison, 1500 frames: {padding_share(batches.frames, 1500):.1%}")
+    print(f"  padding: allison, 1500 frames: {padding_fraction(batches.frames, 1500):.1%}")
     update = updates("tiny", fast_bfloat16())
     waited = worked = 0.0
     loader = iter(batch_loader(batches, BatchStream(batches.frames, 1500, 0, 0, 60)))
