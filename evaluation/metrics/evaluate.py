@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 
 from audio.constants import SAMPLE_RATE
 from evaluation.metrics.distances import distance, duration_errors_ms
+from evaluation.metrics.error_rates import ErrorRates
 from evaluation.metrics.measures import MEASURES
 from evaluation.metrics.naturalness import NaturalnessPredictor
-from evaluation.metrics.recognition import RECOGNISER_RATE, ErrorRates, Recogniser
+from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.hardware import device_of
 from pipeline.progress import progress

@@ -77,9 +77,10 @@ MEASURES = [
         scale=100,
         definition="Word error rate of the recogniser ({recogniser}, beam {beam}, {silence} s of "
         "silence before and after each clip) on held-out prompts: errors divided by words, both "
-        "summed over sentences. Both texts are normalised by Whisper's rules for English and "
-        "stripped of punctuation; re-record counts as rerecord. A sentence's errors are capped "
-        "at its number of words.",
+        "summed over sentences. Both texts are compared as they are spoken: numbers are written "
+        "out, and Whisper's rules for English expand contractions, unify spellings and remove "
+        "punctuation; re-record counts as rerecord. A sentence's errors are capped at its number "
+        "of words.",
     ),
     Measure(
         name="wer_other",
@@ -99,7 +100,8 @@ MEASURES = [
         weight="characters",
         better=LOWER,
         scale=100,
-        definition="Character error rate on held-out prompts, summed and capped in the same way.",
+        definition="Character error rate on held-out prompts, with numbers in digits, summed and "
+        "capped in the same way.",
     ),
     Measure(
         name="cer_other",
