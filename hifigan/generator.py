@@ -1,7 +1,8 @@
-"""The generator of HiFi-GAN, arithmetically that of github.com/jik876/hifi-gan.
+"""HiFi-GAN's generator, with the same arithmetic as github.com/jik876/hifi-gan.
 
-Every 1-d convolution is written as a 2-d one of height 1, since in the channels-last layout those
-run 1.5 times as fast on a CPU. Weight norm is folded when a checkpoint is loaded.
+Each 1-d convolution is written as a 2-d convolution of height 1, because 2-d convolutions have a
+channels-last layout, in which they run 1.5 times as fast on a CPU. For inference, weight norm is
+folded into the weights when a checkpoint is loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-SLOPE = 0.1  # of every leaky ReLU but the last, which has PyTorch's default of 0.01
+SLOPE = 0.1
+"""Negative slope of every leaky ReLU but the last, which has PyTorch's default of 0.01."""
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Conv2d:
@@ -24,13 +26,16 @@ def _convolution(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> n
 def _activate(
     x: Tensor, mask: Tensor | None, slope: float = SLOPE, inplace: bool = False
 ) -> Tensor:
-    """Leaky ReLU, then zeros beyond each clip's end, as if the clip were alone."""
+    """Apply a leaky ReLU, then zero the padding, so that the next convolution reads zeros there.
+
+    That is what it would read beyond the end of the clip if the clip were not in a batch.
+    """
     x = leaky_relu(x, slope, inplace)
     return x if mask is None else x.mul_(mask)
 
 
 class ResidualBlock1(nn.Module):
-    """Pairs of a dilated and a plain convolution (V1 and V2)."""
+    """Residual block of V1 and V2: each layer is a dilated, then an undilated convolution."""
 
     def __init__(self, channels: int, kernel: int, dilations: Sequence[int]):
         super().__init__()
@@ -38,14 +43,14 @@ class ResidualBlock1(nn.Module):
         self.convs2 = nn.ModuleList(_convolution(channels, channels, kernel) for _ in dilations)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
+        for dilated, undilated in zip(self.convs1, self.convs2, strict=True):
             inner = dilated(_activate(x, mask))
-            x = plain(_activate(inner, mask, inplace=True)).add_(x)
+            x = undilated(_activate(inner, mask, inplace=True)).add_(x)
         return x
 
 
 class ResidualBlock2(nn.Module):
-    """Dilated convolutions alone (V3)."""
+    """Residual block of V3: each layer is one dilated convolution."""
 
     def __init__(self, channels: int, kernel: int, dilations: Sequence[int]):
         super().__init__()
@@ -58,19 +63,22 @@ class ResidualBlock2(nn.Module):
 
 
 class Generator(nn.Module):
-    """Multi-receptive-field generator, section 2.2 and appendix A.1 of the paper.
+    """Generator with multi-receptive-field fusion, section 2.2 and appendix A.1 of the paper.
 
     Args:
         config: the official `config.json`: `resblock` ("1" or "2"), `upsample_rates`,
             `upsample_kernel_sizes`, `upsample_initial_channel`, `resblock_kernel_sizes`,
             `resblock_dilation_sizes`, and `num_mels`.
+
+    Attributes:
+        mels: the number of mel bands.
     """
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
         self.config = dict(config)
         self.mels = config.get("num_mels", 80)
-        self.kernels = len(config["resblock_kernel_sizes"])
+        self.blocks_per_stage = len(config["resblock_kernel_sizes"])
         block = {"1": ResidualBlock1, "2": ResidualBlock2}[str(config["resblock"])]
         channels = config["upsample_initial_channel"]
         self.conv_pre = _convolution(self.mels, channels, 7)
@@ -94,15 +102,17 @@ class Generator(nn.Module):
         self.conv_post = _convolution(channels, 1, 7)
 
     def forward(self, mels: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Waveforms of log-mel spectrograms.
+        """Turn log-mel spectrograms into waveforms.
 
         Args:
-            mels: `[batch, mels, frames]`, natural logarithm, zero where padded.
-            frames: `[batch]`, each clip's length where they differ; then a clip's samples are
-                those that it would have alone, and what follows them is to be cut off.
+            mels: natural logarithms, `[batch, mels, frames]`; the padding is zero.
+            frames: the number of frames of each clip, `[batch]`, if the clips differ in length.
+                Each clip then gets the samples that it would get alone, followed by samples of
+                the padding, which the caller has to cut off.
 
         Returns:
-            `[batch, 1, samples]` in −1…1, with samples = frames × the product of the rates.
+            Waveforms between −1 and 1, `[batch, 1, samples]`; samples = frames × the product of
+            the upsampling rates.
         """
         x = mels.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         x = self.conv_pre(x)
@@ -111,7 +121,9 @@ class Generator(nn.Module):
             x = upsample(_activate(x, mask, inplace=True))
             frames = None if frames is None else frames * rate
             mask = _mask(frames, x.shape[3], x)
-            blocks = self.resblocks[stage * self.kernels : (stage + 1) * self.kernels]
+            start = stage * self.blocks_per_stage
+            blocks = self.resblocks[start : start + self.blocks_per_stage]
+            # The mean of blocks whose receptive fields differ.
             first, *others = (block(x, mask) for block in blocks)
             for other in others:
                 first.add_(other)
@@ -120,7 +132,7 @@ class Generator(nn.Module):
 
 
 def _mask(lengths: Tensor | None, longest: int, like: Tensor) -> Tensor | None:
-    """`[batch, 1, 1, longest]`: one inside each clip and zero beyond it."""
+    """Return `[batch, 1, 1, longest]`: one inside each clip, zero in its padding."""
     if lengths is None:
         return None
     inside = torch.arange(longest, device=like.device) < lengths.to(like.device)[:, None]

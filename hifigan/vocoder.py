@@ -1,4 +1,4 @@
-"""From a list of mel spectrograms of any lengths to a list of waveforms."""
+"""Vocoders: functions from mel spectrograms of any lengths to waveforms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,7 @@ from pipeline.hardware import fast_bfloat16
 from pipeline.settings import check_choice
 from pipeline.vocoder_files import locate
 
-# What a vocoder's config.json must say, since mel spectrograms of another kind sound wrong.
-FEATURES = {
+MEL_SETTINGS = {
     "sampling_rate": SAMPLE_RATE,
     "n_fft": WINDOW,
     "win_size": WINDOW,
@@ -28,28 +27,34 @@ FEATURES = {
     "fmin": 0,
     "fmax": HIGHEST_FREQUENCY,
 }
+"""The mel settings that a vocoder's config.json must have: mels of another kind sound wrong."""
 
-FEWER_LENGTHS = 64
-"""Of what the frames of clips are made a multiple by padding, where other lengths cost more."""
+BFLOAT16_FRAMES = 64
+"""Pad clips to a multiple of this many frames for bfloat16 convolutions on a CPU."""
 
-THREADS_HELP = 0.9
-"""How much of a second thread is gained where threads share one clip, measured on two cores."""
+THREAD_EFFICIENCY = 0.9
+"""Speed-up by threads that share one clip, divided by their number: measured with two threads."""
 
 Vocoder = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int = 0) -> list[Tensor]:
-    """Waveforms of clips of any lengths; each sounds as if it were alone.
+    """Turn clips of any lengths into waveforms; batching does not change how a clip sounds.
+
+    On a CPU, several batches run at the same time with one thread each, if that is expected to
+    finish sooner than one batch after another with all threads.
 
     Args:
         generator: from `load_generator`.
-        mels: log-mel spectrograms `[frames, mels]`.
-        frames_per_batch: the most frames, padding included, of a batch; 0 means that each clip is
-            one, which is fastest on a CPU. There batches go side by side, on a thread each, where
-            that ends sooner than one after the other on all threads.
+        mels: log-mel spectrograms, `[frames, mels]` each.
+        frames_per_batch: the most frames in a batch, padding included. With 0, each clip is a
+            batch of its own, which is fastest on a CPU.
 
     Returns:
-        Waveforms `[samples]` in the order of `mels`.
+        Waveforms, `[samples]` each, in the order of `mels`.
+
+    Raises:
+        RecipeError: a mel spectrogram has the wrong shape.
     """
     for index, mel in enumerate(mels):
         if mel.ndim != 2 or mel.shape[1] != generator.mels or not len(mel):
@@ -57,13 +62,14 @@ def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int =
                 f"mel spectrogram {index} has shape {list(mel.shape)}; the vocoder takes "
                 f"[frames, {generator.mels}] with one frame or more"
             )
-    first = next(generator.parameters())
+    weight = next(generator.parameters())
     waveforms: list[Tensor] = [torch.empty(0)] * len(mels)
-    # oneDNN compiles its bfloat16 convolutions anew for each length, which takes a second.
-    multiple = FEWER_LENGTHS if first.dtype == torch.bfloat16 and not first.is_cuda else 1
+    # oneDNN compiles its bfloat16 convolutions for each new length, which takes a second: padding
+    # leaves it with fewer lengths.
+    multiple = BFLOAT16_FRAMES if weight.dtype == torch.bfloat16 and not weight.is_cuda else 1
 
     def run(batch: list[int]) -> None:
-        padded = pad_sequence([mels[index].to(first) for index in batch], True)
+        padded = pad_sequence([mels[index].to(weight) for index in batch], True)
         padded = pad(padded, (0, 0, 0, -padded.shape[1] % multiple))
         frames = torch.tensor([len(mels[index]) for index in batch])
         unequal = bool((frames != padded.shape[1]).any())
@@ -74,10 +80,10 @@ def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int =
             waveforms[index] = audio[row, 0, : len(mels[index]) * samples_per_frame].cpu().float()
 
     batches = _batches([len(mel) for mel in mels], frames_per_batch)
-    threads = 1 if first.is_cuda else torch.get_num_threads()
+    threads = 1 if weight.is_cuda else torch.get_num_threads()
     work = [len(mels[batch[0]]) * len(batch) for batch in batches]
-    if threads > 1 and _longest_share(work, threads) * threads * THREADS_HELP < sum(work):
-        _side_by_side(run, batches, threads)
+    if threads > 1 and _longest_thread(work, threads) * threads * THREAD_EFFICIENCY < sum(work):
+        _run_in_parallel(run, batches, threads)
     else:
         for batch in batches:
             run(batch)
@@ -85,7 +91,10 @@ def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int =
 
 
 def _batches(lengths: Sequence[int], frames_per_batch: int) -> list[list[int]]:
-    """Indices in batches of similar lengths, the longest first so that memory runs out at once."""
+    """Group the indices of clips of similar length.
+
+    The longest come first, so that running out of memory happens at once.
+    """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         fits = batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= frames_per_batch
@@ -96,20 +105,24 @@ def _batches(lengths: Sequence[int], frames_per_batch: int) -> list[list[int]]:
     return batches
 
 
-def _longest_share(work: Sequence[int], threads: int) -> int:
-    """What the busiest thread has to do where each takes the next batch when it is done."""
-    shares = [0] * threads
-    for each in work:
-        shares[shares.index(min(shares))] += each
-    return max(shares)
+def _longest_thread(work: Sequence[int], threads: int) -> int:
+    """Return the work of the busiest thread, if each thread takes the next batch when it is idle.
+
+    Args:
+        work: the frames of each batch.
+    """
+    loads = [0] * threads
+    for frames in work:
+        loads[loads.index(min(loads))] += frames
+    return max(loads)
 
 
-def _side_by_side(
+def _run_in_parallel(
     run: Callable[[list[int]], None], batches: Sequence[list[int]], threads: int
 ) -> None:
-    """Batches on threads of their own, each of which does not share its arithmetic."""
+    """Run batches on parallel threads, each of which uses one thread for its arithmetic."""
     try:
-        # PyTorch's number of threads is that of the calling thread, and of those begun later.
+        # `set_num_threads` holds for the thread that calls it and for threads started later.
         with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
             list(pool.map(run, batches))
     finally:
@@ -117,7 +130,7 @@ def _side_by_side(
 
 
 def griffin_lim(mels: Sequence[Tensor], iterations: int) -> list[Tensor]:
-    """Waveforms `[samples]` by phase reconstruction (librosa), without a neural network."""
+    """Turn mels `[frames, mels]` into waveforms `[samples]` by librosa's Griffin-Lim algorithm."""
     import librosa
 
     waveforms = []
@@ -133,38 +146,38 @@ def griffin_lim(mels: Sequence[Tensor], iterations: int) -> list[Tensor]:
         audio = librosa.griffinlim(
             magnitudes, n_iter=iterations, hop_length=HOP, n_fft=WINDOW, random_state=0
         )
-        # The recipe's frames are centred half a hop later than librosa's.
+        # Our frames are centred half a hop later than librosa's.
         audio = torch.nn.functional.pad(torch.from_numpy(audio), (HOP // 2, HOP // 2))
         waveforms.append(audio[: len(mel) * HOP].clamp(-1, 1))
     return waveforms
 
 
 def checked_generator(config: Mapping[str, Any]) -> Generator:
-    """HiFi-GAN by `conf/vocoder/*.yaml`, in float32 on the CPU.
+    """Load the HiFi-GAN that a `conf/vocoder/*.yaml` describes, in float32 on the CPU.
 
     Raises:
-        RecipeError: its files are missing, damaged, or made for another kind of mel spectrogram.
+        RecipeError: its files are missing or damaged, or it expects another kind of mels.
     """
     if config["sha256"]:
         verify(locate(config["checkpoint"]), config["sha256"])
     generator = load_generator(config["checkpoint"], config["config"])
-    for key, expected in FEATURES.items():
+    for key, expected in MEL_SETTINGS.items():
         found = generator.config.get(key, expected)
         if found != expected:
             raise RecipeError(
                 f"the vocoder {config['checkpoint']} is for mel spectrograms with {key}={found}, "
-                f"but this recipe's have {key}={expected}"
+                f"but this recipe's mels have {key}={expected}"
             )
     return generator
 
 
 def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
-    """`bf16` or `32`: what `config.precision` asks for, or `auto` chooses on this device.
+    """Return `bf16` or `32`: `config.precision`, or for `auto` the faster one on this device.
 
     Raises:
-        RecipeError: the setting is none of these.
+        RecipeError: the setting is not `auto`, `bf16` or `32`.
     """
-    asked = str(config.get("precision", "32"))  # Griffin-Lim has no choice
+    asked = str(config.get("precision", "32"))  # Griffin-Lim has no such setting
     check_choice("vocoder.precision", asked, ("auto", "bf16", "32"))
     if asked == "auto":
         return "bf16" if fast_bfloat16(device) else "32"
@@ -172,10 +185,13 @@ def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
 
 
 def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
-    """The vocoder that `conf/vocoder/*.yaml` describes: from mels `[frames, mels]` to waveforms.
+    """Load the vocoder that a `conf/vocoder/*.yaml` describes.
+
+    Returns:
+        A function from mels, `[frames, mels]` each, to waveforms, `[samples]` each.
 
     Raises:
-        RecipeError: as `checked_generator`, or a setting is none of those there are.
+        RecipeError: as for `checked_generator`, or a setting has an unknown value.
     """
     check_choice("vocoder.kind", config["kind"], ("hifigan", "griffin_lim"))
     if config["kind"] == "griffin_lim":

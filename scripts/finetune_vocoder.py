@@ -1,4 +1,4 @@
-"""Fine-tune HiFi-GAN on a corpus or on a run's mels: `make finetune`."""
+"""Fine-tune HiFi-GAN on recordings, or on GTA mels of a run: `make finetune`."""
 
 from pipeline.entry_point import stage_script
 from pipeline.stage_folder import StageFolder

@@ -1,10 +1,8 @@
 """One training run, from a feature store to a model that can speak; it resumes where it stopped."""
 
-import logging
 import os
 import resource
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -33,11 +31,11 @@ from fastspeech2.training.selection import Selection, candidates
 from fastspeech2.training.settings import check_settings
 from fastspeech2.training.sparsity import require_reachable, sparsity_schedule
 from hifigan import load_vocoder
-from pipeline.checkpoints import keep_checkpoints, latest_checkpoint
 from pipeline.digests import fingerprint
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_json
-from pipeline.hardware import device_of, fast_bfloat16, keep_freed_memory, processor_name
+from pipeline.hardware import device_of, fast_bfloat16, processor_name
+from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
 from pipeline.settings import check_choice
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import features_fingerprint, training_fingerprint
@@ -146,17 +144,8 @@ def train(
     precision = precision_of(settings)
     stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
     folder = stage.folder
-    # Of Lightning's own messages, those about devices and tips help nobody here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    # The stream of batches starts where the checkpoint stopped, which Lightning cannot know.
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    torch.set_num_threads(settings.threads)
+    set_up_process(settings.threads)
     torch.set_float32_matmul_precision("high")
-    # Denormals in nearly-zero moments make some CPUs many times slower.
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
 
     store = FeatureStore(config.paths.features)
     check_left_out(store, config.check.leave_out)
@@ -185,31 +174,26 @@ def train(
         samples.append(Samples(store, load_vocoder(config.vocoder), config.samples, table))
     checkpoints = folder / "checkpoints"
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    trainer = lightning.Trainer(
-        accelerator=settings.accelerator,
-        devices=devices,
-        num_nodes=processes.size // devices,
-        strategy="ddp" if processes.size > 1 else "auto",
-        precision=precision,
-        max_steps=settings.updates,
-        max_epochs=-1,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.gradient_clip,
-        val_check_interval=settings.val_every * settings.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-        callbacks=[
+    trainer = make_trainer(
+        checkpoints,
+        [
             sniper,
             *([selection] if selects else []),
             table,
             *samples,
             MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
-            keep_checkpoints(checkpoints),
         ],
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        accelerator=settings.accelerator,
+        devices=devices,
+        num_nodes=processes.size // devices,
+        strategy="ddp" if processes.size > 1 else "auto",
+        precision=precision,
+        max_steps=settings.updates,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip,
+        val_check_interval=settings.val_every * settings.accumulate,
+        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         use_distributed_sampler=False,
         log_every_n_steps=settings.val_every,
     )
@@ -233,7 +217,7 @@ def train(
         batch_loader(training, stream),
         batch_loader(validation, validation_batches[processes.rank :: processes.size]),
         ckpt_path=checkpoint,
-        weights_only=False,
+        weights_only=True,
     )
     if trainer.global_step < settings.updates:
         raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")

@@ -1,6 +1,6 @@
 """HiFi-GAN's discriminators, section 2.3 of the paper and github.com/jik876/hifi-gan.
 
-Each takes waveforms `[batch, 1, samples]` and gives its scores and its feature maps.
+Each takes waveforms `[batch, 1, samples]` and returns its scores and its feature maps.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from hifigan.generator import SLOPE
 
-Verdict = tuple[list[Tensor], list[Tensor]]
-"""Of a set of discriminators: scores `[batch, positions]` of each, and all their feature maps."""
+ScoresAndMaps = tuple[list[Tensor], list[Tensor]]
+"""The scores of several discriminators, `[batch, positions]` each, and all their feature maps."""
 
 
 class _Discriminator(nn.Module):
-    """Convolutions with leaky ReLUs between them, and one that scores."""
+    """Convolutions, each followed by a leaky ReLU, and a last one that gives the scores."""
 
     convs: nn.ModuleList
     conv_post: nn.Module
 
-    def judge(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def scores_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         features = []
         for convolution in self.convs:
             x = leaky_relu(convolution(x), SLOPE)
@@ -32,7 +32,10 @@ class _Discriminator(nn.Module):
 
 
 class PeriodDiscriminator(_Discriminator):
-    """Sees every `period`-th sample apart: an image `[samples / period, period]`."""
+    """Scores a waveform that is folded to an image, `[samples / period, period]`.
+
+    Its kernels have a width of one, so that each sees only every `period`-th sample.
+    """
 
     def __init__(self, period: int):
         super().__init__()
@@ -46,15 +49,19 @@ class PeriodDiscriminator(_Discriminator):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = pad(x, (0, -x.shape[2] % self.period), "reflect")
-        return self.judge(x.unflatten(2, (-1, self.period)))
+        return self.scores_and_maps(x.unflatten(2, (-1, self.period)))
 
 
 class ScaleDiscriminator(_Discriminator):
-    """Sees the waveform at one resolution; `norm` is that of its weights."""
+    """Scores the waveform at one resolution.
+
+    Args:
+        norm: how the weights are normalised, such as torch's `weight_norm`.
+    """
 
     def __init__(self, norm: Callable[[nn.Module], nn.Module]):
         super().__init__()
-        # Outputs, kernel, stride, groups.
+        # (output channels, kernel, stride, groups)
         layers = [(128, 15, 1, 1), (128, 41, 2, 4), (256, 41, 2, 16), (512, 41, 4, 16)]
         layers += [(1024, 41, 4, 16), (1024, 41, 1, 16), (1024, 5, 1, 1)]
         self.convs, inputs = nn.ModuleList(), 1
@@ -65,11 +72,11 @@ class ScaleDiscriminator(_Discriminator):
         self.conv_post = norm(nn.Conv1d(inputs, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.judge(x)
+        return self.scores_and_maps(x)
 
 
-def _together(verdicts: list[tuple[Tensor, list[Tensor]]]) -> Verdict:
-    return [scores for scores, _ in verdicts], [each for _, maps in verdicts for each in maps]
+def _combine(outputs: list[tuple[Tensor, list[Tensor]]]) -> ScoresAndMaps:
+    return [scores for scores, _ in outputs], [each for _, maps in outputs for each in maps]
 
 
 class MultiPeriodDiscriminator(nn.Module):
@@ -79,12 +86,12 @@ class MultiPeriodDiscriminator(nn.Module):
         super().__init__()
         self.discriminators = nn.ModuleList(PeriodDiscriminator(p) for p in (2, 3, 5, 7, 11))
 
-    def forward(self, x: Tensor) -> Verdict:
-        return _together([each(x) for each in self.discriminators])
+    def forward(self, x: Tensor) -> ScoresAndMaps:
+        return _combine([discriminator(x) for discriminator in self.discriminators])
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """One discriminator for the waveform and for its averages over two and over four samples."""
+    """One discriminator for the waveform, and one each for its 2 and 4 times pooled versions."""
 
     def __init__(self):
         super().__init__()
@@ -92,29 +99,28 @@ class MultiScaleDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(ScaleDiscriminator(norm) for norm in norms)
         self.pool = nn.AvgPool1d(4, 2, padding=2)
 
-    def forward(self, x: Tensor) -> Verdict:
-        verdicts = []
+    def forward(self, x: Tensor) -> ScoresAndMaps:
+        outputs = []
         for discriminator in self.discriminators:
-            verdicts.append(discriminator(x))
+            outputs.append(discriminator(x))
             x = self.pool(x)
-        return _together(verdicts)
+        return _combine(outputs)
 
 
 class Discriminators(nn.Module):
-    """Both sets, named as in the official checkpoints `do_*`."""
+    """The multi-period and the multi-scale discriminators, named as in official `do_*` files."""
 
     def __init__(self):
         super().__init__()
         self.mpd = MultiPeriodDiscriminator()
         self.msd = MultiScaleDiscriminator()
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> ScoresAndMaps:
         (period_scores, period_maps), (scale_scores, scale_maps) = self.mpd(x), self.msd(x)
         return period_scores + scale_scores, period_maps + scale_maps
 
-    def compare(self, real: Tensor, generated: Tensor) -> tuple[Verdict, Verdict]:
-        """Verdicts on two batches of one shape, at the price of one."""
-        scores, maps = self(torch.cat([real, generated]))
-        halves = [[each.chunk(2) for each in part] for part in (scores, maps)]
-        first, second = ([[pair[i] for pair in part] for part in halves] for i in range(2))
-        return tuple(first), tuple(second)
+    def score_pair(self, real: Tensor, generated: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the scores of two batches of one shape, computed as one batch."""
+        scores, _ = self(torch.cat([real, generated]))
+        real_scores, generated_scores = zip(*(each.chunk(2) for each in scores), strict=True)
+        return list(real_scores), list(generated_scores)

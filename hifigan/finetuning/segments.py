@@ -1,7 +1,7 @@
-"""What a vocoder is fine-tuned on: mels with their recordings, and batches of segments of them."""
+"""The data of fine-tuning: mels with their recordings, and batches of segments cut from them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from audio.constants import HOP, MELS, SAMPLE_RATE
 from audio.mel import FLOOR
@@ -19,44 +19,45 @@ from preprocessing.features.store import FeatureStore, natural_waveform
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A mel and the recording that the vocoder ought to make of it, read when wanted."""
+class VocoderClip:
+    """A mel and the recording that the vocoder should make of it; both are read on demand."""
 
     id: str
     mel: Callable[[], Tensor]
-    """gives `[frames, mels]`"""
+    """Returns `[frames, mels]`."""
     waveform: Callable[[], Tensor]
-    """gives `[frames · 256]`"""
+    """Returns `[frames · 256]`, in −1…1 at 22,050 Hz."""
 
 
-def recorded_clips(store: FeatureStore, split: str) -> list[Clip]:
-    """A split of the corpus with the recordings' own mels."""
+def recorded_clips(store: FeatureStore, split: str) -> list[VocoderClip]:
+    """List the clips of a split, with the mels of the recordings."""
 
-    def clip(i: int) -> Clip:
+    def clip(i: int) -> VocoderClip:
         segment = store.segment(i)
         waveform = lambda: torch.from_numpy(natural_waveform(segment))  # noqa: E731
-        return Clip(segment.id, lambda: torch.tensor(segment.mel), waveform)
+        return VocoderClip(segment.id, lambda: torch.tensor(segment.mel), waveform)
 
     return [clip(i) for i in store.split(split)]
 
 
-def gta_clips(folder: Path, split: str) -> list[Clip]:
-    """The clips of `<folder>/<split>.txt`, in the format of `make gta-mels`.
+def gta_clips(folder: Path, split: str) -> list[VocoderClip]:
+    """List the clips of `<folder>/<split>.txt`, in the format that `make gta-mels` writes.
 
     Raises:
         RecipeError: the list or files that it names are missing, or mels do not fit their wavs.
     """
     listed = folder / f"{split}.txt"
     if not listed.exists():
-        raise RecipeError(f"{listed} is not there: run `make gta-mels`")
+        raise RecipeError(f"{listed} does not exist: run `make gta-mels`")
     ids = [line.split("|")[0] for line in listed.read_text("utf-8").splitlines() if line]
-    faults = [fault for name in ids if (fault := _fault(folder, name))]
-    if faults or not ids:
+    if not ids:
+        raise RecipeError(f"{listed} lists no clips")
+    if faults := [fault for name in ids if (fault := _fault(folder, name))]:
         raise RecipeError(
             f"{listed}: {len(faults)} of {len(ids)} clips cannot be used: {'; '.join(faults[:10])}"
         )
 
-    def clip(name: str) -> Clip:
+    def clip(name: str) -> VocoderClip:
         def mel() -> Tensor:
             return torch.from_numpy(np.load(folder / "mels" / f"{name}.npy").T.copy())
 
@@ -64,7 +65,7 @@ def gta_clips(folder: Path, split: str) -> list[Clip]:
             samples = soundfile.read(folder / "wavs" / f"{name}.wav", dtype="float32")[0]
             return torch.from_numpy(samples)[: len(mel()) * HOP]
 
-        return Clip(name, mel, waveform)
+        return VocoderClip(name, mel, waveform)
 
     return [clip(name) for name in ids]
 
@@ -83,29 +84,34 @@ def _fault(folder: Path, name: str) -> str | None:
 
 
 class SegmentBatches(Dataset):
-    """Batches of segments, each of which depends on nothing but its number and the seed.
+    """Batches of segments. A batch depends only on its number and the seed.
 
-    A pass takes a segment from anywhere in each clip, in an order of its own, and leaves out what
-    no longer fills a batch. Clips that are shorter than a segment are followed by silence.
+    Each pass over the clips shuffles them and cuts one segment from a random place in each clip.
+    It leaves out the clips that do not fill a batch. A clip that is shorter than a segment is
+    padded with silence.
 
     Args:
-        clips: read anew each time, so that a corpus of any size will do.
-        batch: segments of a batch.
-        samples: of a segment, a multiple of 256, and 1,024 at least.
-        seed: of order and places.
+        clips: read again for each batch, so that the corpus need not fit into memory.
+        batch: the number of segments in a batch.
+        samples: the length of a segment, a multiple of 256 and at least 1,024.
+        seed: of the order of the clips and of the places of the segments.
 
     Attributes:
-        batches_per_pass: how many batches make a pass.
+        batches_per_pass: the number of batches in a pass.
+
+    Raises:
+        RecipeError: the length cannot be used, or the clips do not fill one batch.
     """
 
-    def __init__(self, clips: Sequence[Clip], batch: int, samples: int, seed: int):
+    def __init__(self, clips: Sequence[VocoderClip], batch: int, samples: int, seed: int):
         if samples % HOP or samples < 4 * HOP:
             raise RecipeError(
-                f"finetuning.segment is {samples}: it has to be a multiple of {HOP}, and at least "
-                f"{4 * HOP}"
+                f"finetuning.segment={samples}: give a multiple of {HOP} of {4 * HOP} or more"
             )
         if len(clips) < batch:
-            raise RecipeError(f"{len(clips)} clips are too few for batches of {batch}")
+            raise RecipeError(
+                f"finetuning.batch={batch}: the training split has only {len(clips)} clips"
+            )
         self.clips = clips
         self.batch, self.frames, self.seed = batch, samples // HOP, seed
         self.batches_per_pass = len(clips) // batch
@@ -114,16 +120,16 @@ class SegmentBatches(Dataset):
         return self.batches_per_pass
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """Mels `[batch, mels, frames]` and waveforms `[batch, 1, samples]` of batch `number`."""
-        passed, place = divmod(number, self.batches_per_pass)
-        order = np.random.default_rng([self.seed, passed]).permutation(len(self.clips))
-        places = np.random.default_rng([self.seed, passed, place])
-        chosen = order[place * self.batch : (place + 1) * self.batch]
+        """Return mels `[batch, mels, frames]` and waveforms `[batch, 1, samples]`."""
+        past_passes, position = divmod(number, self.batches_per_pass)
+        order = np.random.default_rng([self.seed, past_passes]).permutation(len(self.clips))
+        places = np.random.default_rng([self.seed, past_passes, position])
+        chosen = order[position * self.batch : (position + 1) * self.batch]
         segments = [self._segment(self.clips[i], places) for i in chosen]
         mels, waveforms = (torch.stack(each) for each in zip(*segments, strict=True))
         return mels.transpose(1, 2), waveforms[:, None]
 
-    def _segment(self, clip: Clip, places: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _segment(self, clip: VocoderClip, places: np.random.Generator) -> tuple[Tensor, Tensor]:
         mel, waveform = clip.mel(), clip.waveform()
         start = int(places.integers(max(1, len(mel) - self.frames + 1)))
         mel = mel[start : start + self.frames]
@@ -131,3 +137,17 @@ class SegmentBatches(Dataset):
         missing = self.frames - len(mel)
         mel = pad(mel, (0, 0, 0, missing), value=math.log(FLOOR))
         return mel, pad(waveform, (0, missing * HOP))
+
+
+class BatchNumbers(Sampler[int]):
+    """The numbers of a training's batches, from where it resumes to where it ends."""
+
+    def __init__(self, start: int, stop: int):
+        self.start, self.stop = start, stop
+
+    def __len__(self) -> int:
+        # Lightning counts the batches of a resumed training from its beginning.
+        return self.stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))

