@@ -11,7 +11,8 @@ from audio.constants import SAMPLE_RATE
 from pipeline.errors import FaultsError, UtteranceError
 from pipeline.files import atomic_path
 
-NOT_FINITE = "holds samples that are infinite or not numbers"
+HIGHEST = 2.0
+"""Float samples are in [-1, 1]. Resampling and filters pass this a little, other scales by far."""
 _CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
 """How libsndfile reports a WAV or AIFF whose chunk of samples is shorter than its header says."""
 _UNKNOWN_LENGTH = 2**31 - 2**16
@@ -45,9 +46,11 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
             return UtteranceError("wav_empty", "holds no samples")
         if reason := cut_short(info):
             return UtteranceError("wav_unreadable", reason)
-        # Integer samples, which nearly all corpora have, are always finite.
-        if info.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(soundfile.read(path)[0]).all():
-            return UtteranceError("wav_unreadable", NOT_FINITE)
+        # Integer samples, which nearly all corpora have, are always finite and within full scale.
+        if info.subtype in ("FLOAT", "DOUBLE") and (
+            fault := samples_fault(soundfile.read(path)[0])
+        ):
+            return fault
     except soundfile.LibsndfileError as error:
         return _unreadable(error)
     if info.samplerate != SAMPLE_RATE:
@@ -57,6 +60,19 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
         )
     if info.channels != 1:
         return UtteranceError("wav_channels", f"has {info.channels} channels where 1 is needed")
+    return None
+
+
+def samples_fault(waveform: np.ndarray) -> UtteranceError | None:
+    """Find what is wrong with samples that are floats, of one or more channels."""
+    if not np.isfinite(waveform).all():
+        return UtteranceError("wav_unreadable", "holds samples that are infinite or not numbers")
+    if (highest := float(np.abs(waveform).max(initial=0))) > HIGHEST:
+        return UtteranceError(
+            "wav_scale",
+            f"has samples up to {highest:.0f} where full scale is 1: divide them by the full scale "
+            "that they were written with, such as 32768",
+        )
     return None
 
 

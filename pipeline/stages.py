@@ -82,7 +82,8 @@ def _without(section: DictConfig, *keys: str) -> dict:
 
 def _text_grids(source: Path) -> list:
     """What is in all TextGrids under a folder, or in one file."""
-    found = source.rglob("*.TextGrid") if source.is_dir() else [source]
+    inside = (path for path in source.rglob("*") if path.suffix.lower() == ".textgrid")
+    found = inside if source.is_dir() else [source]
     return _contents(found, source if source.is_dir() else source.parent)
 
 

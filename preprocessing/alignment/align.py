@@ -16,10 +16,9 @@ from pipeline.stages import alignment_fingerprint
 from preprocessing.alignment import aligners
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
-from preprocessing.alignment.textgrid import Alignment
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_reasons
 from preprocessing.text.language import Language, corpus_language
-from preprocessing.text.phones import PAUSE
+from preprocessing.text.phones import PAUSE, UNKNOWN
 
 Reasons = list[tuple[str, str]]
 """Pairs of an utterance and the reason why it is left out."""
@@ -66,7 +65,7 @@ def align(config: DictConfig) -> None:
         with disk_space(stage.folder, recordings - bytes_in(stage.folder)):
             run(config.aligner, corpus / "wavs", transcripts, lexicon, stage.folder)
     grids = TextGrids(stage.folder, {})
-    spoken: Counter[tuple[str, str]] = Counter()
+    spoken: Counter[tuple[str, str]] = Counter()  # words with their phones
     for utterance in transcripts:
         try:
             alignment = grids.alignment(utterance, language.phones)
@@ -75,7 +74,11 @@ def align(config: DictConfig) -> None:
         except RecipeError as error:
             unaligned.append((utterance, str(error)))
         else:
-            spoken.update(_spoken_words(alignment))
+            spoken.update(
+                (word, " ".join(phones))
+                for word, phones in alignment.pronunciations()
+                if phones and UNKNOWN not in phones
+            )
     grids.save()
     write_reasons(stage.folder / "unaligned.csv", sorted(unaligned))
     aligned = len(utterances) - len(unaligned)
@@ -107,24 +110,9 @@ def _transcripts(
     return transcripts, lexicon, unaligned
 
 
-def _spoken_words(alignment: Alignment) -> list[tuple[str, str]]:
-    """Pairs of a word and the phones that it was aligned with, separated by blanks."""
-    return [
-        (
-            word.label,
-            " ".join(
-                phone.label
-                for phone in alignment.phones
-                if word.start - 1e-3 <= phone.start < word.end - 1e-3 and phone.label != PAUSE
-            ),
-        )
-        for word in alignment.words
-    ]
-
-
 def _write_lexicon(path: Path, spoken: Mapping[tuple[str, str], int]) -> None:
     """Write the pronunciations that the speaker used, the most frequent of each word first."""
     ordered = sorted(spoken.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
     with atomic_path(path) as temporary:
-        lines = (f"{word}\t{phones}\n" for (word, phones), _ in ordered if phones)
+        lines = (f"{word}\t{phones}\n" for (word, phones), _ in ordered)
         temporary.write_text("".join(lines), "utf-8")

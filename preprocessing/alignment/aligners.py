@@ -214,10 +214,11 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
             "are with aligner.source=<folder or zip>"
         )
     with _reader(source) as (names, _):
-        grids = [name for name in names if name.endswith(".TextGrid")]
+        grids = [name for name in names if name.lower().endswith(".textgrid")]
     found, faults = {}, []
     for name in grids:
-        utterance = PurePosixPath(name).stem
+        # Some programs on Windows write backslashes into zip files.
+        utterance = PurePosixPath(name.replace("\\", "/")).stem
         if utterance in found:
             faults.append((utterance, f"has {found[utterance]} and {name}"))
         elif utterance in utterances:
@@ -236,7 +237,7 @@ def find_textgrids(source: Path, utterances: Collection[str]) -> dict[str, str]:
 def _reader(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
     """The names of the files in a folder or zip file, and a function that reads one of them."""
     if source.is_dir():
-        paths = sorted(source.rglob("*.TextGrid"))
+        paths = sorted(path for path in source.rglob("*") if path.is_file())
         yield [str(path.relative_to(source)) for path in paths], lambda n: (source / n).read_bytes()
         return
     try:

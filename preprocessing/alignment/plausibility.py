@@ -52,6 +52,7 @@ def _sound_outside(waveform: np.ndarray, start: float, end: float) -> float:
     """Seconds before `start` and after `end` that are at most 12 dB quieter than the median
     between them."""
     hop = SAMPLE_RATE // 100
+    waveform = waveform - waveform.mean()  # An offset is no sound.
     blocks = waveform[: len(waveform) // hop * hop].reshape(-1, hop)
     loudness = np.sqrt(np.mean(np.square(blocks), axis=1))
     first, last = (round(seconds * SAMPLE_RATE / hop) for seconds in (start, end))

@@ -1,13 +1,13 @@
 """Alignments read from TextGrid files: phones, words and silences, with their times."""
 
-import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import UtteranceError
+from preprocessing.alignment.praat import read_interval_tiers
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN, VOWELS
 
 _STOPS = frozenset("B CH D G JH K P T".split())
@@ -37,6 +37,22 @@ class Alignment:
     """`sp` for each silence inside the utterance; silences at both ends are left out"""
     words: list[Interval]
     """empty if the aligner wrote no words"""
+    unknown: tuple[float, ...] = ()
+    """When each `spn` begins, in seconds: MFA's phone for a word that its dictionary lacks."""
+
+    def pronunciations(self) -> list[tuple[str, list[str]]]:
+        """Each word with its phones, without pauses."""
+        return [
+            (
+                word.label,
+                [
+                    phone.label
+                    for phone in self.phones
+                    if word.start - _GAP <= phone.start < word.end - _GAP and phone.label != PAUSE
+                ],
+            )
+            for word in self.words
+        ]
 
 
 def read_textgrid(path: Path, known: frozenset[str] = ARPABET) -> Alignment:
@@ -48,39 +64,27 @@ def parse_textgrid(path: Path) -> Tiers:
     """Read the tiers `phones` and `words` of a TextGrid written by MFA 1 to 3, viter or ming024.
 
     Where MFA knows the speaker, it writes the speaker's name and ` - ` before the tier's name. Only
-    one of several speakers may speak. Other tiers are ignored. The file may be in Praat's long or
-    short format, in UTF-8 or in UTF-16, which Praat itself writes.
+    one of several speakers may speak. Other tiers are ignored. White space around a label and line
+    ends in it mean nothing.
 
     Raises:
         UtteranceError: the file is missing or is not a TextGrid, it has no tier of phones, or two
             speakers speak.
     """
-    import tgt
-
     try:
-        with path.open("rb") as file:
-            is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        grid = tgt.io.read_textgrid(
-            str(path), encoding="utf-16" if is_utf16 else "utf-8-sig", include_empty_intervals=True
-        )
-        tiers = [
-            (
-                tier.name.rpartition(" - ")[2].strip(),
-                [Interval(float(i.start_time), float(i.end_time), i.text.strip()) for i in tier],
-            )
-            for tier in grid.tiers
-            if isinstance(tier, tgt.IntervalTier)
-        ]
+        tiers = read_interval_tiers(path)
     except FileNotFoundError as error:
         raise UtteranceError(
             "textgrid_missing", "has no TextGrid: the aligner did not find an alignment"
         ) from error
-    except Exception as error:  # tgt raises plain Exceptions and whatever its parser runs into
+    except ValueError as error:
         raise UtteranceError(
             "textgrid_unreadable", f"has a TextGrid that cannot be read ({error})"
         ) from error
     found: dict[str, list[Interval]] = {}
-    for name, intervals in tiers:
+    for full_name, rows in tiers:
+        name = full_name.rpartition(" - ")[2].strip()
+        intervals = [Interval(start, end, " ".join(label.split())) for start, end, label in rows]
         if not _has_speech(found.get(name, [])):
             found[name] = intervals
         elif name in ("phones", "words") and _has_speech(intervals):
@@ -119,6 +123,7 @@ def alignment_of(tiers: Tiers, known: frozenset[str] = ARPABET) -> Alignment:
         if phones and phones[-1].label == label == PAUSE:
             start = phones.pop().start
         phones.append(Interval(start, end, label))
+    unknown = tuple(phone.start for phone in phones if phone.label == UNKNOWN)
     while phones and phones[0].label in {PAUSE, UNKNOWN}:
         phones = phones[1:]
     while phones and phones[-1].label in {PAUSE, UNKNOWN}:
@@ -127,7 +132,7 @@ def alignment_of(tiers: Tiers, known: frozenset[str] = ARPABET) -> Alignment:
         raise UtteranceError("phones_missing", "has a TextGrid without a phone")
     _check(phones, known)
     words = [word for word in tiers.get("words", []) if word.label not in SILENCES]
-    return Alignment(phones, words)
+    return Alignment(phones, words, unknown)
 
 
 def _check(phones: list[Interval], known: frozenset[str]) -> None:
@@ -164,4 +169,4 @@ def without_short_pauses(alignment: Alignment, shortest: float) -> Alignment:
             continue
         kept.append(phone if start is None else phone._replace(start=start))
         start = None
-    return Alignment(kept, alignment.words)
+    return replace(alignment, phones=kept)

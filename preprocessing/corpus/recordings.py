@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from audio.constants import SAMPLE_RATE
-from audio.wav import NOT_FINITE, cut_short, write_wav
+from audio.wav import cut_short, samples_fault, write_wav
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.progress import progress
@@ -68,7 +68,7 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     """Read a recording: float32 samples in [-1, 1], `[samples]`, channels averaged; and its rate.
 
     Raises:
-        RecipeError: the file is damaged; the message says how.
+        RecipeError: the file is damaged, or its samples are far beyond full scale.
     """
     import soundfile
 
@@ -76,8 +76,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
         waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise RecipeError(f"is damaged ({error.error_string.strip()})") from error
-    if not np.isfinite(waveform).all():
-        raise RecipeError(NOT_FINITE)
+    if fault := samples_fault(waveform):
+        raise fault
     return waveform.mean(1), rate
 
 

@@ -22,7 +22,7 @@ from pipeline.settings import check_numbers
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import features_fingerprint
 from preprocessing.alignment.parsed import TextGrids
-from preprocessing.check import Fault, check_corpus, refuse
+from preprocessing.check import Fault, check_corpus, refuse, serious
 from preprocessing.corpus.metadata import write_reasons
 from preprocessing.corpus.splits import SPLITS, assign_splits
 from preprocessing.features.extract import FeatureSettings, extract
@@ -63,6 +63,7 @@ def build_features(config: DictConfig) -> None:
     language = corpus_language(config.corpus)
     settings = FeatureSettings.of(config.features)
     utterances, faults = check_corpus(config)
+    faults = serious(faults)
     leave_out = config.check.leave_out
     refuse(faults, leave_out)
     texts = {utterance.id: utterance.text for utterance in utterances}

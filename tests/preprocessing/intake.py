@@ -50,13 +50,16 @@ def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfi
     return config
 
 
-def write_grid(path: Path, phones: list[tuple[str, float, float]], speakers=("",)) -> None:
-    """Write a TextGrid with a tier of these phones for each speaker."""
+def write_grid(
+    path: Path, phones: list[tuple[str, float, float]], speakers=("",), words=()
+) -> None:
+    """Write a TextGrid with a tier of these phones for each speaker, and one of words."""
     path.parent.mkdir(parents=True, exist_ok=True)
     grid = tgt.TextGrid()
-    for speaker in speakers:
-        tier = tgt.IntervalTier(name=f"{speaker} - phones" if speaker else "phones")
-        for label, start, end in phones:
+    tiers = [(f"{speaker} - phones" if speaker else "phones", phones) for speaker in speakers]
+    for name, intervals in [*tiers, ("words", words)] if words else tiers:
+        tier = tgt.IntervalTier(name=name)
+        for label, start, end in intervals:
             tier.add_interval(tgt.Interval(start, end, label))
         grid.add_tier(tier)
     tgt.write_to_file(grid, str(path), format="long")

@@ -30,6 +30,12 @@ def edited_wav(change: Callable[[np.ndarray], np.ndarray], rate: int = 22050):
     return plant
 
 
+def in_int16_scale(corpus: Path, wav: Path, grid: Path) -> None:
+    """Write floats as they come from 16 bit without a division, as scipy.io.wavfile does."""
+    waveform, rate = soundfile.read(wav, dtype="int16")
+    soundfile.write(wav, waveform.astype(np.float32), rate, subtype="FLOAT")
+
+
 def edited_grid(change: Callable[[str, float, float], tuple[str, float, float]], tier="phones"):
     """Return a function that changes the intervals (label, start, end) of a tier."""
 
@@ -61,6 +67,10 @@ PLANTED = {
     "wav_rate": edited_wav(lambda waveform: waveform, rate=16000),
     "wav_channels": edited_wav(lambda waveform: np.stack([waveform, waveform], 1)),
     "wav_length": edited_wav(lambda waveform: np.pad(waveform, (0, 100 * 22050))),
+    "wav_scale": in_int16_scale,
+    "wav_level": edited_wav(lambda waveform: 0.003 * waveform),
+    "wav_offset": edited_wav(lambda waveform: 0.5 * waveform + 0.3),
+    "wav_clipped": edited_wav(lambda waveform: np.clip(2.5 * waveform, -1, 1)),
     "textgrid_missing": lambda corpus, wav, grid: grid.unlink(),
     "textgrid_unreadable": lambda corpus, wav, grid: grid.write_text(grid.read_text()[:700]),
     "phones_missing": edited_grid(lambda label, start, end: ("sil", start, end)),
@@ -68,6 +78,9 @@ PLANTED = {
     "frames_differ": edited_wav(lambda waveform: waveform[: len(waveform) // 2]),
     "silences": edited_grid(
         lambda label, start, end: ("sp" if 0.5 < start < 2.8 else label, start, end)
+    ),
+    "words_unknown": edited_grid(
+        lambda label, start, end: ("spn" if 0.5 < start < 0.7 else label, start, end)
     ),
     "phone_lengths": edited_grid(lambda label, start, end: (label, start / 8, end / 8)),
     "sound_outside": edited_wav(lambda waveform: np.concatenate([waveform, waveform])),
@@ -87,4 +100,5 @@ def assert_all_found(planted: dict[str, str], found: set[tuple[str, str]]) -> No
     """Compare with pairs (kind, id). A malformed line of metadata.csv has its number for an id."""
     line = next(id for kind, id in found if kind == "metadata_line")
     assert line.startswith("line ")
-    assert found == set((planted | {"metadata_line": line}).items())
+    expected = set((planted | {"metadata_line": line}).items())
+    assert found == expected, (found - expected, expected - found)

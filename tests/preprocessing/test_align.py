@@ -7,20 +7,26 @@ import signal
 import stat
 import sys
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import PROJECT, TEXTGRIDS, run_script
+from intake import table_corpus, write_grid
 from omegaconf import OmegaConf
 
 from audio.wav import read_wav
 from pipeline.errors import RecipeError
+from preprocessing.alignment.align import align
 from preprocessing.alignment.aligners import collect_textgrids
 from preprocessing.alignment.plausibility import check_plausible
 from preprocessing.alignment.textgrid import Alignment, Interval, read_textgrid
+from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.metadata import read_metadata, read_reasons, write_metadata
+from preprocessing.text.lexicon import read_lexicon
+from preprocessing.text.pronouncer import Pronouncer
 
 PROMPTS = "agent-user all-circuits-busy-now check-number-dial-again demo-nogo goodbye hello".split()
 
@@ -195,27 +201,58 @@ def test_words_and_recordings_that_cannot_be_aligned_are_reported(few, tmp_path)
     assert done.returncode == 1 and f"{wav} has 2 channels where 1 is needed" in done.stderr
 
 
-@pytest.mark.parametrize("layout", ["ming024", "zip of ming024's", "flat"])
+@pytest.mark.parametrize("layout", ["ming024", "zip of ming024's", "zip of Windows", "flat"])
 def test_textgrids_in_every_layout(few, tmp_path, layout):
     """ming024 publishes a zip file of TextGrid/<speaker>/<id>.TextGrid."""
     with zipfile.ZipFile(TEXTGRIDS) as archive:
         grids = {name: archive.read(f"TextGrid/{name}.TextGrid") for name in PROMPTS}
     inner = "" if layout == "flat" else "TextGrid/LJSpeech/"
+    ending = ".textgrid" if layout == "flat" else ".TextGrid"
+    if layout == "zip of Windows":
+        inner = inner.replace("/", "\\")
     source = tmp_path / "source"
     if layout.startswith("zip"):
         with zipfile.ZipFile(source, "w") as archive:
             for name, contents in grids.items():
-                archive.writestr(f"{inner}{name}.TextGrid", contents)
+                archive.writestr(f"{inner}{name}{ending}", contents)
     else:
         (source / inner).mkdir(parents=True)
         for name, contents in grids.items():
-            (source / inner / f"{name}.TextGrid").write_bytes(contents)
+            (source / inner / f"{name}{ending}").write_bytes(contents)
     collected = tmp_path / "collected"
     collected.mkdir()
     aligner = OmegaConf.create({"source": str(source)})
     collect_textgrids(aligner, tmp_path, dict.fromkeys(PROMPTS[:5], ["a"]), {}, collected)
     names = {path.stem for path in (collected / "TextGrid").iterdir()}
     assert names == set(PROMPTS[:5]), "only those of the corpus's utterances"
+
+
+def test_unknown_words_do_not_enter_the_lexicon(tmp_path):
+    """MFA 2 and 3 give a word that their dictionary lacks the phone `spn`."""
+    texts = {"one": "Hello big world.", "two": "Hello big world."}
+    config = table_corpus(tmp_path, texts)
+    build_corpus(config)
+    bounds = [0.0, 0.1, 0.5, 0.9, 1.4, 1.5]
+    times = list(pairwise(bounds))
+    words = [(w, *t) for w, t in zip(["", "hello", "big", "world", ""], times, strict=True)]
+    known = ["", "HH", "B", "ER1", ""]
+    for name, labels in {
+        "one": known,
+        "two": ["", "HH", "spn", "spn", ""],  # One inside, and one at the end.
+    }.items():
+        phones = [(label, *t) for label, t in zip(labels, times, strict=True)]
+        write_grid(tmp_path / "grids" / f"{name}.TextGrid", phones, words=words)
+    align(config)
+    lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
+    assert lexicon == {"hello": [["HH"]], "big": [["B"]], "world": [["ER1"]]}
+
+    for name in texts:  # Known in no recording, a word is said by the dictionary.
+        phones = [(label, *t) for label, t in zip(["", "HH", "spn", "ER1", ""], times, strict=True)]
+        write_grid(tmp_path / "grids" / f"{name}.TextGrid", phones, words=words)
+    align(config)
+    lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
+    assert lexicon.keys() == {"hello", "world"}
+    assert Pronouncer(lexicon).phones("Big world") == ["B", "IH1", "G", "ER1"]
 
 
 def test_text_that_was_not_spoken_is_recognised(data):

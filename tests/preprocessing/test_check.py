@@ -60,8 +60,8 @@ def test_a_fault_of_each_kind_is_reported(copy, prompts):
     planted = plant_all(Path(copy.paths.corpus), grids, ids)
     assert planted.keys() == KINDS.keys() - {"unaligned", "features"}
     utterances, faults = check_corpus(copy)
-    assert len(utterances) == 40 and len(faults) == len(planted)
     assert_all_found(planted, {(fault.kind, fault.id) for fault in faults})
+    assert len(utterances) == 40 and len(faults) == len(planted)
 
 
 def test_check_lists_all_faults_and_fails(copy, prompts):
@@ -92,8 +92,9 @@ def test_features_and_training_leave_out_only_what_they_are_told_to(copy, prompt
     for id in (first, second):
         (Path(copy.paths.alignments) / "TextGrid" / f"{id}.TextGrid").unlink()
     wav = Path(copy.paths.corpus) / "wavs" / f"{third}.wav"
-    constant = np.full(soundfile.info(wav).frames, 0.3)
-    soundfile.write(wav, constant, 22050)  # which has no F0
+    white = np.random.default_rng(0).normal(size=soundfile.info(wav).frames + 4)
+    hiss = np.diff(white, 4)  # high frequencies only, so that it has no F0
+    soundfile.write(wav, 0.1 * hiss / hiss.std(), 22050)
     copy.corpus.screening.sound_outside = 10
     with pytest.raises(RecipeError, match="2 textgrid_missing, such as"):
         build_features(copy)

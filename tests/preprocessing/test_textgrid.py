@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tgt
 
-from pipeline.errors import RecipeError
+from pipeline.errors import RecipeError, UtteranceError
 from preprocessing.alignment.segments import cut_segments
 from preprocessing.alignment.textgrid import Alignment, read_textgrid, without_short_pauses
 from preprocessing.text.pronouncer import Pronouncer
@@ -156,6 +156,87 @@ def test_praats_formats_and_encodings_with_other_tiers(tmp_path, kind, encoding,
         ("OW1", 0.7, 0.9),
     ]
     assert [word.label for word in alignment.words] == ["hi", "joe", "<unk>"]
+
+
+BREAKS = ["\n", "\r\n", "\t", "  ", "\n\n", "\u00a0"]
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+@pytest.mark.parametrize("space", BREAKS)
+def test_white_space_around_labels_and_line_ends_in_them_change_no_label(tmp_path, kind, space):
+    """Praat writes a line end into a label that was ended with Enter."""
+    path = tmp_path / "a.TextGrid"
+    labels = [
+        f"{space}{label}{space}" if i % 2 else label + space for i, label in enumerate(LABELS)
+    ]
+    words = [(f"{label}{space}", *times) for label, *times in WORDS]
+    path.write_bytes(praat_file(kind, labels, words).encode())
+    alignment = read(path)
+    assert [phone.label for phone in alignment.phones] == ["HH", "AY1", "sp", "JH", "OW1"]
+    assert [word.label for word in alignment.words] == ["hi", "joe", "<unk>"]
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+def test_labels_may_hold_whatever_the_format_itself_is_written_with(tmp_path, kind):
+    path = tmp_path / "a.TextGrid"
+    odd = ["xmin = 3", 'say ""hi""', "! no comment", "<exists>", "intervals [2]: 0.5 0.7"]
+    words = [(label, *times) for label, (_, *times) in zip(odd, WORDS, strict=True)]
+    path.write_text(praat_file(kind, words=words))
+    assert [word.label for word in read(path).words] == [each.replace('""', '"') for each in odd]
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+@pytest.mark.parametrize("change", ["\r\n", "\r", " ! a comment\n", "\n\n  "])
+def test_line_ends_blank_lines_and_comments_mean_nothing(tmp_path, kind, change):
+    path, plain = tmp_path / "a.TextGrid", tmp_path / "plain.TextGrid"
+    plain.write_text(praat_file(kind))
+    path.write_bytes(praat_file(kind).replace("\n", change).encode())
+    assert read(path) == read(plain)
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+def test_mfa_3_0_0_states_fewer_intervals_than_there_are(tmp_path, kind):
+    """MontrealCorpusTools/Montreal-Forced-Aligner, issue 756."""
+    path, plain = tmp_path / "a.TextGrid", tmp_path / "plain.TextGrid"
+    text = praat_file(kind)
+    plain.write_text(text)
+    for size in (len(LABELS), len(WORDS)):
+        stated, wrong = (f"size = {n}\n" if kind == "long" else f"1.25\n{n}\n" for n in (size, 2))
+        assert stated in text
+        text = text.replace(stated, wrong, 1)
+    path.write_text(text)
+    assert read(path) == read(plain)
+
+
+@pytest.mark.parametrize("kind", ["long", "short"])
+def test_a_textgrid_that_is_cut_short_anywhere_is_never_read_as_a_whole(tmp_path, kind):
+    path = tmp_path / "a.TextGrid"
+    text = praat_file(kind)
+    for length in range(0, len(text) - 2, 7):
+        path.write_text(text[:length])
+        with pytest.raises(UtteranceError, match="cannot be read") as fault:
+            read(path)
+        assert fault.value.kind == "textgrid_unreadable"
+
+
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        ("xmax = 0.3", "xmax = 0.1", "ends at 0.1 s, before it begins at 0.2 s"),
+        ('text = "HH"', 'text = "H"H"', "cannot be read"),
+        ('text = "HH"', "text = HH", "cannot be read"),
+        ("xmin = 0.2", "xmin = nan", "cannot be read"),
+        ('class = "TextTier"', 'class = "SomeTier"', "unknown kind of tier: SomeTier"),
+        ('class = "TextGrid"', 'class = "Pitch 1"', "does not begin as a TextGrid does"),
+    ],
+)
+def test_damaged_textgrids_are_refused(tmp_path, before, after, message):
+    path = tmp_path / "a.TextGrid"
+    text = praat_file("long")
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(UtteranceError, match=message):
+        read(path)
 
 
 @pytest.mark.parametrize(
