@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RecipeError
+from pipeline.locks import is_alive
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` only if the block succeeds."""
+    """A temporary path beside `path`, renamed to `path` only if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, since writers such as soundfile choose a format by it.
+    # The suffix stays last, since writers such as soundfile choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
@@ -26,8 +27,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_partial_files(folder: Path) -> None:
+    """Delete the temporary files of `atomic_path` whose processes were killed."""
+    for path in folder.rglob(".*.partial*"):
+        writer = int(path.name.rpartition(".partial")[0].rpartition(".")[2])
+        if not is_alive(writer):
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path | str, value: Mapping | list) -> None:
-    """Write JSON atomically, indented, so that it can be read and compared."""
+    """Write indented JSON atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -40,10 +49,10 @@ NOT_UTF8 = "is not UTF-8: convert it, for example with `iconv -f latin1 -t utf-8
 
 
 def read_utf8(path: Path | str) -> str:
-    """A text file of the user's, without the byte order mark that some editors write.
+    """Read a user's text file, without the byte order mark that some editors write.
 
     Raises:
-        RecipeError: it is in another encoding; names it and the line.
+        RecipeError: the file has another encoding; names it and the line.
     """
     try:
         return Path(path).read_text("utf-8-sig")
@@ -56,7 +65,8 @@ def write_array(path: Path | str, values: Any) -> None:
     """Write an array as `.npy` atomically.
 
     Raises:
-        OSError: the disk is full, or what else; NumPy's own writing does not say so.
+        OSError: the file cannot be written, for example because the disk is full. NumPy's own
+            function would not report that.
     """
     import numpy as np
 
@@ -67,7 +77,7 @@ def write_array(path: Path | str, values: Any) -> None:
 
 
 def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
-    """Write a table atomically, with a heading."""
+    """Write rows atomically under a row of column names."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -1,6 +1,7 @@
-"""Work spread over processes by joblib: of this machine, or of a Ray or Dask cluster.
+"""A parallel `map` on joblib: over processes of this machine, or of a Ray or Dask cluster.
 
-Processes on other machines find files by the same absolute paths, and have this project installed.
+On a cluster, files have to be at the same absolute paths on all machines, and this project has to
+be installed on each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +14,23 @@ from pipeline.errors import RecipeError
 from pipeline.settings import chosen
 
 ROUND = 32
-"""calls for each of Ray's processes before results are seen, as its backend gives lists only"""
+"""Calls per Ray process and round. joblib's Ray backend returns whole lists, so results, and with
+them progress, arrive once a round."""
 
 
-def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig) -> Iterator[Any]:
-    """Results of `function(*each)` for each of some arguments, in order, as they come.
+def parallel_map(
+    function: Callable, arguments: Sequence[tuple], parallel: DictConfig
+) -> Iterator[Any]:
+    """Yield `function(*each)` for each tuple of arguments, in order, as soon as it is known.
 
     Args:
-        function: of a module, so that other processes can import it.
-        arguments: of each call; paths in them are absolute.
-        parallel: of the configuration.
+        function: defined in a module, so that other processes can import it.
+        arguments: of each call; paths among them are absolute.
+        parallel: that section of the configuration.
 
     Raises:
-        RecipeError: `parallel.backend` is unknown or not installed, or there is no such cluster.
+        RecipeError: `parallel.backend` is unknown or not installed, or its cluster cannot be
+            reached.
     """
     from joblib import Parallel, delayed, parallel_config
 
@@ -34,7 +39,7 @@ def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig)
     tasks = [delayed(function)(*each) for each in arguments]
     with backend(parallel) as processes:
         return_as = "list" if parallel.backend == "ray" else "generator"
-        with parallel_config(backend=parallel.backend):  # which registers Dask's, too
+        with parallel_config(backend=parallel.backend):  # also registers Dask's backend
             pool = Parallel(n_jobs=processes, batch_size=1, return_as=return_as)
         if return_as == "generator":
             yield from pool(tasks)
@@ -48,19 +53,19 @@ def spread(function: Callable, arguments: Sequence[tuple], parallel: DictConfig)
 def _this_machine(parallel: DictConfig) -> Iterator[int]:
     if parallel.address is not None:
         raise RecipeError(
-            f"parallel.address={parallel.address} is of a cluster: say which by "
-            "parallel.backend=ray or dask"
+            f"parallel.address={parallel.address} needs a cluster: choose parallel.backend=ray "
+            "or dask"
         )
     from joblib.externals.loky import get_reusable_executor
 
     yield parallel.workers
-    # joblib would keep these processes, and take what the next work has them import for a leak.
+    # joblib would reuse these processes, and would take the next function's imports for a leak.
     get_reusable_executor().shutdown()
 
 
 @contextmanager
 def _ray(parallel: DictConfig) -> Iterator[int]:
-    """Connect to a Ray, or start one on this machine; the processes that it can run."""
+    """Connect to a Ray cluster, or start one here; yield the number of processes to use."""
     try:
         import ray
         from ray.util.joblib import register_ray
@@ -71,8 +76,8 @@ def _ray(parallel: DictConfig) -> Iterator[int]:
     try:
         ray.init(**where, log_to_driver=False, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        # Ray 2.60 starts clusters that ask for tokens, but sends none unless told to.
-        hint = f"{error} (of a cluster that asks for a token, set RAY_AUTH_MODE=token)"
+        # Ray 2.60 starts clusters that require a token, but sends none by default.
+        hint = f"{error} (if the cluster requires a token, set RAY_AUTH_MODE=token)"
         raise _not_reached("Ray", parallel.address, hint) from error
     register_ray()
     try:
@@ -84,7 +89,7 @@ def _ray(parallel: DictConfig) -> Iterator[int]:
 
 @contextmanager
 def _dask(parallel: DictConfig) -> Iterator[int]:
-    """Connect to a Dask scheduler, or start one on this machine; the processes it can run."""
+    """Connect to a Dask scheduler, or start one here; yield the number of processes to use."""
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
@@ -115,11 +120,10 @@ def _cores(parallel: DictConfig) -> int:
 
 def _not_installed(package: str) -> RecipeError:
     return RecipeError(
-        f"parallel.backend needs the package {package}, which is not installed: `make cluster` "
-        "installs what clusters need"
+        f"parallel.backend needs the package {package}, which is not installed: run `make cluster`"
     )
 
 
 def _not_reached(name: str, address: str | None, error: object) -> RecipeError:
     where = f"at parallel.address={address}" if address else "on this machine"
-    return RecipeError(f"no {name} can be had {where}: {error}")
+    return RecipeError(f"cannot connect to {name} {where}: {error}")

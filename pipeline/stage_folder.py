@@ -1,8 +1,8 @@
 """One stage's folder on disk: what its result depends on, and whether it is complete.
 
-`begin` writes the fingerprint of everything that the result depends on, `finish` marks the folder
-complete. A folder with the same fingerprint is skipped when it is complete, and continued when it
-is not; a folder with another fingerprint is emptied. (The idea is open_lth's hashed results.)
+`begin` writes the fingerprint of everything that the result depends on, and `finish` marks the
+folder complete. A folder with the same fingerprint is skipped if it is complete and continued if it
+is not. A folder with another fingerprint is emptied. (The idea is open_lth's hashed results.)
 """
 
 import os
@@ -10,27 +10,8 @@ import shutil
 from pathlib import Path
 
 from pipeline.errors import RecipeError
-from pipeline.files import read_json, write_json
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)  # from a copy that was killed
-    try:
-        os.link(source, target)
-    except OSError:  # across file systems, or where there are no links
-        shutil.copyfile(source, target)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what `atomic_path` could not finish in processes that were killed."""
-    for path in folder.rglob(".*.partial*"):
-        writer = int(path.name.rpartition(".partial")[0].rpartition(".")[2])
-        try:
-            os.kill(writer, 0)  # signal 0 only asks whether the process is there
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
-        except PermissionError:  # it is there, and another user's: perhaps it still writes
-            pass
+from pipeline.files import read_json, remove_partial_files, write_json
+from pipeline.locks import lock_folder
 
 
 class StageFolder:
@@ -55,12 +36,12 @@ class StageFolder:
         return recorded.get("fingerprint") == self.fingerprint and recorded["complete"]
 
     def require(self, command: str) -> None:
-        """Raise `RecipeError`, which names the command that helps, unless the stage is complete."""
+        """Raise `RecipeError`, which names the command to run, unless the stage is complete."""
         if not self.is_complete():
-            raise RecipeError(f"{self.folder} is not there or outdated: run `{command}`")
+            raise RecipeError(f"{self.folder} is missing or outdated: run `{command}`")
 
     def is_begun(self) -> bool:
-        """Whether `begin` would go on with what is there, rather than empty the folder."""
+        """Whether `begin` would continue with the files in the folder rather than empty it."""
         return self._recorded().get("fingerprint") == self.fingerprint
 
     def check_ours(self) -> None:
@@ -69,61 +50,55 @@ class StageFolder:
             return
         if foreign := [path.name for path in self.folder.iterdir() if path.name[0] != "."]:
             raise RecipeError(
-                f"{self.folder} holds files that are not this recipe's ({foreign[0]}): move "
+                f"{self.folder} holds files that this recipe did not write ({foreign[0]}): move "
                 "them away, or choose other paths"
             )
 
     def begin(self) -> bool:
-        """Make the folder ready; True if earlier work under the same fingerprint is there.
+        """Prepare the folder; return whether it holds unfinished work of the same fingerprint.
 
-        A finished result of other settings is emptied: check first that these can be followed.
-        Until `finish`, or the end of this process, no other may begin.
+        A finished result of other settings is emptied, so check the new settings first. No other
+        process may begin until `finish`, or until this process ends.
 
         Raises:
-            RecipeError: another process has begun, or the folder holds files that no stage wrote,
-                and would be emptied.
+            RecipeError: another process has begun, or the folder would be emptied of files that no
+                stage wrote.
         """
         self.check_ours()
-        self._keep_others_out()
+        lock = self.folder.with_name(f".{self.folder.name}.lock")
+        self._lock = lock_folder(self.folder, lock)
         resuming = self.is_begun()
         stale = self.folder.with_name(f".{self.folder.name}.stale")
         if not resuming and self.folder.exists():
-            # Renamed first, so that a process killed here leaves no half of a finished result.
+            # Renamed first, so that a kill at this point leaves no half of a finished result.
             shutil.rmtree(stale, ignore_errors=True)
             self.folder.rename(stale)
         shutil.rmtree(stale, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(self.folder)
+        remove_partial_files(self.folder)
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": False})
         return resuming
-
-    def _keep_others_out(self) -> None:
-        from filelock import (
-            FileLock,
-            Timeout,
-        )  # takes a tenth of a second, which readers are spared
-
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        # One for all that this process makes of the folder, so that it never waits for itself.
-        path = self.folder.with_name(f".{self.folder.name}.lock")
-        self._lock = FileLock(path, timeout=0, is_singleton=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise RecipeError(
-                f"another process is at work on {self.folder}: wait for it, or end it"
-            ) from None
 
     def take_over(self, other: Path) -> None:
         """Become a complete copy of another folder of the same fingerprint.
 
-        Its files are linked where the file system can: stages replace files and never change them.
+        Files are hard links where the file system has them. This is safe because stages replace
+        files and never change them.
         """
         self.begin()
         shutil.copytree(other, self.folder, copy_function=_link, dirs_exist_ok=True)
         self.finish()
 
     def finish(self) -> None:
+        """Mark the result complete and let other processes begin."""
         write_json(self._state, {"fingerprint": self.fingerprint, "complete": True})
         if self._lock is not None:
             self._lock.release(force=True)
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)  # a copy that was killed may have left it
+    try:
+        os.link(source, target)
+    except OSError:  # on another file system, or on one without links
+        shutil.copyfile(source, target)

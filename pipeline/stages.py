@@ -1,68 +1,208 @@
-"""What the first three stages' results depend on, and vocoders. Imports stay light: all ask.
+"""The graph of the recipe: each stage's folder, what its result depends on, and what it needs.
 
-Files are known by what they hold and not by where they are or when they were written, so that
-machines agree.
+The table is at the end. A result is known by the fingerprint of everything that it depends on.
+Files take part with their contents, not with their paths or times, so that two machines agree.
+Every script imports this module, so its imports have to stay light.
 """
 
-from collections.abc import Iterable
-from functools import cache
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.digests import fingerprint, sha256
+from pipeline.digests import file_digests, fingerprint
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, read_utf8
+from pipeline.stage_folder import StageFolder
 from pipeline.vocoder_files import PACKAGE, generators
 
+Work = Callable[[DictConfig], None]
 
-def corpus_fingerprint(config: DictConfig) -> str:
-    """Of stage 1: all of the corpus's section but what stage 3 applies, its texts and its lexicon.
 
-    Of a corpus that is not downloaded; its recordings are too large to be read by every stage.
+@dataclass(frozen=True)
+class Stage:
+    """One node of the graph.
+
+    Args:
+        name: what messages call it.
+        command: how a user runs it.
+        folder: where its result is, with names of the configuration in braces.
+        inputs: gives everything that the result depends on, in the order in which it is hashed.
+        needs: gives the stages that have to be complete before this one.
+        twins: gives folders in which other runs may have the same result already. It is copied
+            from there.
     """
-    parts = [_without(config.corpus, "max_seconds")]
+
+    name: str
+    command: str
+    folder: str
+    inputs: Callable[..., Iterable]
+    needs: Callable[[DictConfig], list["Stage"]] = lambda config: []
+    twins: Callable[[DictConfig], Iterable[Path]] = lambda config: []
+
+    def fingerprint(self, config: DictConfig, *found) -> str:
+        """The digest of all inputs.
+
+        Args:
+            found: inputs that are not in the configuration, for a stage that has such.
+        """
+        return fingerprint(*self.inputs(config, *found))
+
+    def output(self, config: DictConfig, *found) -> StageFolder:
+        """The folder of the result; for `found` see `fingerprint`."""
+        return StageFolder(self.folder.format_map(config), self.fingerprint(config, *found))
+
+    def is_up_to_date(self, config: DictConfig, *found) -> bool:
+        """Whether nothing is left to do, which is printed; for `found` see `fingerprint`."""
+        output = self.output(config, *found)
+        if output.is_complete():
+            print(f"{self.name}: {output.folder} is up to date")
+        return output.is_complete()
+
+    def copy_twin(self, config: DictConfig) -> bool:
+        """Copy the same result from another run, if one has it, and print from which."""
+        output = self.output(config)
+        for folder in self.twins(config):
+            if StageFolder(folder, output.fingerprint).is_complete():
+                output.take_over(folder)
+                print(f"{self.name}: {output.folder} is a copy of {folder}")
+                return True
+        return False
+
+
+def runs(stage: Stage) -> Callable[[Work], Work]:
+    """Decorator of the function that does a stage's work: call it only where that is necessary.
+
+    The decorated function raises `RecipeError`, which names the command to run first, if a stage
+    that this one needs is not complete.
+    """
+
+    def decorate(work: Work) -> Work:
+        @functools.wraps(work)
+        def run(config: DictConfig) -> None:
+            if stage.is_up_to_date(config) or stage.copy_twin(config):
+                return
+            for earlier in stage.needs(config):
+                earlier.output(config).require(earlier.command)
+            work(config)
+
+        return run
+
+    return decorate
+
+
+def _corpus(config: DictConfig) -> Iterable:
+    """All settings of the corpus but what stage 3 applies, its texts and its lexicon.
+
+    Recordings on disk do not take part, since they are too large to be read by every stage.
+    """
+    yield _without(config.corpus, "max_seconds")
     source = config.corpus.get("source", {})
     if texts := _texts(source):
-        parts.append(_contents(texts, Path(source.get("folder") or "")))
+        yield file_digests(texts, Path(source.get("folder") or ""))
     if language := config.corpus.get("language"):
-        parts.append(_list_file(language.lexicon))
-    return fingerprint(*parts)
+        yield _list_file(language.lexicon)
 
 
-def alignment_fingerprint(config: DictConfig) -> str:
-    """Of stage 2; for TextGrids from elsewhere, also which files they are."""
+def _alignments(config: DictConfig) -> Iterable:
+    """The corpus and the aligner. TextGrids from elsewhere take part with their contents."""
+    yield CORPUS.fingerprint(config)
+    yield _without(config.aligner, "jobs", "source")
     source = config.aligner.get("source")
-    return fingerprint(
-        corpus_fingerprint(config),
-        _without(config.aligner, "jobs", "source"),
-        _text_grids(Path(source)) if source else None,
-    )
+    yield _text_grids(Path(source)) if source else None
 
 
-def features_fingerprint(config: DictConfig) -> str:
-    """Of stage 3; training compares what was left out itself."""
-    return fingerprint(
-        alignment_fingerprint(config),
-        config.features,
-        _without(config.splits, "held_out"),
-        _list_file(config.splits.get("held_out")),
-        _without(config.check, "leave_out"),
-    )
+def _features(config: DictConfig) -> Iterable:
+    """What was left out does not take part: training looks at that itself."""
+    yield ALIGNMENTS.fingerprint(config)
+    yield config.features
+    yield _without(config.splits, "held_out")
+    yield _list_file(config.splits.get("held_out"))
+    yield _without(config.check, "leave_out")
 
 
-def vocoder_parts(vocoder: DictConfig) -> list:
-    """Of what is vocoded: the section, and what is in weights that are files of the user's."""
+def _training(config: DictConfig) -> Iterable:
+    yield FEATURES.fingerprint(config)
+    yield from (config.model, config.sparsity, config.trainer, config.selection)
+    # The vocoder is used only to measure mel-cepstral distortion.
+    yield from vocoder_inputs(config.vocoder) if config.selection.criterion == "mcd" else [None]
+    yield config.seed
+
+
+def _synthesis(config: DictConfig) -> Iterable:
+    """The trained model and the sentences; for the reference rows only the recordings."""
+    yield config.system
+    if config.system == "model":
+        yield TRAINING.fingerprint(config)
+        yield other_sentences(config.evaluation.sentences)
+    else:
+        yield FEATURES.fingerprint(config)
+    yield from vocoder_inputs(config.vocoder)
+    yield config.evaluation.clips_per_set
+
+
+def _evaluation(config: DictConfig) -> Iterable:
+    yield SYNTHESIS.fingerprint(config)
+    yield config.evaluation
+
+
+def _report(config: DictConfig, *found) -> Iterable:
+    """The runs, the paper's values and the listeners' answers; the page shows the whole config."""
+    yield from found
+    yield config
+
+
+def _finetuning(config: DictConfig) -> Iterable:
+    """The vocoder, settings and seed, and the corpus or the mels that a model predicted of it."""
+    settings = _without(config.finetuning, "mels", "accelerator", "threads")
+    yield settings
+    yield [config.vocoder.get(name) for name in ("checkpoint", "config", "sha256")]
+    if mels := config.finetuning.mels:
+        # Mels that did not come from `make gta-mels` are known by their folder's name alone.
+        stage = Path(mels) / "stage.json"
+        yield read_json(stage)["fingerprint"] if stage.exists() else mels
+    else:
+        yield FEATURES.fingerprint(config)
+    yield config.seed
+    yield from vocoder_inputs(config.vocoder)[1:]
+
+
+def vocoder_inputs(vocoder: DictConfig) -> list:
+    """The section, and the contents of weights that are files of the user's."""
     checkpoint = vocoder.get("checkpoint", PACKAGE)
     if checkpoint.startswith(PACKAGE):
         return [vocoder]
     path = Path(checkpoint)
     weights, base = (generators(path), path) if path.is_dir() else ([path], path.parent)
-    return [vocoder, _contents([*weights, Path(vocoder.config)], base)]
+    return [vocoder, file_digests([*weights, Path(vocoder.config)], base)]
+
+
+def other_sentences(path: str | None) -> str:
+    """The text of `evaluation.sentences`, one sentence a line; empty where it is null.
+
+    Raises:
+        RecipeError: the file does not exist or is not UTF-8.
+    """
+    if path is None:
+        return ""
+    try:
+        return read_utf8(path)
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{path} does not exist: write sentences of other domains into it, one a line, or set "
+            "evaluation.sentences=null to evaluate held-out clips alone"
+        ) from None
+
+
+def _without(section: DictConfig, *keys: str) -> dict:
+    plain = OmegaConf.to_container(section, resolve=True)
+    return {key: value for key, value in plain.items() if key not in keys}
 
 
 def _texts(source: DictConfig) -> list[Path]:
-    """The files that a corpus on disk has its texts in, as conf/corpus/ names them."""
+    """The files in which a corpus on disk has its texts, as conf/corpus/ names them."""
     folder = Path(source.get("folder") or "")
     if table := source.get("table"):
         return [Path(table)]
@@ -75,90 +215,73 @@ def _list_file(path: str | None) -> str | None:
     return read_utf8(path) if path and Path(path).exists() else None
 
 
-def _without(section: DictConfig, *keys: str) -> dict:
-    plain = OmegaConf.to_container(section, resolve=True)
-    return {key: value for key, value in plain.items() if key not in keys}
-
-
 def _text_grids(source: Path) -> list:
-    """What is in all TextGrids under a folder, or in one file."""
-    inside = (path for path in source.rglob("*") if path.suffix.lower() == ".textgrid")
-    found = inside if source.is_dir() else [source]
-    return _contents(found, source if source.is_dir() else source.parent)
+    """All TextGrids under a folder, or one file."""
+    if source.is_dir():
+        inside = (path for path in source.rglob("*") if path.suffix.lower() == ".textgrid")
+        return file_digests(inside, source)
+    return file_digests([source], source.parent)
 
 
-def _contents(paths: Iterable[Path], base: Path) -> list[list[str]]:
-    """Names, below `base` where they are, and digests of those files that are there."""
-    contents = []
-    for path in sorted(path for path in paths if path.is_file()):
-        stat = path.stat()
-        name = str(path.relative_to(base)) if path.is_relative_to(base) else path.name
-        contents.append([name, _digest(path, stat.st_size, stat.st_mtime_ns)])
-    return contents
+def _other_trainings(config: DictConfig) -> list[Path]:
+    """Trainings of other runs. With several processes each would copy, so they train instead."""
+    if config.trainer.devices != 1:
+        return []
+    return sorted(Path(config.paths.experiment).glob("*/train"))
 
 
-@cache
-def _digest(path: Path, size: int, modified: int) -> str:
-    """Of the file as it is at this size and time, since a sweep asks for each of its runs."""
-    return sha256(path)
-
-
-def training_fingerprint(config: DictConfig) -> str:
-    return fingerprint(
-        features_fingerprint(config),
-        config.model,
-        config.sparsity,
-        config.trainer,
-        config.selection,
-        # What mcd is measured on is vocoded.
-        *(vocoder_parts(config.vocoder) if config.selection.criterion == "mcd" else [None]),
-        config.seed,
-    )
-
-
-def finetuning_fingerprint(config: DictConfig) -> str:
-    """Of weights, settings and seed, and of the corpus or the mels that a model predicted of it."""
-    settings = OmegaConf.to_container(config.finetuning, resolve=True)
-    names = ("mels", "accelerator", "threads")
-    mels, *_ = (settings.pop(name) for name in names)
-    stage = Path(mels or "") / "stage.json"
-    if mels:
-        # Mels that came from elsewhere are known by their names alone.
-        source = read_json(stage)["fingerprint"] if stage.exists() else mels
-    else:
-        source = features_fingerprint(config)
-    vocoder = [config.vocoder.get(name) for name in ("checkpoint", "config", "sha256")]
-    weights = vocoder_parts(config.vocoder)[1:]
-    return fingerprint(settings, vocoder, source, config.seed, *weights)
-
-
-def other_sentences(path: str | None) -> str:
-    """The text of `evaluation.sentences`, one a line; none where it is null.
-
-    Raises:
-        RecipeError: the file is not there or not UTF-8.
-    """
-    if path is None:
-        return ""
-    try:
-        return read_utf8(path)
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{path} is not there: write sentences of other domains into it, one a line, or set "
-            "evaluation.sentences=null to evaluate held-out clips alone"
-        ) from None
-
-
-def synthesis_fingerprint(config: DictConfig) -> str:
-    """Of stage 5: the trained model, or the recordings alone for the reference rows."""
-    if config.system == "model":
-        source = [training_fingerprint(config), other_sentences(config.evaluation.sentences)]
-    else:
-        source = [features_fingerprint(config)]
-    vocoder, most = vocoder_parts(config.vocoder), config.evaluation.clips_per_set
-    return fingerprint(config.system, *source, *vocoder, most)
-
-
-def evaluation_fingerprint(config: DictConfig) -> str:
-    """Of stage 6."""
-    return fingerprint(synthesis_fingerprint(config), config.evaluation)
+CORPUS = Stage(
+    name="stage 1",
+    command="make stage1",
+    folder="{paths.corpus}",
+    inputs=_corpus,
+)
+ALIGNMENTS = Stage(
+    name="stage 2",
+    command="make stage2",
+    folder="{paths.alignments}",
+    inputs=_alignments,
+    needs=lambda config: [CORPUS],
+)
+FEATURES = Stage(
+    name="stage 3",
+    command="make stage3",
+    folder="{paths.features}",
+    inputs=_features,
+    needs=lambda config: [ALIGNMENTS],
+)
+TRAINING = Stage(
+    name="stage 4",
+    command="make stage4",
+    folder="{paths.run}/train",
+    inputs=_training,
+    needs=lambda config: [FEATURES],
+    twins=_other_trainings,
+)
+SYNTHESIS = Stage(
+    name="stage 5",
+    command="make stage5",
+    folder="{paths.run}/synthesis",
+    inputs=_synthesis,
+    needs=lambda config: [FEATURES, TRAINING] if config.system == "model" else [FEATURES],
+)
+EVALUATION = Stage(
+    name="stage 6",
+    command="make stage6",
+    folder="{paths.run}/evaluation",
+    inputs=_evaluation,
+    needs=lambda config: [SYNTHESIS],
+)
+REPORT = Stage(
+    name="stage 7",
+    command="make stage7",
+    folder="{paths.results}",
+    inputs=_report,
+)
+FINETUNING = Stage(
+    name="fine-tuning",
+    command="make finetune",
+    folder="{paths.finetuned}",
+    inputs=_finetuning,
+    needs=lambda config: [] if config.finetuning.mels else [FEATURES],
+)

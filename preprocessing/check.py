@@ -17,7 +17,7 @@ from audio.constants import HOP, SAMPLE_RATE
 from audio.wav import read_wav
 from pipeline.errors import RecipeError, UtteranceError
 from pipeline.files import write_csv
-from pipeline.parallel import spread
+from pipeline.parallel import parallel_map
 from pipeline.progress import progress
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
@@ -106,7 +106,7 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
     ]
     levels: dict[str, Levels] = {}
     with progress("checking", max(len(parts), 1)) as show:
-        for done, (found, some) in enumerate(spread(_check_some, tasks, config.parallel), 1):
+        for done, (found, some) in enumerate(parallel_map(_check_some, tasks, config.parallel), 1):
             faults += found
             levels |= some
             show(done)
@@ -291,3 +291,17 @@ def print_faults(utterances: int, faults: list[Fault], leave_out: Iterable[str])
 def write_faults(path: Path | str, faults: Iterable[Fault]) -> None:
     """Write all faults to a CSV table, `id,kind,reason`."""
     write_csv(path, Fault._fields, (fault._asdict() for fault in faults))
+
+
+def report_faults(config: DictConfig) -> None:
+    """Print the faults of a corpus and write all of them to faults.csv in `config.paths.data`.
+
+    Raises:
+        RecipeError: some faults are of kinds that `check.leave_out` does not name.
+    """
+    utterances, faults = check_corpus(config)
+    print_faults(len(utterances), faults, config.check.leave_out)
+    table = Path(config.paths.data) / "faults.csv"
+    write_faults(table, faults)
+    print(f"all faults: {table}")
+    refuse(faults, config.check.leave_out)

@@ -1,21 +1,7 @@
-"""The pre-flight: all faults of a corpus and its alignments, before features and training."""
+"""List every fault of a corpus and its alignments before stage 3: `make check`."""
 
-from pathlib import Path
-
-from pipeline.entry_point import stage_script
-
-
-@stage_script
-def main(config) -> None:
-    from preprocessing.check import check_corpus, print_faults, refuse, write_faults
-
-    utterances, faults = check_corpus(config)
-    print_faults(len(utterances), faults, config.check.leave_out)
-    table = Path(config.paths.data) / "faults.csv"
-    write_faults(table, faults)
-    print(f"all faults: {table}")
-    refuse(faults, config.check.leave_out)
-
+from pipeline.configuration import hydra_main
+from preprocessing.check import report_faults
 
 if __name__ == "__main__":
-    main()
+    hydra_main(report_faults)

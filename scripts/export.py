@@ -1,6 +1,6 @@
 """Export a trained run to ONNX: `make export RUN=...`."""
 
-from pipeline.entry_point import stage_script
+from pipeline.configuration import hydra_main
 
 
 def export(config) -> None:
@@ -12,7 +12,5 @@ def export(config) -> None:
     print(f"{config.paths.run}/onnx: largest difference from torch: {largest}")
 
 
-main = stage_script(export)
-
 if __name__ == "__main__":
-    main()
+    hydra_main(export)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.entry_point import stage_script
+from pipeline.configuration import hydra_main
 
 
 def gta_mels(config) -> None:
@@ -13,7 +13,5 @@ def gta_mels(config) -> None:
     write_gta_mels(Path(paths.run), Path(paths.features), Path(paths.gta_mels))
 
 
-main = stage_script(gta_mels)
-
 if __name__ == "__main__":
-    main()
+    hydra_main(gta_mels)

@@ -1,38 +1,33 @@
-"""Stages 4, 5 and 6 of one run in one process, which loads its libraries once."""
+"""Stages 4, 5 and 6 of one run in one process, which loads its libraries only once."""
 
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from pipeline.entry_point import stage_script
-from pipeline.errors import RecipeError
+from pipeline.configuration import hydra_main
+from pipeline.locks import lock_folder
 from stage4_train import train_stage
 from stage5_vocode import vocode_stage
 from stage6_evaluate import evaluate_stage
 
 ENDING = 10.0
-"""Seconds that a run is given to end whose sweep was stopped a moment ago."""
+"""Seconds to wait for the same run of a sweep that has just been stopped."""
 
 
 def run_stages(config) -> None:
-    """Train, vocode and evaluate what is not up to date; reference rows have no training.
+    """Train, vocode and evaluate, as far as that is not up to date. Reference rows do not train.
 
     Raises:
-        RecipeError: another process is at it, such as one whose sweep was killed.
+        RecipeError: another process works on this run, for example one whose sweep was killed.
     """
     run = Path(config.paths.run)
-    run.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(run, run / "run.lock", ENDING)
     try:
-        with FileLock(run / "run.lock", timeout=ENDING):
-            if config.system == "model":
-                train_stage(config)
-            vocode_stage(config)
-            evaluate_stage(config)
-    except Timeout:
-        raise RecipeError(f"another process is at work on {run}: wait for it, or end it") from None
+        if config.system == "model":
+            train_stage(config)
+        vocode_stage(config)
+        evaluate_stage(config)
+    finally:
+        lock.release()
 
-
-main = stage_script(run_stages)
 
 if __name__ == "__main__":
-    main()
+    hydra_main(run_stages)

@@ -1,6 +1,6 @@
 """Speak a text with a trained run: `make say TEXT="..." RUN=... SPEED= PITCH= ENERGY= BACKEND=`."""
 
-from pipeline.entry_point import stage_script
+from pipeline.configuration import hydra_main
 
 
 def say(config) -> None:
@@ -24,7 +24,5 @@ def say(config) -> None:
     print(f"{config.output}: {len(waveform) / SAMPLE_RATE:.2f} s")
 
 
-main = stage_script(say)
-
 if __name__ == "__main__":
-    main()
+    hydra_main(say)

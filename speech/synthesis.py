@@ -26,8 +26,7 @@ from pipeline.files import write_array, write_csv, write_json
 from pipeline.hardware import device_of, processor_name
 from pipeline.progress import progress
 from pipeline.settings import check_choice
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import other_sentences, synthesis_fingerprint
+from pipeline.stages import SYNTHESIS, other_sentences
 from preprocessing.features.store import FeatureStore, natural_waveform
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
@@ -141,8 +140,8 @@ class System:
         self.seconds[part] += time.perf_counter() - started
 
 
-def synthesise_run(config: DictConfig, run: Path) -> None:
-    """Write `<run>/synthesis/<set>/<id>.wav`, manifest.csv and record.json.
+def synthesise_run(config: DictConfig) -> None:
+    """Write the run's `synthesis/<set>/<id>.wav`, manifest.csv and record.json.
 
     Clips that an interrupted run has written are kept.
 
@@ -152,9 +151,10 @@ def synthesise_run(config: DictConfig, run: Path) -> None:
     check_settings(config)
     torch.set_num_threads(config.trainer.threads)
     store = FeatureStore(config.paths.features)
+    run = Path(config.paths.run)
     system = System(config, store, run)
     clips = clips_of(config, store, system.synthesiser)
-    stage = StageFolder(run / "synthesis", synthesis_fingerprint(config))
+    stage = SYNTHESIS.output(config)
     stage.begin()
     wavs = [stage.folder / clip.set / f"{clip.id}.wav" for clip in clips]
     computed_seconds = 0.0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pipeline.resolvers import cap_for
+from pipeline.configuration import register_resolvers
 
 # Two processes of tests share two cores; threads of theirs would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -59,7 +59,7 @@ def kill_when(condition: Callable[[], bool], command: list[str], seconds: float 
 
 def composed(*overrides: str) -> DictConfig:
     """The configuration of a stage script that is given these overrides."""
-    OmegaConf.register_new_resolver("cap_for", cap_for, replace=True)
+    register_resolvers()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return compose("config", list(overrides))
 

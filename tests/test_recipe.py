@@ -13,7 +13,7 @@ import soundfile
 from conftest import PROJECT, composed, run_script
 
 from pipeline.stage_folder import StageFolder
-from pipeline.stages import training_fingerprint
+from pipeline.stages import TRAINING
 
 SNIPER = ["sparsity=decaying", "sparsity.scoring_batches=10"]
 SHORT = ["trainer.updates=600", "evaluation.clips_per_set=5", "trainer.val_every=200", "samples=1"]
@@ -163,12 +163,12 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
 
 def test_a_run_that_differs_in_its_vocoder_is_not_trained_again(tmp_path):
     experiment = f"paths.experiment={tmp_path}"
-    trained = StageFolder(tmp_path / "default" / "train", training_fingerprint(composed()))
+    trained = StageFolder(tmp_path / "default" / "train", TRAINING.fingerprint(composed()))
     trained.begin()
     (trained.folder / "model.pt").write_text("weights")
     trained.finish()
     result = run_script("stage4_train", "vocoder=griffin_lim", experiment)
-    assert result.returncode == 0 and "takes over the training of" in result.stdout, result.stderr
+    assert result.returncode == 0 and "is a copy of" in result.stdout, result.stderr
     assert (tmp_path / "vocoder=griffin_lim" / "train" / "model.pt").read_text() == "weights"
     other = run_script("stage4_train", "seed=1", experiment, f"paths.data={tmp_path}/nothing")
     assert other.returncode == 1 and "run `make stage3`" in other.stderr

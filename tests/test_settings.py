@@ -145,6 +145,6 @@ def test_what_was_finished_is_kept(prepared, tmp_path, stage, output, overrides,
     (earlier.folder / "result").write_text("of hours")
     earlier.finish()
     with pytest.raises(RecipeError) as refusal:
-        stage(composed(*here, *overrides, *places), *[tmp_path] * of_run)
+        stage(composed(*here, *overrides, *places))
     assert all(message in str(refusal.value) for message in messages)
     assert (earlier.folder / "result").exists() and earlier.is_complete()

@@ -18,8 +18,7 @@ from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.hardware import device_of
 from pipeline.progress import progress
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import evaluation_fingerprint
+from pipeline.stages import EVALUATION
 from preprocessing.features.store import FeatureStore, natural_waveform
 from speech.settings import check_settings
 
@@ -33,12 +32,13 @@ TRAINING_DEFINITIONS = {
 """Definitions of what records of training and synthesis hold."""
 
 
-def evaluate_run(config: DictConfig, run: Path) -> None:
-    """Write `<run>/evaluation/metrics.json` and utterances.csv.
+def evaluate_run(config: DictConfig) -> None:
+    """Write metrics.json and utterances.csv into the run's `evaluation/`.
 
     The results of each clip are kept in `evaluation/clips/`, so a stopped evaluation continues
     where it was.
     """
+    run = Path(config.paths.run)
     check_settings(config)
     torch.set_num_threads(config.trainer.threads)
     synthesis = run / "synthesis"
@@ -47,7 +47,7 @@ def evaluate_run(config: DictConfig, run: Path) -> None:
     device = device_of(config.trainer.accelerator)
     recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
-    stage = StageFolder(run / "evaluation", evaluation_fingerprint(config))
+    stage = EVALUATION.output(config)
     stage.begin()
 
     rows = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from evaluation.report.formats import percent
-from pipeline.composition import evaluation_given
+from pipeline.configuration import evaluation_fingerprint
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv, read_json
 from pipeline.records import Record, current_records, read_runs
@@ -237,7 +237,7 @@ def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run
     """
     kept = []
     for group in (read_runs(Path(config.paths.experiment)), records):
-        current, outdated = current_records(group, evaluation_given)
+        current, outdated = current_records(group, evaluation_fingerprint)
         for folder, reason in outdated.items():
             print(f"{folder} is left out: {reason}")
         kept.append(current)

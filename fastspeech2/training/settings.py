@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from omegaconf import DictConfig, OmegaConf
 
 from fastspeech2.training.optimization import OPTIMIZERS, SCHEDULES
+from fastspeech2.training.sparsity import sparsity_schedule
 from pipeline.errors import RecipeError
 from pipeline.settings import ABSENT, check_choice, wrong_numbers
 from sniper.settings import LR_SCALINGS, REGROWTHS
@@ -47,10 +48,11 @@ CHOICES: dict[str, Collection[str]] = {
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check the settings that neither the model nor the sparsity schedule checks itself.
+    """Check the settings that the model does not check itself.
 
     Raises:
-        RecipeError: settings are out of range or unknown; names all of them.
+        RecipeError: names all settings that are out of range or unknown; or the sparsity schedule
+            does not fit the training.
     """
     problems = [*wrong_numbers(config, WHOLE, REAL, NULLABLE), *_choices(config)]
     schedule = config.trainer.schedule
@@ -60,6 +62,7 @@ def check_settings(config: DictConfig) -> None:
         )
     if problems:
         raise RecipeError("; ".join(problems))
+    sparsity_schedule(config.sparsity, config.trainer.updates)
 
 
 def _choices(config: DictConfig) -> Iterator[str]:

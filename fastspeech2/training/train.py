@@ -37,8 +37,7 @@ from pipeline.files import atomic_path, write_json
 from pipeline.hardware import device_of, fast_bfloat16, processor_name
 from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
 from pipeline.settings import check_choice
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import features_fingerprint, training_fingerprint
+from pipeline.stages import FEATURES, TRAINING
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
 from sniper import prunable_parameters
@@ -122,12 +121,8 @@ def require_batches(batches: Sequence[Sequence[int]], processes: int) -> None:
         )
 
 
-def train(
-    config: DictConfig,
-    run_folder: Path | str,
-    mcd: Callable[[FastSpeech2], float] | None = None,
-) -> None:
-    """Train `config.model` under `config.sparsity` and write `<run folder>/train/`.
+def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None) -> None:
+    """Train `config.model` under `config.sparsity` and write `train/` in `config.paths.run`.
 
     Args:
         mcd: how far a model's speech is from recordings, in dB, for `selection=mcd`.
@@ -142,8 +137,8 @@ def train(
     eligible = candidates(config.selection, settings.val_every, settings.updates, schedule)
     processes = join(settings.accelerator, settings.devices)
     precision = precision_of(settings)
-    stage = StageFolder(Path(run_folder) / "train", training_fingerprint(config))
-    folder = stage.folder
+    stage = TRAINING.output(config)
+    folder, run = stage.folder, Path(config.paths.run)
     set_up_process(settings.threads)
     torch.set_float32_matmul_precision("high")
 
@@ -182,7 +177,7 @@ def train(
             table,
             *samples,
             MaskFiles(folder / "masks", sniper),
-            TrainingProgress(folder / "progress.json", Path(run_folder).name, every=20),
+            TrainingProgress(folder / "progress.json", run.name, every=20),
         ],
         accelerator=settings.accelerator,
         devices=devices,
@@ -201,7 +196,7 @@ def train(
     require_batches(validation_batches, processes.size)
     # Only now, since an earlier training of other settings is emptied.
     if processes.first and stage.begin():
-        print(f"{run_folder}: going on with an unfinished training")
+        print(f"{run}: going on with an unfinished training")
     processes.wait()
     checkpoint, done = latest_checkpoint(checkpoints)
     stream = BatchStream(
@@ -220,7 +215,7 @@ def train(
         weights_only=True,
     )
     if trainer.global_step < settings.updates:
-        raise RecipeError(f"{run_folder}: stopped at update {trainer.global_step}")
+        raise RecipeError(f"{run}: stopped at update {trainer.global_step}")
 
     if not processes.first:
         return
@@ -231,7 +226,7 @@ def train(
     save_model(folder / "model.pt", model, config, store)
     if sniper.record:
         write_json(folder / "sparsity.json", [asdict(switch) for switch in sniper.record])
-    record = training_record(config, run_folder, model, sniper, table, store)
+    record = training_record(config, model, sniper, table, store)
     record["selection"] = {"criterion": selection.name, "chosen": chosen}
     made_on = {"precision": precision, "processor": processor_name(device_of(settings.accelerator))}
     write_json(folder / "record.json", record | made_on)
@@ -251,10 +246,11 @@ def peak_megabytes(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def training_record(config, run_folder, model, sniper, table, store) -> dict:
+def training_record(config, model, sniper, table, store) -> dict:
     """What tables say of a run, as in record.json."""
+    run = Path(config.paths.run)
     return {
-        "name": Path(run_folder).name,
+        "name": run.name,
         "model": config.model.name,
         "seed": config.seed,
         "splits": {"name": store.splits_name}
@@ -262,13 +258,13 @@ def training_record(config, run_folder, model, sniper, table, store) -> dict:
         "left_out": store.left_out,
         # Of all but seed and sparsity: systems that share it can be compared.
         "context": fingerprint(
-            features_fingerprint(config), config.model, config.trainer, config.selection
+            FEATURES.fingerprint(config), config.model, config.trainer, config.selection
         ),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),
         "updates": config.trainer.updates,
-        "skipped_updates": skipped_updates(Path(run_folder) / "train"),
+        "skipped_updates": skipped_updates(run / "train"),
         "train_seconds": round(table.seconds, 3),
         "updates_per_second": round(config.trainer.updates / table.seconds, 4),
         "scoring_seconds": round(sniper.scoring_seconds, 3),

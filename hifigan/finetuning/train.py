@@ -35,8 +35,7 @@ from pipeline.files import atomic_path, write_json
 from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
 from pipeline.progress import progress
 from pipeline.settings import check_numbers
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import finetuning_fingerprint
+from pipeline.stages import FINETUNING
 from pipeline.vocoder_files import locate
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
@@ -73,7 +72,7 @@ def finetune(config: DictConfig) -> None:
     """
     settings = config.finetuning
     check_numbers(config, WHOLE, REAL)
-    stage = StageFolder(config.paths.finetuned, finetuning_fingerprint(config))
+    stage = FINETUNING.output(config)
     training, validation, heldout = _clips(config)
     before = checked_generator(config.vocoder)
     weights, architecture = locate(config.vocoder.checkpoint), locate(config.vocoder.config)

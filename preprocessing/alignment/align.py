@@ -11,8 +11,7 @@ from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path
 from pipeline.settings import check_choice, check_numbers
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import alignment_fingerprint
+from pipeline.stages import ALIGNMENTS
 from preprocessing.alignment import aligners
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
@@ -53,7 +52,7 @@ def align(config: DictConfig) -> None:
     transcripts, lexicon, unaligned = _transcripts(utterances, language)
     if not transcripts:
         raise FaultsError("aligning", unaligned, "No utterance is left to train on.")
-    stage = StageFolder(config.paths.alignments, alignment_fingerprint(config))
+    stage = ALIGNMENTS.output(config)
     finished = stage.folder / "TextGrid"
     if not (stage.is_begun() and finished.exists()):
         aligners.check(config.aligner, transcripts)

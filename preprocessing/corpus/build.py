@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.settings import chosen
 from pipeline.stage_folder import StageFolder
-from pipeline.stages import corpus_fingerprint
+from pipeline.stages import CORPUS
 from preprocessing.corpus import asterisk, ljspeech, readers
 from preprocessing.corpus.metadata import Utterance, write_metadata, write_reasons
 from preprocessing.corpus.recordings import (
@@ -29,7 +29,7 @@ def build_corpus(config: DictConfig) -> None:
         RecipeError: the corpus cannot be fetched or verified, or the disk is full.
         FaultsError: recordings are missing, empty, corrupt, or of another format.
     """
-    stage = StageFolder(config.paths.corpus, corpus_fingerprint(config))
+    stage = CORPUS.output(config)
     stage.check_ours()
     language = corpus_language(config.corpus)
     layouts = {

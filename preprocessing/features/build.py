@@ -16,11 +16,10 @@ from pipeline.digests import fingerprint
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_array, write_json
-from pipeline.parallel import spread
+from pipeline.parallel import parallel_map
 from pipeline.progress import progress
 from pipeline.settings import check_numbers
-from pipeline.stage_folder import StageFolder
-from pipeline.stages import features_fingerprint
+from pipeline.stages import FEATURES
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.check import Fault, check_corpus, refuse, serious
 from preprocessing.corpus.metadata import write_reasons
@@ -70,7 +69,7 @@ def build_features(config: DictConfig) -> None:
     faulty = {fault.id for fault in faults}
     splits = assign_splits(texts, config.splits, faulty, language.tokens)
     wavs = Path(config.paths.corpus) / "wavs"
-    folder = StageFolder(config.paths.features, features_fingerprint(config))
+    folder = FEATURES.output(config)
     folder.begin()
     shards = _shards(folder.folder / "shards", list(texts), faulty)
     seconds = sum((wavs / f"{id}.wav").stat().st_size for ids in shards.values() for id in ids) / (
@@ -127,7 +126,7 @@ def _compute(
         for path, ids in missing
     ]
     with progress("extracting features", len(shards)) as show:
-        written = spread(_write_shard, tasks, config.parallel)
+        written = parallel_map(_write_shard, tasks, config.parallel)
         for done, _ in enumerate(written, 1 + len(shards) - len(missing)):
             show(done)
 

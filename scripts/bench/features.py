@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import read_wav
-from pipeline.entry_point import PROJECT
+from pipeline.configuration import PROJECT
 from pipeline.hardware import machine_description
 from preprocessing.corpus.metadata import read_metadata
 

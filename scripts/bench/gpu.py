@@ -22,7 +22,7 @@ from fastspeech2.training.data import Batch
 from fastspeech2.training.loss import fastspeech2_loss
 from fastspeech2.training.nonfinite import FiniteWatch
 from hifigan.vocoder import load_vocoder
-from pipeline.entry_point import PROJECT
+from pipeline.configuration import PROJECT
 from pipeline.hardware import processor_name
 from sniper import Sniper, SparsitySchedule, global_masks, magnitude_scores, snip_scores
 from training import MELS, VOCABULARY, ljspeech_batch

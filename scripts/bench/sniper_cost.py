@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.loss import fastspeech2_loss
-from pipeline.entry_point import PROJECT
+from pipeline.configuration import PROJECT
 from pipeline.hardware import keep_freed_memory, machine_description
 from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 

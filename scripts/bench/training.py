@@ -22,7 +22,7 @@ from fastspeech2.training.data import (
     frame_budget_batches,
 )
 from make_large_corpus import lengths
-from pipeline.entry_point import PROJECT
+from pipeline.configuration import PROJECT
 from pipeline.hardware import fast_bfloat16, keep_freed_memory, machine_description
 from preprocessing.features.store import FeatureStore
 from sniper_cost import loss_fn

@@ -14,7 +14,7 @@ from torch.nn.functional import leaky_relu
 from audio.constants import HOP, MELS, SAMPLE_RATE
 from hifigan import Generator, load_generator
 from hifigan.vocoder import vocode
-from pipeline.entry_point import PROJECT
+from pipeline.configuration import PROJECT
 from pipeline.hardware import fast_bfloat16, machine_description
 from training import ROUNDS, seconds
 

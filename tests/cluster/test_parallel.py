@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from slurm import free_port
 
 from pipeline.errors import RecipeError
-from pipeline.parallel import spread
+from pipeline.parallel import parallel_map
 from preprocessing.corpus.metadata import read_metadata
 
 UTTERANCES = 40
@@ -88,7 +88,7 @@ def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running, monk
 
 def test_results_come_in_order():
     arguments = [(np.full(3, i), i) for i in range(50)]
-    sums = list(spread(np.add, arguments, PARALLEL))
+    sums = list(parallel_map(np.add, arguments, PARALLEL))
     assert [int(each[0]) for each in sums] == [2 * i for i in range(50)]
 
 
@@ -96,8 +96,8 @@ def test_results_come_in_order():
     "changes, message",
     [
         ({"backend": "spark"}, "parallel.backend=spark: choose one of loky, ray, dask"),
-        ({"address": "auto"}, "parallel.address=auto is of a cluster"),
-        ({"backend": "ray"}, "needs the package ray, which is not installed: `make cluster`"),
+        ({"address": "auto"}, "parallel.address=auto needs a cluster"),
+        ({"backend": "ray"}, "needs the package ray, which is not installed: run `make cluster`"),
         ({"backend": "dask"}, "needs the package distributed, which is not installed"),
     ],
 )
@@ -105,11 +105,13 @@ def test_what_cannot_be_is_told(monkeypatch, changes, message):
     for package in ("ray", "distributed"):
         monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(RecipeError, match=message):
-        list(spread(np.add, [(1, 2)], OmegaConf.merge(PARALLEL, changes)))
+        list(parallel_map(np.add, [(1, 2)], OmegaConf.merge(PARALLEL, changes)))
 
 
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told():
     absent = OmegaConf.merge(PARALLEL, {"backend": "dask", "address": "tcp://127.0.0.1:9"})
-    with pytest.raises(RecipeError, match="no Dask can be had at parallel.address=tcp://127.0.0.1"):
-        list(spread(np.add, [(1, 2)], absent))
+    with pytest.raises(
+        RecipeError, match="cannot connect to Dask at parallel.address=tcp://127.0.0.1"
+    ):
+        list(parallel_map(np.add, [(1, 2)], absent))

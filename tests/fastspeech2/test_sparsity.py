@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.sparsity import decaying_levels, require_reachable, sparsity_schedule
+from pipeline.configuration import cap_for
 from pipeline.errors import RecipeError
-from pipeline.resolvers import cap_for
 from sniper.masks import check_reachable
 
 

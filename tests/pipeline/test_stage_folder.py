@@ -12,7 +12,7 @@ from pipeline.digests import fingerprint
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path, read_utf8
 from pipeline.stage_folder import StageFolder
-from pipeline.stages import alignment_fingerprint, corpus_fingerprint, features_fingerprint
+from pipeline.stages import ALIGNMENTS, CORPUS, FEATURES
 from preprocessing.corpus.metadata import read_reasons, write_reasons
 
 
@@ -41,12 +41,12 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
         read_utf8(path)
     corpus = {"name": "mine", "language": {"lexicon": str(path)}}
     with pytest.raises(RecipeError, match="lexicon.txt is not UTF-8"):
-        corpus_fingerprint(OmegaConf.create({"corpus": corpus}))
+        CORPUS.fingerprint(OmegaConf.create({"corpus": corpus}))
 
 
 def test_foreign_files_are_not_emptied(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RecipeError, match="files that are not this recipe's .thesis.txt"):
+    with pytest.raises(RecipeError, match="files that this recipe did not write .thesis.txt"):
         StageFolder(tmp_path, "one").begin()
     assert (tmp_path / "thesis.txt").exists()
 
@@ -125,8 +125,7 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
         )
         for key, value in changes.items():
             OmegaConf.update(config, key.replace("__", "."), value)
-        stages = (corpus_fingerprint, alignment_fingerprint, features_fingerprint)
-        return [stage(config) for stage in stages]
+        return [stage.fingerprint(config) for stage in (CORPUS, ALIGNMENTS, FEATURES)]
 
     def changed(**changes) -> list[bool]:
         pairs = zip(fingerprints(), fingerprints(**changes), strict=True)
@@ -185,12 +184,12 @@ def test_what_another_users_process_writes_is_left(tmp_path):
     theirs = tmp_path / "stage" / ".a.1.partial.csv"
     theirs.write_text("perhaps still being written")
     begin = (
-        "import os, sys; from pipeline.stage_folder import _remove_leftovers\n"
+        "import os, sys; from pipeline.files import remove_partial_files\n"
         "from pathlib import Path\n"
         "os.chdir(sys.argv[1])  # since that user may not look for the folder by its path\n"
         "if os.getuid() == 0:\n"
         "    os.setuid(12345)\n"
-        "_remove_leftovers(Path())"
+        "remove_partial_files(Path())"
     )
     (tmp_path / "stage").chmod(0o777)
     done = subprocess.run(

@@ -20,11 +20,17 @@ from fastspeech2.training.scores import scoring
 from fastspeech2.training.sparsity import sparsity_schedule
 from pipeline.errors import RecipeError
 from pipeline.records import keep_record
-from pipeline.stages import evaluation_fingerprint
-from pipeline.sweep_state import RunState, read_state, sweep_file, table, write_state
+from pipeline.stages import EVALUATION
+from pipeline.sweep import leave_to_records, planned_runs, side_by_side
+from pipeline.sweep_state import (
+    SweepRun,
+    read_state,
+    read_sweeps,
+    sweep_file,
+    table,
+    write_state,
+)
 from run import run_stages
-from status import sweeps
-from sweep import Run, leave_to_records, planned_runs, side_by_side
 
 
 @pytest.mark.parametrize(
@@ -58,9 +64,9 @@ def test_seeds_are_outermost_and_the_first_shares_its_folder_with_the_demo():
     assert names[0] == "sparsity=dense,trainer.updates=100"
     assert names[5] == "seed=1,sparsity=dense,trainer.updates=100"
     assert names[-2:] == ["vocoded", "natural"]
-    with pytest.raises(RecipeError, match="at least 1, not 0"):
+    with pytest.raises(RecipeError, match="seeds=0: give the number of seeds, at least 1"):
         planned_runs(composed("seeds=0"), [])
-    with pytest.raises(RecipeError, match="named by their overrides, leave it out"):
+    with pytest.raises(RecipeError, match="named by their overrides, so leave it out"):
         planned_runs(config, ["name=all"])
 
 
@@ -70,16 +76,16 @@ def test_as_many_runs_as_cores():
     assert side_by_side(composed("jobs=5")) == 5
     assert side_by_side(composed(f"trainer.threads={2 * cores}")) == 1
     assert side_by_side(composed("trainer=gpu")) == 1
-    with pytest.raises(RecipeError, match="at least 1, not 0"):
+    with pytest.raises(RecipeError, match="jobs=0: give the number of runs at once, at least 1"):
         side_by_side(composed("jobs=0"))
-    with pytest.raises(RecipeError, match="one process each: trainer.devices=1"):
+    with pytest.raises(RecipeError, match="one process each: set trainer.devices=1"):
         side_by_side(composed("trainer=ddp"))
 
 
 def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
     runs = planned_runs(composed("sweep=demo"), ["paths.data=elsewhere", "trainer.updates=100"])
     for run in runs:
-        run.fingerprint = evaluation_fingerprint(composed(*run.settings))
+        run.fingerprint = EVALUATION.fingerprint(composed(*run.settings))
     dense, constant, *_ = runs
     for run, fingerprint in ((dense, dense.fingerprint), (constant, "another")):
         evaluation = tmp_path / "exp" / run.name / "evaluation"
@@ -93,7 +99,7 @@ def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
     assert [run.state for run in runs] == ["recorded", *["waiting"] * 4]
     assert told == [
         f"{dense.name}: recorded",
-        f"{constant.name}: its record is of other settings than today's",
+        f"{constant.name}: its record has other settings than today's",
     ]
 
 
@@ -103,10 +109,10 @@ def test_status_shows_each_run(tmp_path):
     (train / "stage.json").write_text("{}")
     progress = {"update": 40, "updates": 100, "loss": 1.25, "seconds_left": 3671.2}
     (train / "progress.json").write_text(json.dumps(progress))
-    runs = [RunState(str(tmp_path / "a"), "running"), RunState(str(tmp_path / "b"))]
+    runs = [SweepRun(str(tmp_path / "a"), "running"), SweepRun(str(tmp_path / "b"))]
     write_state(sweep_file(tmp_path, "paper"), runs)
     console = Console(width=120, record=True, file=open(os.devnull, "w"))
-    console.print(table(sweeps(tmp_path)["paper"]))
+    console.print(table(read_sweeps(tmp_path)["paper"]))
     lines = [line.replace("│", " ").split() for line in console.export_text().splitlines()]
     assert ["a", "running", "train", "40/100", "1.250", "1:01:11"] in lines
     assert ["b", "waiting"] in lines
@@ -117,11 +123,11 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
     gone.wait()
     states = ("running", "waiting", "done", "failed")
     path = sweep_file(tmp_path, "demo")
-    write_state(path, [RunState(state, state) for state in states])
+    write_state(path, [SweepRun(state, state) for state in states])
     path.write_text(json.dumps(json.loads(path.read_text()) | {"process": gone.pid}))
     assert [run.state for run in read_state(path)] == ["stopped", "stopped", "done", "failed"]
     with pytest.raises(RecipeError, match="no sweep in .*: start one with `make sweep`"):
-        sweeps(tmp_path / "elsewhere")
+        read_sweeps(tmp_path / "elsewhere")
 
 
 def test_no_two_processes_work_on_one_run(tmp_path, monkeypatch):
@@ -155,7 +161,7 @@ def test_every_failed_run_is_told_at_the_end(tmp_path):
 
 
 def test_an_exception_in_a_run_is_told_by_its_last_line(tmp_path):
-    run = Run(["system=natural", "paths.run=/dev/null/run"], tmp_path)
+    run = SweepRun(str(tmp_path), overrides=["system=natural", "paths.run=/dev/null/run"])
     run.start()
     run.process.wait()
     assert run.has_just_ended() and run.state == "failed"
@@ -235,7 +241,7 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
     assert elsewhere.stdout.count(": recorded") == 4
     assert not list((tmp_path / "exp").glob("*/evaluation"))
     told = run_script("stage7_tables", *tables, records, f"paths.results={tmp_path}/of-records")
-    assert told.returncode == 0 and "4 of them by their records" in told.stdout, told.stderr
+    assert told.returncode == 0 and "4 of them from their records" in told.stdout, told.stderr
     written = [
         {path.name: path.read_bytes() for path in (tmp_path / results / "tables").iterdir()}
         for results in ("of-runs", "of-records")

@@ -5,26 +5,26 @@ from conftest import composed
 from omegaconf import OmegaConf
 
 from pipeline.errors import RecipeError
-from pipeline.stages import evaluation_fingerprint, synthesis_fingerprint, vocoder_parts
+from pipeline.stages import EVALUATION, SYNTHESIS, vocoder_inputs
 
 
 @pytest.mark.parametrize("recipe", ["allison", "ljspeech"])
 def test_every_recipe_has_its_sentences(recipe):
-    assert evaluation_fingerprint(composed(f"recipe={recipe}"))
+    assert EVALUATION.fingerprint(composed(f"recipe={recipe}"))
 
 
 def test_sentences_may_be_none_but_not_missing(tmp_path):
     none = composed("evaluation.sentences=null")
-    assert synthesis_fingerprint(none) != synthesis_fingerprint(composed())
+    assert SYNTHESIS.fingerprint(none) != SYNTHESIS.fingerprint(composed())
     missing = composed(f"evaluation.sentences={tmp_path}/sentences.txt")
-    with pytest.raises(RecipeError, match="sentences.txt is not there: write sentences"):
-        synthesis_fingerprint(missing)
+    with pytest.raises(RecipeError, match="sentences.txt does not exist: write sentences"):
+        SYNTHESIS.fingerprint(missing)
 
 
 def test_a_vocoder_in_files_is_identified_by_their_contents(tmp_path):
     def identity(folder) -> str:
         overrides = ["vocoder=hifigan_folder", f"vocoder.folder={folder}", "vocoder.name=mine"]
-        return vocoder_parts(composed(*overrides).vocoder)[1:]
+        return vocoder_inputs(composed(*overrides).vocoder)[1:]
 
     folder = tmp_path / "vocoder"
     folder.mkdir()
@@ -45,6 +45,6 @@ def test_a_vocoder_in_files_is_identified_by_their_contents(tmp_path):
 
 def test_a_packaged_vocoder_is_identified_by_its_checksum():
     vocoder = composed().vocoder
-    assert vocoder.sha256 and vocoder_parts(vocoder) == [vocoder]
+    assert vocoder.sha256 and vocoder_inputs(vocoder) == [vocoder]
     griffin_lim = OmegaConf.create({"kind": "griffin_lim"})
-    assert vocoder_parts(griffin_lim) == [griffin_lim]
+    assert vocoder_inputs(griffin_lim) == [griffin_lim]

@@ -1,6 +1,6 @@
 """How runs are named."""
 
-from pipeline.run_names import run_name
+from pipeline.configuration import run_name
 
 
 def test_a_run_is_named_by_its_settings_in_any_order():

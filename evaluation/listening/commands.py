@@ -1,0 +1,75 @@
+"""What `make listening-test`, `make serve` and `make preferences` do."""
+
+import signal
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pipeline.errors import RecipeError
+from pipeline.files import write_json
+
+
+def write_test(config: DictConfig) -> None:
+    """Write a listening test of the runs that `config.listening.runs` names into its folder.
+
+    Raises:
+        RecipeError: see `choose_runs` and `build_test`.
+    """
+    from evaluation.listening.build import build_test, choose_runs
+    from evaluation.report.collect import current_runs
+
+    settings, folder = config.listening, Path(config.paths.listening)
+    runs = choose_runs(current_runs(config), str(settings.runs).split())
+    test = build_test(
+        runs,
+        settings.sentences,
+        settings.seed,
+        settings.address,
+        folder,
+        settings.participant,
+    )
+    for run in runs:
+        print(f"{run.label} ({run.folder.name})")
+    print(f"listening test {test}: serve {folder / 'test'} with any web server or `make serve`")
+
+
+def serve_test(config: DictConfig) -> None:
+    """Serve the listening test and collect answers until the process is interrupted or ended."""
+    from evaluation.listening.server import make_server
+
+    folder, settings = Path(config.paths.listening), config.listening
+    server = make_server(folder, settings.host, settings.port, str(settings.completion))
+    host, port = server.server_address[:2]
+    print(f"listening test at http://{host}:{port}/, answers in {folder / 'answers.jsonl'}")
+    print("Press Ctrl-C to stop.", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped")
+
+
+def show_preferences(config: DictConfig) -> None:
+    """Print the analysis of the answers and write it to preferences.json, which stage 7 reads.
+
+    Raises:
+        RecipeError: there is no valid answer.
+    """
+    from evaluation.listening.analysis import analyse
+    from evaluation.listening.answers import read_answers, read_key
+    from evaluation.listening.tables import listening_tables
+    from evaluation.report.formats import markdown
+
+    folder = Path(config.paths.listening)
+    key = read_key(folder)
+    source = Path(config.listening.results or folder / "answers.jsonl")
+    accepted, refused = read_answers(source, key)
+    for where, reason in refused:
+        print(f"refused {where}: {reason}")
+    if not accepted:
+        raise RecipeError(f"{source} holds no valid answers")
+    analysis = analyse(accepted, len(refused), key).as_json()
+    write_json(folder / "preferences.json", analysis)
+    for title, rows, note in listening_tables(analysis):
+        print(f"\n{title}\n\n{markdown(rows)}\n{note}")
