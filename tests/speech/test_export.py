@@ -184,4 +184,4 @@ def test_features_with_other_phones_than_the_models_are_refused(config, tmp_path
     monkeypatch.setattr("speech.synthesis.FeatureStore", lambda folder: store)
     overrides = [f"paths.run={tmp_path}", f"paths.alignments={tmp_path}", "trainer.accelerator=cpu"]
     with pytest.raises(RecipeError, match="was trained on other phones than"):
-        synthesise_run(composed(*overrides), tmp_path)
+        synthesise_run(composed(*overrides))
