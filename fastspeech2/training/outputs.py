@@ -15,7 +15,7 @@ from fastspeech2.training.nonfinite import skipped_updates
 from pipeline.digests import fingerprint
 from pipeline.files import atomic_path, write_json
 from pipeline.hardware import device_of, processor_name
-from pipeline.stages import features_fingerprint
+from pipeline.stages import FEATURES
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
 from sniper import prunable_parameters
@@ -76,7 +76,7 @@ def save_record(
         "left_out": store.left_out,
         # Systems with the same context differ in nothing but seed and sparsity, and are compared.
         "context": fingerprint(
-            features_fingerprint(config), config.model, config.trainer, config.selection
+            FEATURES.fingerprint(config), config.model, config.trainer, config.selection
         ),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
