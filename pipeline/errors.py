@@ -31,7 +31,7 @@ class UtteranceError(RecipeError):
     """One utterance is unusable.
 
     Args:
-        kind: which of `preprocessing.check.KINDS` the fault is.
+        kind: which of `preprocessing.faults.KINDS` the fault is.
         reason: what is wrong, a clause whose subject is the utterance or its file.
     """
 

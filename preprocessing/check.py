@@ -4,11 +4,8 @@
 names the kinds of all the faults that are there.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
@@ -16,7 +13,6 @@ from omegaconf import DictConfig
 from audio.constants import HOP, SAMPLE_RATE
 from audio.wav import read_wav
 from pipeline.errors import RecipeError, UtteranceError
-from pipeline.files import write_csv
 from pipeline.parallel import parallel_map
 from pipeline.progress import progress
 from preprocessing.alignment.parsed import TextGrids
@@ -24,41 +20,10 @@ from preprocessing.alignment.plausibility import check_plausible
 from preprocessing.alignment.segments import cut_segments
 from preprocessing.alignment.textgrid import Alignment
 from preprocessing.corpus.metadata import Utterance, parse_metadata, read_reasons
+from preprocessing.faults import Fault, print_faults, refuse, serious, write_faults
 from preprocessing.levels import Levels, measure_levels, unusual_levels
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.phones import PAUSE
-
-KINDS = {
-    "metadata_line": "a line of metadata.csv is not id|text|normalised text, or id|text",
-    "id_repeated": "metadata.csv has an id twice",
-    "text_missing": "no text",
-    "text_characters": "a character that cannot be pronounced",
-    "wav_missing": "no recording",
-    "wav_unreadable": "a recording that is damaged or not audio",
-    "wav_empty": "a recording without samples",
-    "wav_rate": "another sample rate",
-    "wav_channels": "more than one channel",
-    "wav_length": "a recording shorter or longer than check.seconds",
-    "wav_scale": "samples far beyond full scale",
-    "wav_level": "a recording far louder or quieter than the corpus",
-    "wav_offset": "a recording with a constant part (DC), unlike the corpus",
-    "wav_clipped": "a clipped recording, unlike the corpus",
-    "textgrid_missing": "no TextGrid",
-    "textgrid_unreadable": "a TextGrid that is damaged, or has no tier of phones or two speakers",
-    "phones_missing": "a TextGrid without a phone",
-    "phones_unknown": "phones that are not ARPAbet, or not in the corpus's list",
-    "frames_differ": "phones that overlap, leave gaps or end after the recording",
-    "words_differ": "a TextGrid of other words than the text",
-    "silences": "a pause longer than check.longest_pause, or pauses most of the time",
-    "phone_lengths": "phones too short or too long for speech",
-    "sound_outside": "sound before the first phone or after the last",
-    "unaligned": "left out by stage 2",
-    "features": "no voiced frame, or a segment of hardly any frames; found by stage 3",
-    "words_unknown": "words that the aligner did not know, trained as the phone spn",
-}
-"""What each kind of fault means."""
-TOLERATED = frozenset({"words_unknown"})
-"""Kinds that are only reported. Published alignments have them: over a tenth of LJSpeech's."""
 
 UTTERANCES_IN_CHUNK = 64
 LOWEST_WORD_MATCH = 0.5
@@ -69,20 +34,11 @@ MOST_PAUSES = 0.5
 """Pauses may take up this fraction of the time from the first phone to the last."""
 
 
-class Fault(NamedTuple):
-    """What is wrong with one utterance."""
-
-    id: str
-    kind: str
-    """a key of `KINDS`"""
-    reason: str
-
-
 def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
     """Find all faults of a corpus and its alignments.
 
     Returns:
-        The utterances of `metadata.csv`, and the faults in the same order.
+        The utterances of `metadata.csv`, and the faults.
 
     Raises:
         RecipeError: there is no corpus, or no TextGrid at all.
@@ -116,11 +72,6 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
         unaligned = read_reasons(alignments / "unaligned.csv")
         faults += [Fault(id, "unaligned", reason) for id, reason in unaligned if id not in faulty]
     return utterances, faults
-
-
-def serious(faults: Iterable[Fault]) -> list[Fault]:
-    """The faults that are not of a tolerated kind."""
-    return [fault for fault in faults if fault.kind not in TOLERATED]
 
 
 def _check_some(
@@ -226,71 +177,6 @@ def _check_known(alignment: Alignment) -> None:
 
 def _beginning(words: list[str]) -> str:
     return " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
-
-
-def refuse(faults: Iterable[Fault], leave_out: Iterable[str]) -> Counter[str]:
-    """Refuse to go on, unless the utterances with faults may be left out.
-
-    Args:
-        faults: of the whole corpus.
-        leave_out: the kinds of faults whose utterances may be left out.
-
-    Returns:
-        The number of utterances to leave out, by the kind of their first fault.
-
-    Raises:
-        RecipeError: there are faults of other kinds, or `leave_out` names an unknown kind.
-    """
-    faults, leave_out = serious(faults), set(leave_out)
-    if unknown := sorted(leave_out - KINDS.keys()):
-        raise RecipeError(
-            f"check.leave_out names {', '.join(unknown)}: choose among {', '.join(KINDS)}"
-        )
-    refused = [fault for fault in faults if fault.kind not in leave_out]
-    if refused:
-        counts = Counter(fault.kind for fault in refused)
-        lines = [f"the corpus has {len(refused)} fault{'s' if len(refused) > 1 else ''}:"]
-        for kind, count in counts.most_common():
-            first = next(fault for fault in refused if fault.kind == kind)
-            lines.append(f"  {count} {kind}, such as {first.id}: {first.reason}")
-        kinds = ",".join(sorted(leave_out | counts.keys()))
-        lines.append(
-            "`make check` lists them all. Mend them, or leave these utterances out with "
-            f"ARGS='check.leave_out=[{kinds}]'"
-        )
-        raise RecipeError("\n".join(lines))
-    firsts = {fault.id: fault.kind for fault in reversed(faults)}
-    return Counter(firsts.values())
-
-
-def print_faults(utterances: int, faults: list[Fault], leave_out: Iterable[str]) -> None:
-    """Print a table of counts by kind, and the first ten faults of each kind."""
-    from rich.console import Console
-    from rich.table import Table
-
-    counts = Counter(fault.kind for fault in faults)
-    table = Table("kind", "faults", "meaning", "left out")
-    for kind in (kind for kind in KINDS if counts[kind]):
-        left_out = "never" if kind in TOLERATED else "yes" if kind in leave_out else "no"
-        table.add_row(kind, str(counts[kind]), KINDS[kind], left_out)
-    console = Console(soft_wrap=True)
-    if faults:
-        console.print(table)
-    for kind in (kind for kind in KINDS if counts[kind]):
-        some = [fault for fault in faults if fault.kind == kind][:10]
-        console.print(f"{kind}: {counts[kind]}", markup=False, highlight=False)
-        for fault in some:
-            console.print(f"  {fault.id}: {fault.reason}", markup=False, highlight=False)
-    counted = serious(faults)
-    faulty = len({fault.id for fault in counted})
-    console.print(
-        f"{utterances} utterances, {faulty} of them with {len(counted)} faults", highlight=False
-    )
-
-
-def write_faults(path: Path | str, faults: Iterable[Fault]) -> None:
-    """Write all faults to a CSV table, `id,kind,reason`."""
-    write_csv(path, Fault._fields, (fault._asdict() for fault in faults))
 
 
 def report_faults(config: DictConfig) -> None:

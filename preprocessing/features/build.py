@@ -21,9 +21,10 @@ from pipeline.progress import progress
 from pipeline.settings import check_numbers
 from pipeline.stages import FEATURES
 from preprocessing.alignment.parsed import TextGrids
-from preprocessing.check import Fault, check_corpus, refuse, serious
+from preprocessing.check import check_corpus
 from preprocessing.corpus.metadata import write_reasons
 from preprocessing.corpus.splits import SPLITS, assign_splits
+from preprocessing.faults import Fault, refuse, serious
 from preprocessing.features.extract import FeatureSettings, extract
 from preprocessing.features.store import FRAME_ARRAYS, PADDING_SYMBOL
 from preprocessing.text.language import Language, corpus_language

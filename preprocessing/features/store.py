@@ -59,7 +59,7 @@ class FeatureStore:
         statistics: mean and standard deviation over the training split: of `pitch` and `energy`
             over phones, and of each band of `mel` over frames.
         splits_name: the choice of held-out utterances in conf/splits/.
-        left_out: how many utterances each kind of fault (`preprocessing.check.KINDS`) left out.
+        left_out: how many utterances each kind of fault (`preprocessing.faults.KINDS`) left out.
 
     Raises:
         RecipeError: the folder holds no finished store.

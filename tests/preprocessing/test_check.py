@@ -15,8 +15,9 @@ from planted import assert_all_found, plant_all
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv
 from preprocessing.alignment import parsed
-from preprocessing.check import KINDS, Fault, check_corpus, refuse
+from preprocessing.check import check_corpus
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
+from preprocessing.faults import KINDS, Fault, refuse
 
 
 @pytest.fixture(scope="module")
