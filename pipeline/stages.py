@@ -129,6 +129,16 @@ def _training(config: DictConfig) -> Iterable:
     # The vocoder is used only to measure mel-cepstral distortion.
     yield from vocoder_inputs(config.vocoder) if config.selection.criterion == "mcd" else [None]
     yield config.seed
+    yield config.kernels
+
+
+def training_context(config: DictConfig) -> str:
+    """The digest of everything that a training depends on but its sparsity and seed.
+
+    Only runs with the same context are compared.
+    """
+    settings = (config.model, config.trainer, config.selection, config.kernels)
+    return fingerprint(FEATURES.fingerprint(config), *settings)
 
 
 def _synthesis(config: DictConfig) -> Iterable:

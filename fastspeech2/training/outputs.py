@@ -12,10 +12,9 @@ from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.synthesis.synthesiser import synthesiser_of
 from fastspeech2.training.monitoring import MetricsTable
 from fastspeech2.training.nonfinite import skipped_updates
-from pipeline.digests import fingerprint
 from pipeline.files import atomic_path, write_json
 from pipeline.hardware import device_of, processor_name
-from pipeline.stages import FEATURES
+from pipeline.stages import training_context
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
 from sniper import prunable_parameters
@@ -75,9 +74,7 @@ def save_record(
         | {split: len(store.split(split)) for split in SPLITS},
         "left_out": store.left_out,
         # Systems with the same context differ in nothing but seed and sparsity, and are compared.
-        "context": fingerprint(
-            FEATURES.fingerprint(config), config.model, config.trainer, config.selection
-        ),
+        "context": training_context(config),
         "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "prunable": sum(p.numel() for p in prunable_parameters(model).values()),

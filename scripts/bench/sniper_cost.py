@@ -22,8 +22,8 @@ from pipeline.hardware import keep_freed_memory, machine_description
 from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
 
 VOCABULARY, MELS = 80, 80
-# A minibatch of the recipe `ljspeech` has 9,000 frames. That recipe accumulates eight of them for an
-# update, where masks cost less than here: two of their three passes happen once per update.
+# A minibatch of the recipe `ljspeech` has 9,000 frames. That recipe accumulates eight of them for
+# an update, where masks cost less than here: two of their three passes happen once an update.
 UTTERANCES, PHONES, FRAMES_PER_PHONE = 16, 70, 8
 FALLING = {0: 0.4, 2: 0.2, 3: 0.1, 4: 0.0}
 
