@@ -1,4 +1,4 @@
-"""Batches: little padding, nothing lost, the same after an interruption."""
+"""Batches hold little padding, lose no utterance, and are the same after an interruption."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from fastspeech2.training.processes import Processes
 
 
 def ljspeech_like_frames(count: int = 12_600) -> np.ndarray:
-    """Lengths in frames, spread as LJSpeech's: 1.1 to 10.1 s, mean about 6.6 s."""
+    """Lengths in frames, distributed like LJSpeech's: 1.1 to 10.1 s with a mean of about 6.6 s."""
     seconds = np.clip(np.random.default_rng(0).normal(6.57, 2.19, count), 1.11, 10.1)
     return (seconds * 22_050 / 256).astype(int)
 

@@ -1,4 +1,4 @@
-"""Building blocks against torch's own and against loops."""
+"""Building blocks against PyTorch's own and against loops."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_time_convolution_is_torchs_conv1d(kernel, inputs, outputs):
 
 @pytest.mark.parametrize("kernel", [1, 3, 9])
 def test_time_convolution_in_bfloat16(kernel):
-    """Under autocast: value and gradients of torch's conv1d, to bfloat16's eight bits."""
+    """Under autocast, values and gradients agree with PyTorch's conv1d to bfloat16's eight bits."""
     layer = TimeConv1d(8, 16, kernel)
     x = torch.randn(2, 11, 8, requires_grad=True)
     y = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""The whole model: padding, teacher forcing, control, loss."""
+"""The whole model: padding, teacher forcing, control and loss."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_espnet_model_has_the_papers_layers():
 @pytest.mark.parametrize("name", ["tiny", "espnet", "ming024"])
 def test_synthesis_does_not_depend_on_what_is_batched_with_it(name):
     model = model_of(name)
-    for parameter in model.parameters():  # trained biases are not zero, as they are at first
+    for parameter in model.parameters():  # biases are zero at first, and trained ones are not
         if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.5)
     phones = torch.tensor([[2, 1, 3, 4], [4, 1, 0, 0]])

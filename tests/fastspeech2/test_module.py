@@ -13,7 +13,7 @@ from pipeline.errors import RecipeError
 @pytest.mark.parametrize("warmup", [0.25, 1.0])
 def test_cosine_rises_to_one_and_falls_unless_it_warms_up_to_the_end(warmup):
     schedule = OmegaConf.create({"name": "cosine", "warmup": warmup})
-    # Torch's scheduler asks for the rate of one update more than there are.
+    # PyTorch's scheduler also asks for the rate of the update after the last.
     factors = [learning_rate_factor(schedule, 8, update) for update in range(9)]
     rising = int(8 * warmup)
     assert factors[:rising] == [(i + 1) / rising for i in range(rising)]

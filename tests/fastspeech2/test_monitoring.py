@@ -1,4 +1,4 @@
-"""What a training shows of itself while it goes on."""
+"""What a training writes while it is running."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from sniper import Sniper, SparsitySchedule, magnitude_scores
 
 
 class Line(lightning.LightningModule):
-    """One weight; its loss is the batch's value, whatever the weight."""
+    """A module with one weight, whose loss is the value of the batch."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ def test_an_error_before_training_is_told_as_it_is(tmp_path):
 
 def test_progress_tells_each_update_once_and_its_whole_loss(tmp_path, capsys):
     path = tmp_path / "progress.json"
-    # The last batch of an update speaks for it.
+    # The loss of an update is that of its last batch.
     fit([TrainingProgress(path, "run", every=1)], [float(i) for i in range(1, 41)], accumulate=2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run:")]
     told = [line.partition(", loss ")[0:3:2] for line in lines]

@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite, in a real training loop."""
+"""Losses and gradients that are not finite, in a real training loop."""
 
 import lightning
 import pytest
@@ -26,7 +26,7 @@ def batch_of(*ids: str) -> Batch:
 
 
 def train(folder, batches: list[Batch], action: str = "stop", accumulate: int = 1) -> dict:
-    """Weights after as many updates as the batches give."""
+    """Train on these batches and return the weights."""
     torch.manual_seed(0)
     model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), 4)
     settings = OmegaConf.load("conf/trainer/cpu.yaml")
@@ -47,7 +47,7 @@ def train(folder, batches: list[Batch], action: str = "stop", accumulate: int = 
 
 
 def with_infinite_mel(batch: Batch) -> Batch:
-    batch.mel[0, 0, 0] = torch.inf  # the gradient of its L1 is finite
+    batch.mel[0, 0, 0] = torch.inf  # its L1 loss is infinite, and the gradient finite
     return batch
 
 

@@ -1,4 +1,4 @@
-"""Packed rows against padded batches, and their gradients against finite differences."""
+"""Packed rows against padded batches, and gradients against finite differences."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_unpacking_undoes_packing(gap, size):
 
 
 def test_repeated_rows_are_those_of_finer_steps():
-    """Seven and four frames in pairs: eight and four rows, the eighth outside the sequence."""
+    """Seven and four frames in pairs take eight and four rows; the eighth is outside the sequence."""
     frames = pack_lengths(torch.tensor([4, 2]), gap=1).repeated(2, torch.tensor([7, 4]))
     x = torch.arange(1.0, 15).view(2, 7, 1)
     assert frames.pack(x)[0, :, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 7, 0, 0, 8, 9, 10, 11, 0, 0]
@@ -36,7 +36,7 @@ def test_repeated_rows_are_those_of_finer_steps():
 
 
 def test_gradients_are_those_of_finite_differences():
-    """The second, too: GraSP's scores take it."""
+    """The second gradient too, because GraSP uses it."""
     packing = pack_lengths(LENGTHS, gap=1)
     groups = attention_groups(packing, by_length=True)
     assert len(groups.masks) > 1
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_finite_differences():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_norms_of_the_postnet_see_frames_only(training):
-    """Even when all else is in evaluation mode, as while scoring without dropout."""
+    """Even if everything else is in evaluation mode, as in scoring without dropout."""
     torch.manual_seed(0)
     postnet = Postnet(4, layers=2, channels=6, kernel=3, dropout=0.0, bias=True).train(training)
     postnet.norms.train()

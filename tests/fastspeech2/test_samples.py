@@ -1,4 +1,4 @@
-"""Samples in TensorBoard: when, and what."""
+"""When samples are written to TensorBoard, and what they hold."""
 
 from types import SimpleNamespace
 
@@ -35,7 +35,7 @@ def test_two_sentences_are_written_at_equal_distances_and_once(tmp_path):
     for update in (10, 40, 60, 60, 90, 100):
         trainer.global_step = update
         samples.on_validation_end(trainer, module)
-        if update == 40:  # a resumed training goes on counting
+        if update == 40:  # a resumed training continues to count
             state, samples = samples.state_dict(), Samples(*_arguments(samples))
             samples.load_state_dict(state)
     board.close()

@@ -1,4 +1,4 @@
-"""The scores that ablations prune by."""
+"""The scores of the ablations."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from pipeline.errors import RecipeError
 
 
 class Module(torch.nn.Module):
-    """What SniperCallback hands to a score: the model as an attribute."""
+    """Holds the model as an attribute, like the module that SniperCallback passes to a score."""
 
     def __init__(self, name: str):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which weights become the model: chosen and averaged in closed form, across kills."""
+"""Which weights become the model, against closed forms and across kills."""
 
 import copy
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def settings(**values):
 
 
 def model_at(update: int) -> nn.Module:
-    """Weights are the update's number, but for one that is pruned."""
+    """Sets all weights to the number of the update, except one that is pruned."""
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -46,7 +46,7 @@ def validate(selection: Selection, updates, first=True) -> None:
 def test_the_best_are_kept_and_their_mean_keeps_zeros(tmp_path):
     selection = Selection(tmp_path, settings(average=3), LOSSES)
     validate(selection, LOSSES)
-    # 20 and 60 are equally good.
+    # The losses at 20 and 60 are equal.
     assert [entry["update"] for entry in selection.kept] == [40, 60, 20]
     state = selection.chosen()
     assert torch.equal(state["0.weight"], torch.tensor([[0.0, 40.0], [40.0, 40.0]]))
@@ -68,13 +68,13 @@ def test_the_last_are_the_newest_whatever_their_losses(tmp_path):
 @pytest.mark.parametrize("killed", [30, 40, 50])
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_kill_loses_no_weights_that_either_checkpoint_asks_for(tmp_path, killed, lost):
-    """`lost` newest checkpoints are truncated, and the losses of the second time differ."""
+    """Truncate the `lost` newest checkpoints; the losses of the second attempt differ."""
     selection = Selection(tmp_path, settings(average=2), LOSSES)
     states = {}
     for update in (update for update in LOSSES if update <= killed):
         validate(selection, [update])
         states[update] = copy.deepcopy(selection.state_dict())
-    # Killed after this validation and before its checkpoint.
+    # The kill comes after this validation and before its checkpoint.
     resumed = Selection(tmp_path, settings(average=2), LOSSES)
     resumed.load_state_dict(states[killed - 10 * (1 + lost)])
     for entry in resumed.kept:
@@ -99,7 +99,11 @@ def test_mcd_is_measured_at_candidates_only_and_told_to_the_table(tmp_path):
 
 def test_candidates_come_after_the_last_switch():
     assert candidates(settings(), 10, 65, DECAYING) == [30, 40, 50, 60]
-    assert candidates(settings(), 5, 40, DECAYING) == [30, 35, 40]  # not that of the switch itself
+    assert candidates(settings(), 5, 40, DECAYING) == [
+        30,
+        35,
+        40,
+    ]  # without the update of the switch itself
     constant = SparsitySchedule.constant(0.4)
     assert candidates(settings(), 30, 60, constant) == [30, 60]
     mcd = settings(criterion="mcd", times=2, utterances=1)

@@ -1,4 +1,4 @@
-"""The paper's schedules, and what else the halving rule gives."""
+"""The paper's schedules, and others that follow the same rule."""
 
 import pytest
 from conftest import composed
@@ -55,7 +55,7 @@ def test_the_ablations_schedules():
     assert levels == [0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
     gradual = schedule(kind="gradual", end=0.4, begin=0.1, finish=0.5)
     assert gradual(3_999) == 0.0 and gradual(20_000) == gradual(39_999) == 0.4
-    # Zhu and Gupta's s_f + (s_i - s_f)(1 - (t - t_0) / n)^3 half-way.
+    # Zhu and Gupta's formula s_f + (s_i - s_f)(1 - (t - t_0) / n)^3, half-way.
     assert gradual(12_000) == pytest.approx(0.4 - 0.4 * 0.5**3)
     with pytest.raises(RecipeError, match="first has to come before the second"):
         schedule(kind="gradual", end=0.4, begin=0.5, finish=0.5)

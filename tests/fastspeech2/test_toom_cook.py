@@ -1,4 +1,4 @@
-"""Toom and Cook's convolution against torch's own."""
+"""Toom-Cook convolution against PyTorch's own."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from sniper import grasp_scores
 
 
 def torchs(x, weight, bias):
-    """Rows `[time, inputs]` through `F.conv1d`."""
+    """`F.conv1d` of rows `[time, inputs]`."""
     return F.conv1d(x.T[None], weight, bias, padding=weight.shape[2] // 2)[0].T
 
 
@@ -42,7 +42,7 @@ def test_without_bias():
 
 @pytest.mark.parametrize("kernel, error", [(3, 1e-6), (9, 2.5e-6)])
 def test_its_error_in_float32(kernel, error):
-    """At the size of ming024's layers, where torch's own is wrong by 2.6e-7."""
+    """At the size of ming024's layers, where the error of PyTorch's own is 2.6e-7."""
     x, weight = torch.randn(500, 256), torch.randn(1024, 256, kernel) / 48
     bias, towards = torch.randn(1024), torch.randn(500, 1024)
     exact = with_gradients(
@@ -65,7 +65,7 @@ def test_gradients_and_their_gradients(kernel):
 
 @pytest.mark.parametrize("needed", [(True, False, False), (False, True, True)])
 def test_gradients_of_some_alone(needed):
-    """Of a layer that is frozen, and of one whose input is."""
+    """Gradients of a frozen layer, and of a layer whose input needs none."""
     tensors = [torch.randn(size) for size in ((11, 2), (3, 2, 9), (3,))]
     for tensor, need in zip(tensors, needed, strict=True):
         tensor.requires_grad_(need)
@@ -78,7 +78,7 @@ def test_gradients_of_some_alone(needed):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Shapes of the weights with which layers call it."""
+    """Records the shapes of the weights of each call."""
     shapes = []
 
     def recorded(x, weight, bias):
@@ -95,7 +95,7 @@ def test_training_wide_layers_in_float32_uses_it(calls, inputs, outputs, bias):
     layer = TimeConv1d(inputs, outputs, 5, bias=bias)
     x = torch.randn(40, inputs)
     expected = torchs(x, layer.weight, layer.bias)
-    found = layer(x[None])[0].relu_()  # which the layer after it may do in place
+    found = layer(x[None])[0].relu_()  # the next layer may work in place
     assert calls == [(outputs, inputs, 5)]
     assert (found - expected.relu()).norm() <= 3e-6 * expected.norm()
 
@@ -140,7 +140,7 @@ def test_autocast_uses_it_for_long_kernels_without_amx(calls, monkeypatch, kerne
 
 
 def test_grasp_scores_wide_layers_as_others(calls, monkeypatch):
-    """Its gradients of gradients go through the convolution."""
+    """GraSP needs gradients of gradients through the convolution."""
     model = torch.nn.Sequential(TimeConv1d(256, 256, 9), torch.nn.Tanh(), TimeConv1d(256, 256, 3))
     batches = [torch.randn(1, 30, 256) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""Training by real processes: killed and resumed, stale or current, with bad settings."""
+"""Training in real processes: killed and resumed, stale or up to date, and with bad settings."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ SHORT = [
     "trainer.updates=40",
     "trainer.val_every=5",
     "trainer.frames_per_batch=600",
-    "samples=0",  # which would take longer than all updates
+    "samples=0",  # they would take longer than all updates
 ]
 DECAYING = ["sparsity=decaying", "sparsity.scoring_batches=4", "sparsity.first_switch=0.2"]
 CONSTANT = ["sparsity=constant", "sparsity.scoring_batches=4"]
@@ -204,7 +204,7 @@ def test_a_finished_run_keeps_its_zeros_is_not_repeated_and_a_changed_one_is(pre
 TWICE = ["sparsity=decaying", "sparsity.first_switch=0.25", "sparsity.lowest=0.2"]
 
 
-# Five scoring batches: one process brings three of them and the other two.
+# One process scores three of the five batches, and the other two.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "sparsity",
@@ -212,7 +212,7 @@ TWICE = ["sparsity=decaying", "sparsity.first_switch=0.25", "sparsity.lowest=0.2
     ids=["dense", "decaying"],
 )
 def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, sparsity):
-    """By gloo. Adam's usual eps would make steps of rounding errors in gradients that are zero."""
+    """With gloo. Adam's usual eps would turn rounding errors of zero gradients into steps."""
     settings = ["trainer.precision=32-true", "trainer.updates=4", "trainer.optimizer.eps=1e-3"]
     settings += ["trainer.val_every=1"]
     alone = run(prepared, tmp_path / "one", *settings, "trainer.accumulate=2", sparsity=sparsity)
