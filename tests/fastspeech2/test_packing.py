@@ -27,7 +27,7 @@ def test_unpacking_undoes_packing(gap, size):
 
 
 def test_repeated_rows_are_those_of_finer_steps():
-    """Seven and four frames in pairs take eight and four rows; the eighth is outside the sequence."""
+    """Pairs of seven and four frames take eight and four rows; the eighth is outside."""
     frames = pack_lengths(torch.tensor([4, 2]), gap=1).repeated(2, torch.tensor([7, 4]))
     x = torch.arange(1.0, 15).view(2, 7, 1)
     assert frames.pack(x)[0, :, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 7, 0, 0, 8, 9, 10, 11, 0, 0]

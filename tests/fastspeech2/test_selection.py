@@ -103,7 +103,7 @@ def test_candidates_come_after_the_last_switch():
         30,
         35,
         40,
-    ]  # without the update of the switch itself
+    ]  # not 25
     constant = SparsitySchedule.constant(0.4)
     assert candidates(settings(), 30, 60, constant) == [30, 60]
     mcd = settings(criterion="mcd", times=2, utterances=1)
