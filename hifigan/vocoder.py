@@ -36,6 +36,7 @@ THREAD_EFFICIENCY = 0.9
 """Speed-up by threads that share one clip, divided by their number: measured with two threads."""
 
 Vocoder = Callable[[Sequence[Tensor]], list[Tensor]]
+"""A function from mels, `[frames, mels]` each, to waveforms, `[samples]` each."""
 
 
 def vocode(generator: Generator, mels: Sequence[Tensor], frames_per_batch: int = 0) -> list[Tensor]:
@@ -186,9 +187,6 @@ def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
 
 def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
     """Load the vocoder that a `conf/vocoder/*.yaml` describes.
-
-    Returns:
-        A function from mels, `[frames, mels]` each, to waveforms, `[samples]` each.
 
     Raises:
         RecipeError: as for `checked_generator`, or a setting has an unknown value.

@@ -72,7 +72,8 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
     Warns about each checkpoint that is damaged, or holds more than tensors and plain values: a
     checkpoint must not execute anything. Resume with `trainer.fit(..., weights_only=True)`.
     """
-    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+    named = [path for path in folder.glob("*.ckpt") if path.stem.isdecimal()]
+    for path in sorted(named, reverse=True):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a truncated file can raise any kind of error

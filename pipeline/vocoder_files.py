@@ -57,11 +57,15 @@ def _generator(folder: Path) -> Path:
     """Return a folder's generator: the only one, or the latest `g_<update>` of a training."""
     found = generators(folder)
     if not found:
-        raise RecipeError(f"the folder {folder} has no HiFi-GAN generator (g_* or generator*)")
+        archives = "".join(f"; unpack {path.name}" for path in sorted(folder.glob("*.zip")))
+        raise RecipeError(
+            f"the folder {folder} has no HiFi-GAN generator (g_* or generator*){archives}"
+        )
     updates = {path.name.removeprefix("g_").partition(".")[0]: path for path in found}
     if len(found) > 1 and not all(update.isdecimal() for update in updates):
         names = ", ".join(path.name for path in found)
         raise RecipeError(
-            f"the folder {folder} has several generators ({names}): set vocoder.checkpoint to one"
+            f"the folder {folder} has several generators ({names}): set vocoder.checkpoint to the "
+            "path of one"
         )
     return found[0] if len(found) == 1 else updates[max(updates, key=int)]

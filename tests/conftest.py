@@ -57,6 +57,16 @@ def kill_when(condition: Callable[[], bool], command: list[str], seconds: float 
     assert ended == -signal.SIGKILL, f"{command} ended before it was killed"
 
 
+class Hostile:
+    """An object that makes a folder when it is unpickled, as an attacker's could do anything."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
 def composed(*overrides: str) -> DictConfig:
     """The configuration of a stage script that is given these overrides."""
     register_resolvers()

@@ -59,7 +59,7 @@ def gta_clips(folder: Path, split: str) -> list[VocoderClip]:
 
     def clip(name: str) -> VocoderClip:
         def mel() -> Tensor:
-            return torch.from_numpy(np.load(folder / "mels" / f"{name}.npy").T.copy())
+            return torch.from_numpy(np.load(folder / "mels" / f"{name}.npy").T.copy()).float()
 
         def waveform() -> Tensor:
             samples = soundfile.read(folder / "wavs" / f"{name}.wav", dtype="float32")[0]
@@ -75,7 +75,10 @@ def _fault(folder: Path, name: str) -> str | None:
     for path in (mel, wav):
         if not path.exists():
             return f"{path} is missing"
-    info, shape = soundfile.info(wav), np.load(mel, mmap_mode="r").shape
+    try:
+        info, shape = soundfile.info(wav), np.load(mel, mmap_mode="r").shape
+    except (OSError, ValueError, EOFError, soundfile.LibsndfileError) as error:
+        return f"{mel} or {wav} cannot be read ({error})"
     if (info.samplerate, info.channels) != (SAMPLE_RATE, 1):
         return f"{wav} has {info.channels} channels at {info.samplerate} Hz"
     if len(shape) != 2 or shape[0] != MELS or not 0 <= info.frames - shape[1] * HOP < HOP:

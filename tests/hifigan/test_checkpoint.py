@@ -116,6 +116,8 @@ def test_a_zipped_checkpoint_is_not_read_but_told(tmp_path):
         file.writestr("generator_universal.pth.tar", b"")
     with pytest.raises(RecipeError, match="unpack it.*'generator_universal.pth.tar'"):
         load_vocoder(settings(checkpoint=str(archive)))
+    with pytest.raises(RecipeError, match="no HiFi-GAN generator .*; unpack generator_universal"):
+        load_vocoder(settings(checkpoint=str(tmp_path)))
 
 
 def test_missing_files_are_named(tmp_path):

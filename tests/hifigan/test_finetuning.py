@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import composed, kill_when
+from conftest import Hostile, composed, kill_when
 from torch.nn.functional import l1_loss
 from vocoder_cases import tiny_vocoder
 
@@ -93,18 +93,6 @@ def gta_folder(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-class Hostile:
-    """Pickled, it is a call that makes a folder."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (str(self.folder),)
-
-
 def test_a_resumed_finetuning_ignores_a_hostile_checkpoint_and_ends_bit_equal(
     gta_folder, tmp_path, monkeypatch, capsys
 ):
@@ -150,12 +138,6 @@ def stop_after(monkeypatch, updates: int) -> None:
     monkeypatch.setattr(train.FineTuningModule, "training_step", interrupted)
 
 
-def test_the_hostile_checkpoint_would_execute_if_it_were_unpickled(tmp_path):
-    torch.save(Hostile(tmp_path / "executed"), tmp_path / "1.ckpt")
-    torch.load(tmp_path / "1.ckpt", weights_only=False)
-    assert (tmp_path / "executed").exists()
-
-
 def test_a_loss_that_is_not_finite_stops(gta_folder, tmp_path):
     np.save(gta_folder / "mels" / "train0.npy", np.full((80, 12), np.nan, np.float32))
     config = composed(
@@ -169,11 +151,15 @@ def test_a_loss_that_is_not_finite_stops(gta_folder, tmp_path):
         train.finetune(config)
 
 
-def test_clips_that_cannot_be_used_are_named(gta_folder):
+def test_clips_that_cannot_be_used_are_named(gta_folder, tmp_path):
     (gta_folder / "wavs" / "train1.wav").unlink()
     np.save(gta_folder / "mels" / "train2.npy", np.zeros((80, 13), np.float32))
     with pytest.raises(RecipeError, match="2 of 5 clips .*train1.wav is missing; .*train2.npy has"):
         gta_clips(gta_folder, "train")
+    np.save(gta_folder / "mels" / "validation0.npy", np.array([Hostile(tmp_path / "executed")]))
+    with pytest.raises(RecipeError, match="validation0.npy .* cannot be read"):
+        gta_clips(gta_folder, "validation")
+    assert not (tmp_path / "executed").exists()
     (gta_folder / "test.txt").write_text("")
     with pytest.raises(RecipeError, match="test.txt lists no clips"):
         gta_clips(gta_folder, "test")
