@@ -90,7 +90,7 @@ class FineTuningModule(lightning.LightningModule):
         total = adversarial + losses.FEATURE_WEIGHT * features + losses.MEL_WEIGHT * mel
         parts = {"adversarial": adversarial, "features": features, "mel": mel}
         if not torch.isfinite(total):
-            values = ", ".join(f"{name} {float(value):g}" for name, value in parts.items())
+            values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in parts.items())
             raise RecipeError(
                 f"the generator's loss is not finite ({values}): lower finetuning.learning_rate"
             )
