@@ -1,59 +1,69 @@
-"""Settings that name one of several things, or are numbers."""
+"""Checks of settings: numbers that are large enough, and names that stand for something."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.errors import RecipeError
 
 Option = TypeVar("Option")
-ABSENT = object()
-"""In place of a setting that a configuration does not have."""
+Rule = Callable[[Any], str]
+"""From the value of a setting to advice for the user, which is empty if the value is allowed."""
+_ABSENT = object()
+"""In place of the value of a setting that a configuration does not have."""
+
+
+def whole(least: int, nullable: bool = False) -> Rule:
+    """The rule of an integer of at least `least`."""
+    return _number(int, f"give a whole number of {least} or more", least, nullable)
+
+
+def real(least: float, nullable: bool = False) -> Rule:
+    """The rule of any number of at least `least`."""
+    return _number(Real, f"give a number of {least:g} or more", least, nullable)
+
+
+def one_of(options: Collection) -> Rule:
+    """The rule of a setting that is one of some options."""
+    advice = f"choose one of {', '.join(map(str, options))}"
+    return lambda value: "" if value in options else advice
+
+
+def _number(kind: type, advice: str, least: float, nullable: bool) -> Rule:
+    def rule(value: Any) -> str:
+        if value is None and nullable:
+            return ""
+        # bool is a kind of int, and not a number (NaN) is not >= anything.
+        allowed = isinstance(value, kind) and not isinstance(value, bool) and value >= least
+        return "" if allowed else advice
+
+    return rule
+
+
+def check_settings(config: DictConfig, rules: Mapping[str, Rule]) -> None:
+    """Check settings by their dotted names. Those that the configuration lacks are skipped.
+
+    Raises:
+        RecipeError: names all settings that are not allowed, with advice.
+    """
+    problems = []
+    for name, rule in rules.items():
+        value = OmegaConf.select(config, name, default=_ABSENT)
+        if value is not _ABSENT and (advice := rule(value)):
+            problems.append(f"{name}={value}: {advice}")
+    if problems:
+        raise RecipeError("; ".join(problems))
 
 
 def check_choice(setting: str, value: object, options: Collection) -> None:
-    """Raises a RecipeError that lists the options, if the value of a setting is none of them."""
-    if value not in options:
-        raise RecipeError(f"{setting}={value}: choose one of {', '.join(map(str, options))}")
+    """Raise a `RecipeError` that lists the options, if the value of a setting is none of them."""
+    if advice := one_of(options)(value):
+        raise RecipeError(f"{setting}={value}: {advice}")
 
 
 def chosen(setting: str, value: str, options: Mapping[str, Option]) -> Option:
-    """What the value of a setting stands for, or a RecipeError that lists the options."""
+    """The option that the value of a setting names; raises like `check_choice`."""
     check_choice(setting, value, options)
     return options[value]
-
-
-def wrong_numbers(
-    config: DictConfig,
-    whole: Mapping[str, int],
-    real: Mapping[str, float],
-    nullable: Collection[str] = (),
-) -> Iterator[str]:
-    """What is wrong with each number of a configuration that is none, or too low.
-
-    Args:
-        whole: the least of each whole number, by its dotted name; those that the configuration
-            does not have are passed over.
-        real: the same of numbers that need not be whole.
-        nullable: names of those that may be null.
-    """
-    for limits, kind, what in ((whole, int, "a whole number"), (real, Real, "a number")):
-        for name, least in limits.items():
-            value = OmegaConf.select(config, name, default=ABSENT)
-            if value is ABSENT or (value is None and name in nullable):
-                continue
-            if not isinstance(value, kind) or isinstance(value, bool) or not value >= least:
-                yield f"{name}={value}: give {what} of {least:g} or more"
-
-
-def check_numbers(
-    config: DictConfig,
-    whole: Mapping[str, int],
-    real: Mapping[str, float],
-    nullable: Collection[str] = (),
-) -> None:
-    """Raises a RecipeError of all that `wrong_numbers` finds."""
-    if wrong := [*wrong_numbers(config, whole, real, nullable)]:
-        raise RecipeError("; ".join(wrong))

@@ -6,9 +6,9 @@ from pipeline.stages import TRAINING, runs
 
 @runs(TRAINING)
 def train_stage(config) -> None:
-    from fastspeech2.training.settings import check_settings
+    from fastspeech2.training.settings import check_training
 
-    check_settings(config)  # before the seconds that it takes to import Lightning
+    check_training(config)  # before the seconds that it takes to import Lightning
 
     from fastspeech2.training.train import train
 

@@ -7,21 +7,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pipeline.errors import RecipeError
-from pipeline.settings import check_numbers
+from pipeline.settings import real, whole
 
-LOWEST_WHOLE = {
-    "trainer.threads": 1,
-    "evaluation.clips_per_set": 1,
-    "evaluation.recogniser.beam": 1,
+SETTINGS = {
+    "trainer.threads": whole(1),
+    "evaluation.clips_per_set": whole(1, nullable=True),
+    "evaluation.recogniser.beam": whole(1),
+    "evaluation.silence": real(0),
 }
-"""Settings that are whole numbers, and the lowest allowed value of each."""
-LOWEST_REAL = {"evaluation.silence": 0.0}
-"""The same for settings that may be fractions."""
-
-
-def check_settings(config: DictConfig) -> None:
-    """Raise a RecipeError that lists every wrong number among the settings of stages 5 and 6."""
-    check_numbers(config, LOWEST_WHOLE, LOWEST_REAL, nullable=("evaluation.clips_per_set",))
+"""Rules of the numbers of stages 5 and 6."""
 
 
 def check_say(config: DictConfig) -> None:

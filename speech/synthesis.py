@@ -25,13 +25,13 @@ from pipeline.errors import RecipeError
 from pipeline.files import write_array, write_csv, write_json
 from pipeline.hardware import device_of, processor_name
 from pipeline.progress import progress
-from pipeline.settings import check_choice
+from pipeline.settings import check_choice, check_settings
 from pipeline.stages import SYNTHESIS, other_sentences
 from preprocessing.features.store import FeatureStore, natural_waveform
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
-from speech.settings import check_settings
+from speech.settings import SETTINGS
 
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
 """Columns of manifest.csv."""
@@ -148,7 +148,7 @@ def synthesise_run(config: DictConfig) -> None:
     Raises:
         RecipeError: a setting is wrong, or the model, the vocoder or the sentences are missing.
     """
-    check_settings(config)
+    check_settings(config, SETTINGS)
     torch.set_num_threads(config.trainer.threads)
     store = FeatureStore(config.paths.features)
     run = Path(config.paths.run)

@@ -18,9 +18,10 @@ from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.hardware import device_of
 from pipeline.progress import progress
+from pipeline.settings import check_settings
 from pipeline.stages import EVALUATION
 from preprocessing.features.store import FeatureStore, natural_waveform
-from speech.settings import check_settings
+from speech.settings import SETTINGS
 
 TRAINING_DEFINITIONS = {
     "real_time_factors": "Seconds of computing per second of speech, for the acoustic model and "
@@ -39,7 +40,7 @@ def evaluate_run(config: DictConfig) -> None:
     where it was.
     """
     run = Path(config.paths.run)
-    check_settings(config)
+    check_settings(config, SETTINGS)
     torch.set_num_threads(config.trainer.threads)
     synthesis = run / "synthesis"
     clips = read_csv(synthesis / "manifest.csv")

@@ -31,7 +31,7 @@ from fastspeech2.training.processes import join
 from fastspeech2.training.samples import Samples
 from fastspeech2.training.scores import scoring
 from fastspeech2.training.selection import Selection, candidates
-from fastspeech2.training.settings import check_settings
+from fastspeech2.training.settings import check_training
 from fastspeech2.training.sparsity import require_reachable, sparsity_schedule
 from hifigan import load_vocoder
 from pipeline.errors import RecipeError
@@ -54,7 +54,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         RecipeError: the features are missing, the settings cannot be followed, or training stopped.
     """
     settings = config.trainer
-    check_settings(config)
+    check_training(config)
     choose_kernels(config.kernels)
     schedule = sparsity_schedule(config.sparsity, settings.updates)
     eligible = candidates(config.selection, settings.val_every, settings.updates, schedule)

@@ -34,7 +34,7 @@ from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_json
 from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
 from pipeline.progress import progress
-from pipeline.settings import check_numbers
+from pipeline.settings import check_settings, real, whole
 from pipeline.stages import FINETUNING
 from pipeline.vocoder_files import locate
 from preprocessing.corpus.splits import SPLITS
@@ -42,22 +42,18 @@ from preprocessing.features.store import FeatureStore
 
 GENERATOR, DISCRIMINATORS = "generator_finetuned", "do_finetuned"
 """The files of weights in the output folder, beside `config.json`."""
-WHOLE = {
-    "seed": 0,
-    "finetuning.updates": 1,
-    "finetuning.warmup": 0,
-    "finetuning.val_every": 1,
-    "finetuning.validation_clips": 1,
-    "finetuning.batch": 1,
-    "finetuning.segment": HOP,
+SETTINGS = {
+    "seed": whole(0),
+    "finetuning.updates": whole(1),
+    "finetuning.warmup": whole(0),
+    "finetuning.val_every": whole(1),
+    "finetuning.validation_clips": whole(1),
+    "finetuning.batch": whole(1),
+    "finetuning.segment": whole(HOP),
+    "finetuning.learning_rate": real(0),
+    "finetuning.discriminator_learning_rate": real(0),
+    "finetuning.decay": real(0),
 }
-"""The smallest allowed value of each setting that is a whole number."""
-REAL = {
-    "finetuning.learning_rate": 0.0,
-    "finetuning.discriminator_learning_rate": 0.0,
-    "finetuning.decay": 0.0,
-}
-"""The smallest allowed value of each other number."""
 
 
 def finetune(config: DictConfig) -> None:
@@ -71,7 +67,7 @@ def finetune(config: DictConfig) -> None:
             loss is not finite.
     """
     settings = config.finetuning
-    check_numbers(config, WHOLE, REAL)
+    check_settings(config, SETTINGS)
     stage = FINETUNING.output(config)
     training, validation, heldout = _clips(config)
     before = checked_generator(config.vocoder)

@@ -10,7 +10,7 @@ from audio.wav import check_wavs, read_wav
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path
-from pipeline.settings import check_choice, check_numbers
+from pipeline.settings import check_settings, one_of, real, whole
 from pipeline.stages import ALIGNMENTS
 from preprocessing.alignment import aligners
 from preprocessing.alignment.parsed import TextGrids
@@ -22,10 +22,12 @@ from preprocessing.text.phones import PAUSE, UNKNOWN
 Reasons = list[tuple[str, str]]
 """Pairs of an utterance and the reason why it is left out."""
 
-WHOLE = {"aligner.seed": 0, "aligner.jobs": 1}
-"""The settings that are whole numbers, and the least value of each."""
-REAL = {"aligner.training_minutes": 0.1}
-"""The settings that are real numbers, and the least value of each."""
+SETTINGS = {
+    "aligner.seed": whole(0),
+    "aligner.jobs": whole(1),
+    "aligner.training_minutes": real(0.1, nullable=True),
+    "aligner.triphones": one_of((False, True)),
+}
 
 
 def align(config: DictConfig) -> None:
@@ -42,9 +44,7 @@ def align(config: DictConfig) -> None:
         FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
             could be aligned.
     """
-    check_numbers(config, WHOLE, REAL, nullable=REAL)
-    if "triphones" in config.aligner:
-        check_choice("aligner.triphones", config.aligner.triphones, (False, True))
+    check_settings(config, SETTINGS)
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     check_wavs(corpus, [utterance.id for utterance in utterances])

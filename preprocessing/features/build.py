@@ -18,7 +18,7 @@ from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_array, write_json
 from pipeline.parallel import parallel_map
 from pipeline.progress import progress
-from pipeline.settings import check_numbers
+from pipeline.settings import check_settings, real, whole
 from pipeline.stages import FEATURES
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.check import check_corpus
@@ -29,16 +29,15 @@ from preprocessing.features.extract import FeatureSettings, extract
 from preprocessing.features.store import FRAME_ARRAYS, PADDING_SYMBOL
 from preprocessing.text.language import Language, corpus_language
 
-WHOLE = {"features.f0.decimation": 1, "splits.seed": 0}
-"""The settings that are whole numbers, and the least value of each."""
-REAL = {
-    "features.f0.floor": 1.0,
-    "features.f0.ceiling": 1.0,
-    "features.shortest_pause": 0.0,
-    "features.max_seconds": 0.0,
-    "splits.highest_similarity": 0.0,
+SETTINGS = {
+    "features.f0.decimation": whole(1),
+    "features.f0.floor": real(1),
+    "features.f0.ceiling": real(1),
+    "features.shortest_pause": real(0),
+    "features.max_seconds": real(0, nullable=True),
+    "splits.seed": whole(0),
+    "splits.highest_similarity": real(0),
 }
-"""The settings that are real numbers, and the least value of each."""
 UTTERANCES_IN_SHARD = 16
 BYTES_PER_SECOND = 70_000
 """Bytes that a second of speech takes in shards and packed arrays together."""
@@ -56,7 +55,7 @@ def build_features(config: DictConfig) -> None:
         RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
             splits cannot be made, or the disk is full.
     """
-    check_numbers(config, WHOLE, REAL, nullable=("features.max_seconds",))
+    check_settings(config, SETTINGS)
     f0 = config.features.f0
     if f0.floor >= f0.ceiling:
         raise RecipeError(f"features.f0.floor={f0.floor} is not below its ceiling, {f0.ceiling}")

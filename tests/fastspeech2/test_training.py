@@ -14,7 +14,7 @@ from conftest import composed, kill_when
 
 from fastspeech2.synthesis.synthesiser import load_synthesiser
 from fastspeech2.training.mask_files import read_masks
-from fastspeech2.training.settings import check_settings
+from fastspeech2.training.settings import check_training
 from fastspeech2.training.train import precision_of, require_batches
 from pipeline.errors import RecipeError
 from sniper import prunable_parameters
@@ -259,7 +259,7 @@ def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, mess
 
 
 def test_gradients_need_not_be_clipped():
-    check_settings(composed("trainer.gradient_clip=null"))
+    check_training(composed("trainer.gradient_clip=null"))
 
 
 def test_what_lightning_would_do_wrong_or_tell_unclearly_is_told():
