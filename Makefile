@@ -15,6 +15,7 @@ SEED ?= 0
 RESULTS ?=
 RECORDS ?=
 BACKEND ?= torch
+VOICE ?=
 MELS ?=
 VOCODER ?= $(if $(MELS),gta,recordings)
 
@@ -22,13 +23,14 @@ SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
+SPEAKING = 'name="$(RUN)"' $(if $(VOICE),'voice="$(VOICE)"')
 RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
 # Compiled once here, where Python is told to write no bytecode, rather than in every process.
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
 .NOTPARALLEL:
 .PHONY: help setup cluster demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
-        status tables report say export gta-mels finetune listening-test serve preferences \
+        status tables report say export voice gta-mels finetune listening-test serve preferences \
         test test-all test-cluster lint bench clean
 
 help: ## list the targets
@@ -92,11 +94,13 @@ report: ## the same as stage7
 
 # By the environment and unexpanded, since a sentence may hold quotes and dollars.
 say: export SAY_TEXT = $(value TEXT)
-say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
-	@$(PYTHON) scripts/say.py $(SETTINGS) 'name="$(RUN)"' 'output="$(OUTPUT)"' \
+say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> or VOICE= OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
+	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
-export: setup ## export RUN=<folder in exp/> to ONNX, checked against torch, for BACKEND=onnx
-	$(PYTHON) scripts/export.py $(SETTINGS) 'name="$(RUN)"'
+export: setup ## export RUN=<folder in exp/> or VOICE= to ONNX, checked against torch, for BACKEND=onnx
+	$(PYTHON) scripts/export.py $(SETTINGS) $(SPEAKING)
+voice: setup ## write RUN=<folder in exp/> as a voice that needs neither data/ nor exp/: VOICE=voices/<recipe>
+	$(PYTHON) scripts/voice.py $(SETTINGS) $(SPEAKING)
 gta-mels: setup ## ground-truth-aligned mels of RUN=<folder in exp/>, to fine-tune HiFi-GAN on
 	$(PYTHON) scripts/gta_mels.py $(SETTINGS) 'name="$(RUN)"'
 finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make gta-mels>

@@ -142,10 +142,13 @@ def training_context(config: DictConfig) -> str:
 
 
 def _synthesis(config: DictConfig) -> Iterable:
-    """The trained model and the sentences; for the reference rows only the recordings."""
+    """The trained model or voice, and the sentences; for the reference rows only the recordings."""
     yield config.system
     if config.system == "model":
-        yield TRAINING.fingerprint(config)
+        if config.voice:  # voice.json has the digests of the voice's other files
+            yield file_digests([Path(config.voice) / "voice.json"], Path(config.voice))
+        else:
+            yield TRAINING.fingerprint(config)
         yield other_sentences(config.evaluation.sentences)
     else:
         yield FEATURES.fingerprint(config)
@@ -233,6 +236,11 @@ def _text_grids(source: Path) -> list:
     return file_digests([source], source.parent)
 
 
+def _is_of_run(config: DictConfig) -> bool:
+    """Whether stage 5 speaks with the run's own training."""
+    return config.system == "model" and not config.voice
+
+
 def _other_trainings(config: DictConfig) -> list[Path]:
     """Trainings of other runs. With several processes each would copy, so they train instead."""
     if config.trainer.devices != 1:
@@ -273,7 +281,7 @@ SYNTHESIS = Stage(
     command="make stage5",
     folder="{paths.run}/synthesis",
     inputs=_synthesis,
-    needs=lambda config: [FEATURES, TRAINING] if config.system == "model" else [FEATURES],
+    needs=lambda config: [FEATURES, TRAINING] if _is_of_run(config) else [FEATURES],
 )
 EVALUATION = Stage(
     name="stage 6",

@@ -1,4 +1,4 @@
-"""Speak a text with a trained run: `make say TEXT="..." RUN=... SPEED= PITCH= ENERGY= BACKEND=`."""
+"""Speak a text with a trained run or a voice: `make say TEXT="..." RUN=... SPEED= BACKEND= ...`."""
 
 from pipeline.configuration import hydra_main
 
@@ -13,9 +13,10 @@ def say(config) -> None:
     from audio.constants import SAMPLE_RATE
     from pipeline.errors import RecipeError
     from pipeline.files import atomic_path
-    from speech.speaker import load_speaker
+    from speech.voice import configured_voice
 
-    waveform = load_speaker(config)(config.text, config.speed, config.pitch, config.energy)
+    speaker = configured_voice(config).speaker(config.backend)
+    waveform = speaker(config.text, config.speed, config.pitch, config.energy)
     try:
         with atomic_path(config.output) as temporary:
             soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")

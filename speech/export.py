@@ -1,4 +1,4 @@
-"""Exports a run to ONNX: `acoustic.onnx`, `vocoder.onnx` and their description, `speech.json`."""
+"""Exports a voice to ONNX: `acoustic.onnx`, `vocoder.onnx` and `speech.json`, their description."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from audio.constants import HOP, SAMPLE_RATE
 from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
-from fastspeech2.synthesis.synthesiser import load_synthesiser
 from hifigan import Generator
 from hifigan.vocoder import checked_generator
 from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_json
 from speech.onnx_models import INPUTS, OnnxAcoustic, OnnxVocoder
+from speech.voice import Voice
 
 TOLERANCE = 1e-4
 """Largest allowed difference from torch in log-mels, log-F0, energy and samples.
@@ -139,25 +139,24 @@ def _check(what: str, differences: Iterator[float]) -> float:
     return largest
 
 
-def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
-    """Write `<run folder>/onnx/` and compare it with torch in float32 at several lengths.
+def export_voice(voice: Voice) -> dict[str, float]:
+    """Write `onnx/` in the folder of a voice or run, and compare it with torch at several lengths.
 
     Returns:
         For each model, the largest difference between its outputs and those of torch.
 
     Raises:
-        RecipeError: the run is not trained, the vocoder is not a HiFi-GAN, or an exported model
+        RecipeError: there is no trained model, the vocoder is not a HiFi-GAN, or an exported model
             differs from torch.
     """
-    run_folder = Path(run_folder)
-    synthesiser = load_synthesiser(run_folder)
-    if vocoder_config["kind"] != "hifigan":
+    synthesiser = voice.synthesiser()
+    if voice.vocoder["kind"] != "hifigan":
         raise RecipeError(
-            f"a vocoder of the kind {vocoder_config['kind']} cannot be exported: choose "
+            f"a vocoder of the kind {voice.vocoder['kind']} cannot be exported: choose "
             "vocoder=hifigan_universal"
         )
-    generator = checked_generator(vocoder_config)
-    folder = run_folder / "onnx"
+    generator = checked_generator(voice.vocoder)
+    folder = voice.folder / "onnx"
     (folder / "speech.json").unlink(missing_ok=True)
     symbols = list(synthesiser.index)
     export_acoustic(synthesiser.acoustic, len(symbols), folder / "acoustic.onnx")
@@ -178,8 +177,8 @@ def export_run(run_folder: Path | str, vocoder_config) -> dict[str, float]:
             "sample_rate": SAMPLE_RATE,
             "samples_per_frame": HOP,
             "largest_differences": differences,
-            "model_sha256": sha256(run_folder / "train" / "model.pt"),
-            "vocoder": vocoder_config["name"],
+            "model_sha256": sha256(voice.weights),
+            "vocoder": voice.vocoder["name"],
         },
     )
     return differences

@@ -50,24 +50,23 @@ class OnnxVocoder:
         return waveforms
 
 
-def load_onnx(run_folder: Path | str, vocoder: str) -> tuple[Synthesiser, OnnxVocoder]:
-    """Load what `make export` wrote for a run.
+def load_onnx(folder: Path, weights: Path, vocoder: str) -> tuple[Synthesiser, OnnxVocoder]:
+    """Load what `make export` wrote for a voice or a run.
 
     Args:
-        run_folder: `exp/<recipe>/<run>`.
+        folder: of the voice or the run.
+        weights: the `model.pt` that the export has to be of. It may be missing.
         vocoder: name of the vocoder that the settings ask for.
 
     Raises:
-        RecipeError: the run is not exported, was trained again after its export, or was exported
-            with another vocoder.
+        RecipeError: there is no export, it is of other weights, or it has another vocoder.
     """
-    folder = Path(run_folder) / "onnx"
+    folder = folder / "onnx"
     if not (folder / "speech.json").exists():
-        raise RecipeError(f"{folder} does not contain an exported run: run `make export` first")
+        raise RecipeError(f"{folder} does not contain an export: run `make export` first")
     index = read_json(folder / "speech.json")
-    trained = Path(run_folder) / "train" / "model.pt"
-    if trained.exists() and sha256(trained) != index["model_sha256"]:
-        raise RecipeError(f"{folder} is older than {trained}: run `make export` again")
+    if weights.exists() and sha256(weights) != index["model_sha256"]:
+        raise RecipeError(f"{folder} was exported from other weights: run `make export` again")
     if index["vocoder"] != vocoder:
         raise RecipeError(
             f"{folder} was exported with the vocoder {index['vocoder']}, not {vocoder}: set "

@@ -1,17 +1,12 @@
 """From text of any length to one waveform."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
-from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
-from hifigan.vocoder import Vocoder, load_vocoder
-from pipeline.settings import check_choice
+from fastspeech2.synthesis.synthesiser import Synthesiser
+from hifigan.vocoder import Vocoder
 from preprocessing.text.english import sentences
-from preprocessing.text.language import corpus_language
-from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 
 PAUSE_SECONDS = 0.3
@@ -56,23 +51,3 @@ class Speaker:
         waveforms = self.vocoder([utterance.mel for utterance in spoken])
         pieces = [piece for waveform in waveforms for piece in (pause, waveform)]
         return torch.cat(pieces[1:])
-
-
-def load_speaker(config) -> Speaker:
-    """Load a trained run with torch, or its export with ONNX Runtime, by `config.backend`.
-
-    Raises:
-        RecipeError: the backend is unknown, the run is not trained or not exported, or it was
-            exported with another vocoder.
-    """
-    check_choice("backend", config.backend, ("torch", "onnx"))
-    if config.backend == "torch":
-        synthesiser = load_synthesiser(config.paths.run)
-        vocoder = load_vocoder(config.vocoder)
-    else:
-        from speech.onnx_models import load_onnx
-
-        synthesiser, vocoder = load_onnx(config.paths.run, config.vocoder.name)
-    lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-    pronouncer = Pronouncer(lexicon, synthesiser.index, corpus_language(config.corpus))
-    return Speaker(synthesiser, vocoder, pronouncer)

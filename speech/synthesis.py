@@ -19,7 +19,7 @@ from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
-from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
+from fastspeech2.synthesis.synthesiser import Synthesiser
 from hifigan import load_vocoder, vocoding_precision
 from pipeline.errors import RecipeError
 from pipeline.files import write_array, write_csv, write_json
@@ -28,10 +28,9 @@ from pipeline.progress import progress
 from pipeline.settings import check_choice, check_settings
 from pipeline.stages import SYNTHESIS, other_sentences
 from preprocessing.features.store import FeatureStore, natural_waveform
-from preprocessing.text.language import corpus_language
-from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 from speech.settings import SETTINGS
+from speech.voice import configured_voice
 
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
 """Columns of manifest.csv."""
@@ -73,30 +72,15 @@ def other_clips(text: str, pronouncer: Pronouncer, synthesiser: Synthesiser) -> 
     return clips
 
 
-def clips_of(
-    config: DictConfig, store: FeatureStore, synthesiser: Synthesiser | None
-) -> list[Clip]:
-    """The held-out clips and, if there is a synthesiser, those of other domains."""
-    most = config.evaluation.clips_per_set
-    clips = heldout_clips(store)[:most]
-    if synthesiser:
-        lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-        pronouncer = Pronouncer(lexicon, store.symbols, corpus_language(config.corpus))
-        sentences = other_sentences(config.evaluation.sentences)
-        clips += other_clips(sentences, pronouncer, synthesiser)[:most]
-    return clips
-
-
 class System:
     """Computes the waveforms of clips and times its parts.
 
     Args:
         config: the configuration of stage 5; `config.system` is `model`, `natural` or `vocoded`.
         store: holds the recordings and their features.
-        run: folder of the trained run, for `model`.
 
     Attributes:
-        synthesiser: from phones to mels, for `model`; otherwise None.
+        clips: the held-out clips and, for `model`, those of other domains.
         seconds: time spent in `acoustic` and `vocoder`.
 
     Raises:
@@ -104,18 +88,25 @@ class System:
             store.
     """
 
-    def __init__(self, config: DictConfig, store: FeatureStore, run: Path):
+    def __init__(self, config: DictConfig, store: FeatureStore):
         check_choice("system", config.system, ("model", "natural", "vocoded"))
         device = device_of(config.trainer.accelerator)
-        natural, trained = config.system == "natural", config.system == "model"
-        self.store = store
-        self.vocoder = None if natural else load_vocoder(config.vocoder, device)
-        self.synthesiser = load_synthesiser(run, device) if trained else None
-        if self.synthesiser and list(self.synthesiser.index) != store.symbols:
-            raise RecipeError(
-                f"{run} was trained on other phones than {store.folder} has: train it again"
-            )
+        most, voice = config.evaluation.clips_per_set, configured_voice(config)
+        self.store, self.clips = store, heldout_clips(store)[:most]
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.vocoder = self.synthesiser = None
+        if config.system != "natural":
+            self.vocoder = load_vocoder(voice.vocoder, device)
+        if config.system == "model":
+            self.synthesiser = voice.synthesiser(device)
+            if list(self.synthesiser.index) != store.symbols:
+                raise RecipeError(
+                    f"{voice.folder} was trained on other phones than {store.folder} has: train "
+                    "it again"
+                )
+            pronouncer = voice.pronouncer(self.synthesiser)
+            sentences = other_sentences(config.evaluation.sentences)
+            self.clips += other_clips(sentences, pronouncer, self.synthesiser)[:most]
 
     def speak(self, clips: list[Clip]) -> list[tuple[np.ndarray, list[int]]]:
         """Compute the waveform `[samples]` and the frames of each phone for some clips."""
@@ -151,10 +142,9 @@ def synthesise_run(config: DictConfig) -> None:
     check_settings(config, SETTINGS)
     torch.set_num_threads(config.trainer.threads)
     store = FeatureStore(config.paths.features)
-    run = Path(config.paths.run)
-    system = System(config, store, run)
-    clips = clips_of(config, store, system.synthesiser)
-    stage = SYNTHESIS.output(config)
+    system = System(config, store)
+    clips, vocoder = system.clips, configured_voice(config).vocoder
+    stage, run = SYNTHESIS.output(config), Path(config.paths.run)
     stage.begin()
     wavs = [stage.folder / clip.set / f"{clip.id}.wav" for clip in clips]
     computed_seconds = 0.0
@@ -177,11 +167,11 @@ def synthesise_run(config: DictConfig) -> None:
         rows.append({column: row[column] for column in MANIFEST})
     write_csv(stage.folder / "manifest.csv", MANIFEST, rows)
     device = device_of(config.trainer.accelerator)
-    precision = None if config.system == "natural" else vocoding_precision(config.vocoder, device)
+    precision = None if config.system == "natural" else vocoding_precision(vocoder, device)
     write_json(
         stage.folder / "record.json",
         {
-            "vocoder": config.vocoder.name,
+            "vocoder": vocoder["name"],
             "precision": precision,
             "processor": processor_name(device),
             "threads": config.trainer.threads,

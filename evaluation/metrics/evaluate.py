@@ -102,6 +102,11 @@ def definitions(config: DictConfig) -> dict[str, str]:
 
 def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
     """The contents of metrics.json; a measure that the run cannot have is null."""
+    training = None
+    if config.system == "model":
+        voice = config.get("voice")
+        training = read_json(f"{voice}/voice.json")["training"] if voice else None
+        training = training or read_json(run / "train" / "record.json")
     return {
         "name": run.name,
         "system": config.system,
@@ -110,5 +115,5 @@ def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
         "definitions": definitions(config),
         "recogniser": config.evaluation.name,
         "synthesis": read_json(run / "synthesis" / "record.json"),
-        "training": read_json(run / "train" / "record.json") if config.system == "model" else None,
+        "training": training,
     }

@@ -138,13 +138,18 @@ def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -
     return Synthesiser(AcousticModel(model, store.statistics, ratio), store.symbols)
 
 
-def load_synthesiser(run_folder: Path | str, device: str = "cpu") -> Synthesiser:
+def load_synthesiser(path: Path | str, device: str = "cpu") -> Synthesiser:
     """Load the model of a finished training run.
 
+    Args:
+        path: the run's folder, or its `model.pt`. Weights in half precision become float32.
+        device: of the model.
+
     Raises:
-        RecipeError: the run's folder holds no trained model.
+        RecipeError: there is no trained model.
     """
-    path = Path(run_folder) / "train" / "model.pt"
+    path = Path(path)
+    path = path if path.suffix == ".pt" else path / "train" / "model.pt"
     if not path.exists():
         raise RecipeError(f"{path} does not exist: train the run first with `make stage4`")
     saved = torch.load(path, map_location="cpu", weights_only=True)

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import composed
-from omegaconf import OmegaConf
+from speech_cases import SMALLER, STATISTICS, SYMBOLS, random_model, random_run, run_config
 
-from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.synthesis.acoustic import AcousticModel
 from hifigan import Generator
 from pipeline.errors import RecipeError
@@ -15,36 +14,14 @@ from pipeline.files import read_json
 from speech.export import (
     acoustic_differences,
     export_acoustic,
-    export_run,
     export_vocoder,
+    export_voice,
     random_inputs,
 )
 from speech.onnx_models import OnnxAcoustic, OnnxVocoder
-from speech.speaker import PAUSE_SECONDS, load_speaker
+from speech.speaker import PAUSE_SECONDS
 from speech.synthesis import synthesise_run
-
-STATISTICS = {
-    "mel": {"mean": [-5.0] * 80},
-    "pitch": {"mean": 5.3, "std": 0.2},
-    "energy": {"mean": 20.0, "std": 8.0},
-}
-SYMBOLS = "<pad> AA1 AH0 D EH1 F HH IH0 L N OW1 R S T W ER1 sp".split()
-SMALLER = {
-    "tiny": {},
-    "espnet": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
-    "ming024": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
-}
-
-
-def random_model(name: str) -> FastSpeech2:
-    torch.manual_seed(0)
-    config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), SMALLER[name])
-    model = FastSpeech2(config, len(SYMBOLS)).eval()
-    for parameter in model.parameters():  # biases are zero only before training
-        if parameter.dim() == 1 and parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.3)
-    torch.nn.init.constant_(model.duration_predictor.output.bias, 1.6)  # about four frames a phone
-    return model
+from speech.voice import configured_voice
 
 
 @pytest.mark.parametrize("name", SMALLER)
@@ -84,42 +61,23 @@ def test_the_exported_vocoder_equals_torch(tmp_path):
 
 @pytest.fixture
 def config(tmp_path):
-    """The configuration of a run whose model has random weights."""
-    model_config = OmegaConf.load("conf/model/tiny.yaml")
-    (tmp_path / "train").mkdir()
-    torch.save(
-        {
-            "model": random_model("tiny").state_dict(),
-            "mel_ratio": None,
-            "config": OmegaConf.to_container(model_config),
-            "symbols": SYMBOLS,
-            "statistics": STATISTICS,
-        },
-        tmp_path / "train" / "model.pt",
-    )
-    (tmp_path / "lexicon.txt").write_text("hello HH AH0 L OW1\nworld W ER1 L D\n", "utf-8")
-    vocoder = OmegaConf.load("conf/vocoder/hifigan_universal.yaml")
-    paths = {"run": str(tmp_path), "alignments": str(tmp_path)}
-    vocoder.precision = "32"
-    corpus = OmegaConf.load("conf/corpus/allison.yaml")
-    return OmegaConf.create(
-        {"backend": "torch", "paths": paths, "vocoder": vocoder, "corpus": corpus}
-    )
+    random_run(tmp_path)
+    return run_config(tmp_path)
 
 
-def with_backend(config, backend: str):
-    return OmegaConf.merge(config, {"backend": backend})
+def speaker(config, backend: str = "torch"):
+    return configured_voice(config).speaker(backend)
 
 
 def test_a_run_speaks_the_same_with_torch_and_with_onnx(config, tmp_path):
     with pytest.raises(RecipeError, match="run `make export` first"):
-        load_speaker(with_backend(config, "onnx"))
-    differences = export_run(tmp_path, config.vocoder)
+        speaker(config, "onnx")
+    differences = export_voice(configured_voice(config))
     assert max(differences.values()) <= 1e-4
     assert read_json(tmp_path / "onnx" / "speech.json")["symbols"] == SYMBOLS
 
     text, factors = "Hello world. {HH AH0} hello.", (0.9, 1.2, 1.1)
-    with_torch, with_onnx = load_speaker(config), load_speaker(with_backend(config, "onnx"))
+    with_torch, with_onnx = speaker(config), speaker(config, "onnx")
     wanted, found = with_torch(text, *factors), with_onnx(text, *factors)
     assert len(wanted) == len(found)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
@@ -130,24 +88,24 @@ def test_a_run_speaks_the_same_with_torch_and_with_onnx(config, tmp_path):
     pause = torch.zeros(round(PAUSE_SECONDS * 22_050))
     torch.testing.assert_close(with_onnx(text), torch.cat([first, pause, second]))
 
-    other = OmegaConf.merge(with_backend(config, "onnx"), {"vocoder": {"name": "griffin_lim"}})
+    other = run_config(tmp_path, "vocoder=griffin_lim")
     with pytest.raises(RecipeError, match="with the vocoder hifigan_universal, not griffin_lim"):
-        load_speaker(other)
+        speaker(other, "onnx")
 
     with open(tmp_path / "train" / "model.pt", "ab") as file:
         file.write(b" ")
     with pytest.raises(RecipeError, match="run `make export` again"):
-        load_speaker(with_backend(config, "onnx"))
+        speaker(config, "onnx")
 
 
 def test_errors_say_what_cannot_be_spoken_or_exported(config, tmp_path):
-    speaker = load_speaker(config)
+    speak = speaker(config)
     with pytest.raises(RecipeError, match="unknown phone ZH. The model knows: AA1 AH0"):
-        speaker("Hello {ZH}.")
+        speak("Hello {ZH}.")
     with pytest.raises(RecipeError, match="backend=jax: choose one of torch, onnx$"):
-        load_speaker(with_backend(config, "jax"))
+        speaker(config, "jax")
     with pytest.raises(RecipeError, match="griffin_lim cannot be exported: choose vocoder=hifigan"):
-        export_run(tmp_path, OmegaConf.load("conf/vocoder/griffin_lim.yaml"))
+        export_voice(configured_voice(run_config(tmp_path, "vocoder=griffin_lim")))
 
 
 @pytest.mark.parametrize("field", ["mel", "pitch", "energy"])
@@ -174,7 +132,7 @@ def test_an_export_that_differs_from_torch_is_refused(config, tmp_path, monkeypa
 
     monkeypatch.setattr(OnnxAcoustic, "__call__", wrong)
     with pytest.raises(RecipeError, match="acoustic model differs from torch by 1.0e-03"):
-        export_run(tmp_path, config.vocoder)
+        export_voice(configured_voice(config))
     assert not (tmp_path / "onnx" / "speech.json").exists()
 
 

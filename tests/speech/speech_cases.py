@@ -1,0 +1,57 @@
+"""Models and runs with random weights, which need no training."""
+
+from pathlib import Path
+
+import torch
+from conftest import composed
+from omegaconf import DictConfig, OmegaConf
+
+from fastspeech2.model.fastspeech2 import FastSpeech2
+
+STATISTICS = {
+    "mel": {"mean": [-5.0] * 80},
+    "pitch": {"mean": 5.3, "std": 0.2},
+    "energy": {"mean": 20.0, "std": 8.0},
+}
+SYMBOLS = "<pad> AA1 AH0 D EH1 F HH IH0 L N OW1 R S T W ER1 sp".split()
+SMALLER = {
+    "tiny": {},
+    "espnet": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
+    "ming024": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
+}
+
+
+def random_model(name: str) -> FastSpeech2:
+    torch.manual_seed(0)
+    config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), SMALLER[name])
+    model = FastSpeech2(config, len(SYMBOLS)).eval()
+    for parameter in model.parameters():  # biases are zero only before training
+        if parameter.dim() == 1 and parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    torch.nn.init.constant_(model.duration_predictor.output.bias, 1.6)  # about four frames a phone
+    return model
+
+
+def random_run(folder: Path) -> None:
+    """Write a run whose model has random weights, with its lexicon beside it."""
+    (folder / "train").mkdir(parents=True)
+    torch.save(
+        {
+            "model": random_model("tiny").state_dict(),
+            "mel_ratio": None,
+            "config": OmegaConf.to_container(OmegaConf.load("conf/model/tiny.yaml")),
+            "symbols": SYMBOLS,
+            "statistics": STATISTICS,
+        },
+        folder / "train" / "model.pt",
+    )
+    (folder / "lexicon.txt").write_text("hello HH AH0 L OW1\nworld W ER1 L D\n", "utf-8")
+
+
+def run_config(folder: Path, *overrides: str) -> DictConfig:
+    """The configuration of the run that `random_run` wrote, with a vocoder in float32."""
+    places = [f"paths.{name}={folder}" for name in ("run", "alignments")]
+    config = composed(*places, *overrides)
+    if config.vocoder.kind == "hifigan":
+        config.vocoder.precision = "32"
+    return config
