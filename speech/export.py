@@ -25,18 +25,6 @@ Energy is compared in standard deviations over the corpus, samples in units of f
 OPSET = 18
 
 
-class _Traceable(nn.Module):
-    """Keeps the number of frames a tensor, so that tracing records how it is computed."""
-
-    def __init__(self, acoustic: AcousticModel):
-        super().__init__()
-        self.acoustic = acoustic
-
-    def forward(self, phones, phone_lengths, speed, pitch, energy) -> tuple[Tensor, ...]:
-        encoding, durations = self.acoustic.encode(phones, phone_lengths, speed)
-        return tuple(self.acoustic.decode(encoding, durations, pitch, energy))
-
-
 def _export(model: nn.Module, inputs: tuple, path: Path, names: Sequence[str], **options) -> None:
     with atomic_path(path) as temporary, warnings.catch_warnings(), torch.no_grad():
         # Warnings say that tracing is deprecated and may miss branches. The export is compared
@@ -74,7 +62,7 @@ def export_acoustic(acoustic: AcousticModel, symbols: int, path: Path) -> None:
         path: the ONNX file.
     """
     _export(
-        _Traceable(acoustic),
+        acoustic,
         random_inputs(symbols, 2, 9),
         path,
         INPUTS,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastspeech2.model.fastspeech2 import Encoding, FastSpeech2
+from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis.compensation import compensate
 from pipeline.errors import RecipeError
@@ -71,31 +71,8 @@ class AcousticModel(nn.Module):
         inputs = (phones, phone_lengths, speed, pitch, energy)
         device = next(self.model.parameters()).device
         phones, phone_lengths, speed, pitch, energy = (each.to(device) for each in inputs)
-        encoding, durations = self.encode(phones, phone_lengths, speed)
-        return self.decode(encoding, durations, pitch, energy)
-
-    def encode(
-        self, phones: Tensor, phone_lengths: Tensor, speed: Tensor
-    ) -> tuple[Encoding, Tensor]:
-        """Run the encoder and predict durations in frames, `[batch, phones]`."""
         encoding = self.model.encode(phones, phone_lengths)
-        return encoding, encoding.durations(speed)
-
-    def decode(
-        self,
-        encoding: Encoding,
-        durations: Tensor,
-        pitch: Tensor,
-        energy: Tensor,
-    ) -> Spoken:
-        """Run what follows the encoder.
-
-        Args:
-            encoding: from `encode`.
-            durations: in frames, `[batch, phones]`.
-            pitch: multiplies F0 in Hz, `[batch, phones]`.
-            energy: multiplies energy, `[batch, phones]`.
-        """
+        durations = encoding.durations(speed)
 
         def adjust_pitch(predicted: Tensor) -> Tensor:
             return predicted + pitch.log() / self.statistics["pitch"]["std"]
