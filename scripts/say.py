@@ -5,9 +5,10 @@ from pipeline.configuration import hydra_main
 
 def say(config) -> None:
     """Write `config.text` to the audio file `config.output`."""
-    from speech.settings import check_say
+    from pipeline.settings import check_settings
+    from speech.settings import SAY_SETTINGS
 
-    check_say(config)
+    check_settings(config, SAY_SETTINGS)
     import soundfile
 
     from audio.constants import SAMPLE_RATE
