@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,44 @@ def test_say_speaks_any_sentence(recipe, tmp_path):
     assert empty.returncode == 1 and "is empty" in empty.stderr
     untrained = run_script("say", *overrides, "name=nobody", env=_environment("Hello."))
     assert untrained.returncode == 1 and "train the run first" in untrained.stderr
+
+
+@pytest.fixture(scope="module")
+def voice(recipe) -> Path:
+    """The trained row as a voice."""
+    overrides, folder = recipe
+    result = run_script("voice", *overrides, "name=sniper", f"voice={folder}/voice")
+    assert result.returncode == 0, result.stderr
+    return folder / "voice"
+
+
+def test_a_voice_speaks_in_a_folder_without_data_and_exp(voice, tmp_path):
+    shutil.copytree(voice, tmp_path / "mine")
+    result = subprocess.run(
+        [sys.executable, PROJECT / "scripts" / "say.py", "voice=mine", "output=say.wav"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=_environment("Please hold.") | {"PYTHONPATH": str(PROJECT)},
+    )
+    assert result.returncode == 0, result.stderr
+    assert soundfile.info(tmp_path / "say.wav").duration > 0.3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "say.wav"]
+    card = (voice / "README.md").read_text()
+    assert "CC-BY-SA-3.0" in card and "- `wer_heldout`: " in card and "Updates: 600" in card
+
+
+@pytest.mark.slow
+def test_a_voice_is_evaluated_like_the_run_that_it_was_written_from(recipe, voice, tmp_path):
+    overrides, folder = recipe
+    evaluated = [*overrides, f"paths.experiment={tmp_path}", "name=voice", f"voice={voice}"]
+    for stage in ("stage5_vocode", "stage6_evaluate"):
+        assert (result := run_script(stage, *evaluated)).returncode == 0, result.stderr
+    of_voice = json.loads((tmp_path / "voice" / "evaluation" / "metrics.json").read_text())
+    of_run = json.loads((folder / "exp" / "sniper" / "evaluation" / "metrics.json").read_text())
+    assert of_voice["training"] == of_run["training"]
+    # Rounded to half precision, the weights give nearly the same speech.
+    assert of_voice["measures"]["mcd"] == pytest.approx(of_run["measures"]["mcd"], rel=0.01)
 
 
 @pytest.mark.slow

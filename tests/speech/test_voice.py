@@ -1,16 +1,10 @@
 """A voice speaks like the run that it was written from, without data/ and exp/."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import soundfile
 import torch
-from conftest import PROJECT, composed, run_script
+from conftest import composed
 from omegaconf import OmegaConf
 from speech_cases import random_run, run_config
 
@@ -144,31 +138,3 @@ def test_stage_5_depends_on_the_contents_of_the_voice(run, tmp_path):
     write_json(folder / "voice.json", read_json(folder / "voice.json") | {"licence": "other"})
     assert SYNTHESIS.fingerprint(composed(f"voice={folder}")) != first
     assert SYNTHESIS.fingerprint(composed()) != first
-
-
-def test_a_short_training_makes_a_voice_that_needs_neither_data_nor_exp(prepared, tmp_path):
-    short = ["trainer.updates=20", "trainer.val_every=20", "samples=0"]
-    named = [f"paths.experiment={tmp_path / 'exp'}", "name=run"]
-    for script, overrides in [
-        ("stage4_train", short),
-        ("voice", [f"voice={tmp_path / 'made'}"]),
-    ]:
-        done = run_script(script, *prepared, *named, *overrides)
-        assert done.returncode == 0, done.stderr
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(tmp_path / "made", elsewhere / "voice")
-    shutil.rmtree(tmp_path / "exp")
-    shutil.rmtree(tmp_path / "made")
-    said = subprocess.run(
-        [sys.executable, PROJECT / "scripts" / "say.py", "voice=voice", "output=say.wav"],
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"SAY_TEXT": "Please hold.", "PYTHONPATH": str(PROJECT)},
-    )
-    assert said.returncode == 0, said.stderr
-    assert soundfile.info(elsewhere / "say.wav").duration > 0.2
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["say.wav", "voice"]
-    training = json.loads((elsewhere / "voice" / "voice.json").read_text())["training"]
-    assert training["updates"] == 20
-    assert Path(elsewhere / "voice" / "lexicon.txt").stat().st_size > 1000
