@@ -97,7 +97,12 @@ from speech.synthesis import synthesise_run
             ["model.hidden=129"],
             ["model.hidden=129: positions need an even number of channels"],
         ),
-        (train, "train", ["model.heads=3"], ["3 heads of attention cannot share 128 channels"]),
+        (
+            train,
+            "train",
+            ["model.heads=3"],
+            ["128 channels cannot be split into 3 attention heads"],
+        ),
         (
             train,
             "train",

@@ -95,7 +95,7 @@ def test_slurm_requeues_a_killed_run_that_resumes(prepared, one_after_another, t
             command(prepared, folder, *launcher), folder, requeue, environment
         )
     logs = [log.read_text() for log in (folder / ".submitit").rglob("*_log.out")]
-    resumed = [log for log in logs if "going on with an unfinished training" in log]
+    resumed = [log for log in logs if "resuming an unfinished training" in log]
     assert len(resumed) == 1 and killed.name in resumed[0]
     assert_same(folder, one_after_another)
 
@@ -115,5 +115,5 @@ def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_
         prepared, folder, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1"
     )
     killed, printed = run_with_a_kill(arguments, folder, kill, os.environ)
-    assert re.search("going on with an unfinished training", printed)
+    assert re.search("resuming an unfinished training", printed)
     assert_same(folder, one_after_another)

@@ -67,7 +67,7 @@ def test_killed_training_ends_bit_equal(prepared, uninterrupted, tmp_path, check
 
     resumed = run(prepared, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on with an unfinished training" in resumed.stdout
+    assert "resuming an unfinished training" in resumed.stdout
     expected = torch.load(uninterrupted / "model.pt", weights_only=True)["model"]
     actual = torch.load(train / "model.pt", weights_only=True)["model"]
     assert expected.keys() == actual.keys()
@@ -85,7 +85,7 @@ def test_killed_training_chooses_the_weights_that_an_uninterrupted_one_does(prep
     expected, actual = (tmp_path / name / "run" / "train" for name in ("whole", "killed"))
     kill_when((actual / "checkpoints" / "00000010.ckpt").exists, killed)
     resumed = run(prepared, tmp_path / "killed", *settings, sparsity=CONSTANT)
-    assert "going on with an unfinished training" in resumed.stdout, resumed.stderr
+    assert "resuming an unfinished training" in resumed.stdout, resumed.stderr
 
     weights = [
         torch.load(each / "model.pt", weights_only=True)["model"] for each in (expected, actual)
@@ -248,7 +248,7 @@ def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, 
         ("sparsity.start=40", "sparsity.start=40: give a fraction between 0 and 1"),
         ("trainer.devices=2", "but 1 process started: run `torchrun --nproc_per_node=2"),
         ("trainer.updates=2", "is too short for the sparsity levels"),
-        ("paths.features=nowhere", "nowhere is not there or outdated: run `make stage3`"),
+        ("paths.features=nowhere", "nowhere is missing or outdated: run `make stage3`"),
         ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
     ],
 )

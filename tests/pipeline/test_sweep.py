@@ -224,7 +224,7 @@ def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_
 
     again = run_script("sweep", *overrides)
     assert again.returncode == 1 and "error: 1 of 5 runs failed:" in again.stderr
-    assert "going on with an unfinished training" in (constant / "run.log").read_text()
+    assert "resuming an unfinished training" in (constant / "run.log").read_text()
     assert (constant / "evaluation" / "metrics.json").exists()
     assert (dense / "train" / "model.pt").stat().st_mtime_ns == finished
 
