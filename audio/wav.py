@@ -39,7 +39,7 @@ def wav_fault(path: Path | str) -> UtteranceError | None:
     import soundfile
 
     if not Path(path).exists():
-        return UtteranceError("wav_missing", "there is no such file")
+        return UtteranceError("wav_missing", "does not exist")
     try:
         info = soundfile.info(path, verbose=True)
         if info.frames == 0:

@@ -1,4 +1,4 @@
-"""TextGrids that stage 2 has parsed, kept beside them so that later stages need not do it again."""
+"""Keeps what stage 2 parsed from TextGrids, so that later stages need not parse them again."""
 
 import json
 from collections.abc import Iterable

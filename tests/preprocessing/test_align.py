@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from audio.wav import read_wav
 from pipeline.errors import RecipeError
+from pipeline.stages import ALIGNMENTS
 from preprocessing.alignment.align import align
 from preprocessing.alignment.aligners import collect_textgrids
 from preprocessing.alignment.plausibility import check_plausible
@@ -225,6 +226,17 @@ def test_textgrids_in_every_layout(few, tmp_path, layout):
     collect_textgrids(aligner, tmp_path, dict.fromkeys(PROMPTS[:5], ["a"]), {}, collected)
     names = {path.stem for path in (collected / "TextGrid").iterdir()}
     assert names == set(PROMPTS[:5]), "only those of the corpus's utterances"
+
+
+@pytest.mark.parametrize("ending", [".TextGrid", ".textgrid"])
+def test_a_changed_textgrid_outdates_the_alignments(tmp_path, ending):
+    config = table_corpus(tmp_path)
+    grid = tmp_path / "grids" / f"one{ending}"
+    fingerprints = set()
+    for label in ("HH", "B"):
+        write_grid(grid, [(label, 0.0, 1.5)])
+        fingerprints.add(ALIGNMENTS.fingerprint(config))
+    assert len(fingerprints) == 2
 
 
 def test_unknown_words_do_not_enter_the_lexicon(tmp_path):

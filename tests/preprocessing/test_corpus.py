@@ -71,7 +71,7 @@ def test_all_faulty_recordings_are_named_at_once(tmp_path):
         "stereo.wav: has 2 channels where 1 is needed",
         "empty.wav: holds no samples",
         "corrupt.wav: cannot be read as audio",
-        "absent.wav: there is no such file",
+        "absent.wav: does not exist",
         "sox in.wav -r 22050 -c 1",
     ):
         assert expected in message

@@ -32,6 +32,11 @@ def with_nan(path: Path) -> None:
     soundfile.write(path, waveform, 22050, subtype="FLOAT")
 
 
+def in_16_bit_scale(path: Path) -> None:
+    """Write a recording of floats that were not divided by 32768."""
+    soundfile.write(path, 32768 * tone(), 22050, subtype="FLOAT")
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_recordings_that_are_cut_short_or_not_finite_are_reported(tmp_path, subtype):
     (tmp_path / "wavs").mkdir()
@@ -61,13 +66,13 @@ def test_a_wav_from_a_pipe_is_accepted_without_a_stated_length(tmp_path):
         assert len(read_wav(path)) == len(tone())
 
 
-@pytest.mark.parametrize("damage", [halve, with_nan])
+@pytest.mark.parametrize("damage", [halve, with_nan, in_16_bit_scale])
 @pytest.mark.parametrize("make", [table_corpus, ljspeech_corpus])
 def test_stage_1_refuses_damaged_recordings(tmp_path, make, damage):
     config = make(tmp_path)
     wav = next(tmp_path.rglob("two.wav"))
     damage(wav)
-    with pytest.raises(RecipeError, match=f"{wav}:? .*(cut short|not numbers)"):
+    with pytest.raises(RecipeError, match=f"{wav}:? .*(cut short|not numbers|full scale)"):
         build_corpus(config)
     soundfile.write(wav, tone(), 22050)
     build_corpus(config)

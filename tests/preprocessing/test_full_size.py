@@ -47,7 +47,7 @@ def test_all_faults_among_13100_clips_are_named_within_a_minute(large):
     corpus, grids = data / "corpus", data / "alignments" / "textgrid" / "TextGrid"
     wavs = sorted((corpus / "wavs").iterdir())
     # Long enough to hold a long pause, and within check.seconds when doubled.
-    ids = [wav.stem for wav in wavs[::50] if 4 < soundfile.info(wav).duration < 5]
+    ids = [wav.stem for wav in wavs[::25] if 4 < soundfile.info(wav).duration < 5]
     planted = plant_all(corpus, grids, ids)
     begun = time.monotonic()
     done = run_script("check", *large)
