@@ -24,7 +24,7 @@ A FastSpeech2 model (`{model}`, {parameters:,} parameters) trained by SNIPER-TTS
     make say VOICE={folder} TEXT="Any sentence you like."
 
 - **Data**: {source}
-- **Licence**: {licence}. It follows from the data and covers this voice and the speech it makes.
+- **Licence**: {licence}, that of the data
 - **Vocoder**: {vocoder}
 - **Weights**: half precision, computed in float32. `voice.json` has the digest of each file, which
   is checked whenever the voice is loaded.

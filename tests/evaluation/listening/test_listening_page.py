@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 from listening_cases import Listener, make_run
@@ -11,7 +12,7 @@ from listening_cases import Listener, make_run
 from evaluation.listening.analysis import analyse
 from evaluation.listening.answers import read_answers, read_key
 from evaluation.listening.build import build_test
-from evaluation.listening.server import make_server
+from evaluation.listening.server import ListeningServer, make_server
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +32,17 @@ def test_folder(tmp_path_factory):
     return folder / "listening"
 
 
+def serve(folder: Path, **options) -> tuple[ListeningServer, str]:
+    """Start a server and return it with the page's address."""
+    server = make_server(folder, "127.0.0.1", 0, **options)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, "http://{}:{}/".format(*server.server_address[:2])
+
+
 @pytest.fixture(scope="module")
 def address(test_folder):
-    server = make_server(test_folder, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield "http://{}:{}/".format(*server.server_address[:2])
+    server, address = serve(test_folder)
+    yield address
     server.shutdown()
     server.server_close()
 
@@ -114,6 +120,35 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
     for kind in ("exact", "bootstrap"):
         low, high = result[kind]
         assert low <= 0.3 <= high
+
+
+def test_participants_of_a_platform_get_a_way_back_and_count_once(tmp_path, browser):
+    runs = [make_run(tmp_path / name, name, seed) for seed, name in enumerate(SYSTEMS)]
+    folder = tmp_path / "test"
+    build_test(runs, 2, 0, "", folder, participant="WORKER PROLIFIC_PID")
+    back = "https://app.example/complete?cc=C0DE"
+    server, address = serve(folder, completion=back)
+    key = read_key(folder)
+    # The second sends twice, from two browsers. The third leaves after one answer.
+    for number, participant, trials in [(0, "p1", 99), (1, "p2", 99), (2, "p2", 99), (3, "p3", 1)]:
+        page = new_page(browser)
+        page.goto(f"{address}?PROLIFIC_PID={participant}")
+        plan, listener = key.plans[number], Listener(number, "sniper", 0.7)
+        assert f"plan={number}" in page.url
+        assert f"Your participant ID is {participant}." in page.inner_text("#participant")
+        page.click("#start")
+        for trial in plan[:trials]:
+            answer(page, listener.answer(trial))
+        if trials > len(plan):
+            link = page.wait_for_selector("#completion a")
+            assert link.get_attribute("href") == back
+        page.context.close()
+    server.shutdown()
+    server.server_close()
+    accepted, refused = read_answers(
+        tmp_path / "test" / "answers.jsonl", read_key(tmp_path / "test")
+    )
+    assert [each["participant"] for each in accepted] == ["p1", "p2"] and not refused
 
 
 def test_answers_need_every_clip_to_be_heard_to_its_end(address, browser):
