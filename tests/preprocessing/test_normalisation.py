@@ -1,0 +1,183 @@
+"""From written to spoken English, by kinds of what users write."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import RecipeError
+from preprocessing.text.abbreviations import sentences
+from preprocessing.text.english import normalise, replacements, tokens
+from preprocessing.text.grammars import verbalise
+from preprocessing.text.pronouncer import Pronouncer
+
+
+def words(text: str) -> str:
+    """Return the words and pauses of a text, without the hyphens of numbers."""
+    return " ".join(tokens(normalise(text))).replace("-", " ")
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("the 6:45am bus, by 9:30 p.m.", "the six forty five A.M. bus sp by nine thirty P.M."),
+        ("from 8am to 11 PM", "from eight A.M. to eleven P.M."),
+        ("ran for 2:03:05", "ran for two hours three minutes and five seconds"),
+        ("3/4 of it, 2 1/2 cups", "three quarters of it sp two and a half cups"),
+        ("1½ miles", "one and a half miles"),
+        ("on 2021-03-09", "on march ninth twenty twenty one"),
+        ("Call 867-5309 now", "call eight six seven sp five three zero nine now"),
+        (
+            "pages 12-15, but 9 - 4 = 5",
+            "pages twelve to fifteen sp but nine minus four equals five",
+        ),
+        ("70 km/h, 5 kg", "seventy kilometers per hour sp five kilograms"),
+        ("30°C outside", "thirty degrees celsius outside"),
+        (".75 of it costs ¥300", "point seven five of it costs three hundred yen"),
+        ("25\u00a0000 and 25 000", "twenty five thousand and twenty five thousand"),
+        ("12345 seats", "twelve thousand three hundred and forty five seats"),
+        ("bullet C2766, room B200", "bullet c two seven six six sp room b two hundred"),
+        ("agent 0012", "agent zero zero one two"),
+        ("see no. 8 and No. 9", "see number eight and number nine"),
+        ("mail me@site.org", "mail me at site dot org"),
+        ("Feb. 3 was cold", "february third was cold"),
+        ("at 12 Mill St, Salem, OR 97301", "at twelve mill street sp salem sp oregon nine seven"),
+    ],
+)
+def test_numbers_dates_times_and_measures(written, spoken):
+    assert words(written).startswith(spoken)
+
+
+def test_the_grammars_change_only_what_has_digits_or_symbols():
+    """They would replace further words by a list of their own, and join initials."""
+    text = "NASA's FBI file, e.g. Mr. Lee and the tv"
+    assert normalise(f"{text} 5").startswith("NASA's FBI file, E.G. mister Lee and the tv")
+    assert normalise("He said “stop” – twice – in 1963!") == (
+        'He said "stop" - twice - in nineteen sixty-three!'
+    )
+
+
+def test_verbalised_parts_have_their_places_in_the_text():
+    text = "Ünïted, the 3rd at 5:00pm"
+    parts = [(text[each.start : each.end], each.spoken, each.kind) for each in verbalise(text)]
+    assert parts == [("3rd", "third", "ordinal"), ("5:00pm", "five PM", "time")]
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("Mrs Hill met Dr Lee", "missis hill met doctor lee"),
+        ("Lives on Sunset Dr.", "lives on sunset drive"),
+        ("St Paul left 12 Mill St. It rained.", "saint paul left twelve mill street sp it rained"),
+        ("St. James St, near Mt. Blanc", "saint james street sp near mount blanc"),
+        ("Sen. Ford, Rep. Ford, Gov. Reed", "senator ford sp representative ford sp governor reed"),
+        ("see Fig. 7, Vol. 2", "see figure seven sp volume two"),
+        ("Hill Bros. Inc.", "hill brothers incorporated"),
+    ],
+)
+def test_abbreviations_with_and_without_a_dot(written, spoken):
+    assert words(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("World War I. The", "world war one sp the"),
+        ("George III and James V", "george the third and james the fifth"),
+        ("Elizabeth I, Louis XVI.", "elizabeth the first sp louis the sixteenth"),
+        ("Part XII of Act II", "part twelve of act two"),
+        ("Anna and I, MIX", "anna and i sp mix"),
+    ],
+)
+def test_roman_numerals(written, spoken):
+    assert words(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "text, phones",
+    [
+        ("B. F. Skinner", "B IY1 EH1 F S K IH1 N ER0"),
+        ("by A. Miller", "B AY1 EY1 M IH1 L ER0"),
+        ("a Ph.D. and", "AH0 P IY1 EY1 CH D IY1 AH0 N D"),
+        ("an A in art", "AE1 N EY1 IH0 N AA1 R T"),
+        ("DVR's", "D IY1 V IY1 AA1 R Z"),
+        ("the RFPs", "DH AH0 AA1 R EH1 F P IY1 Z"),
+        ("the U.N.'s", "DH AH0 Y UW2 EH1 N Z"),
+        ("R&D, AT&amp;T", "AA1 R AH0 N D D IY1 sp EY1 T IY1 AH0 N D T IY1"),
+        ("call the XQZ", "K AO1 L DH AH0 EH1 K S K Y UW1 Z IY1"),
+    ],
+)
+def test_letters_and_acronyms(text, phones):
+    assert Pronouncer().phones(text) == phones.split()
+
+
+def test_capitals_are_words_where_all_letters_are_capitals():
+    text = "THE WARDSMAN OF ROEHAMPTON LEFT THE BBC"
+    assert Pronouncer().phones(text) == Pronouncer().phones(text.lower())
+    assert tokens("the BLARG left") == ["the", "BLARG", "left"]
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        (
+            "One -- or two - or three—or “four” – five",
+            "one sp or two sp or three sp or four sp five",
+        ),
+        ("re-enter -- now", "re enter sp now"),
+    ],
+)
+def test_dashes_are_pauses(written, spoken):
+    assert words(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("don´t, can`t, won’t", "don't sp can't sp won't"),
+        ("*Very* **good** _indeed_", "very good indeed"),
+        ("press 2 * now or *", "press two star now or star"),
+        ("[the page](https://a.org/b) &quot;here&quot;", "the page here"),
+        ("x ≠ y", "x is not equal to y"),
+    ],
+)
+def test_characters_entities_and_markup(written, spoken):
+    assert words(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("Öl ist da. Äpfel auch.", 2),
+        ("Где он? Там.", 2),
+        ("¿Qué? ¡Nada!", 2),
+        ("यह है। वह भी।", 2),
+        ("Mt. Hood and Gov. Reed etc. and so on", 1),
+    ],
+)
+def test_sentences_of_other_scripts(text, parts):
+    assert len(sentences(text)) == parts
+
+
+def test_replacements_are_listed_with_their_rule():
+    assert replacements("Dr. Lee paid $5 at AT&T {HH AY1} – now") == [
+        ("$5", "five dollars", "numbers"),
+        ("AT&T", "A.T. and T", "acronyms"),
+        ("Dr.", "doctor", "abbreviations"),
+    ]
+    assert replacements("Nothing, to “change”.") == []
+
+
+def test_a_plain_text_loads_no_grammar():
+    code = (
+        "import sys; from preprocessing.text.pronouncer import Pronouncer;"
+        "Pronouncer().phones('Dr. Lee came -- and left!'); print('pynini' in sys.modules);"
+        "Pronouncer().phones('at 5'); print('pynini' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_an_unknown_character_is_still_refused():
+    with pytest.raises(RecipeError, match="cannot be pronounced"):
+        words("5 日")
