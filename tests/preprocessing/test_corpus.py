@@ -117,7 +117,7 @@ def test_a_folder_with_files_of_the_user_is_not_emptied(prepared, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "thesis.txt").write_text("years of work")
     done = stage("stage1_download", prepared, tmp_path)
-    assert done.returncode == 1 and "holds files that are not this recipe's" in done.stderr
+    assert done.returncode == 1 and "holds files that this recipe did not write" in done.stderr
     assert (tmp_path / "corpus" / "thesis.txt").exists()
 
 

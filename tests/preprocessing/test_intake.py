@@ -84,7 +84,7 @@ def test_a_foreign_folder_is_reported_before_anything_is_fetched(tmp_path):
     config = table_corpus(tmp_path)
     Path(config.paths.corpus).mkdir(parents=True)
     (Path(config.paths.corpus) / "thesis.txt").write_text("years of work")
-    with pytest.raises(RecipeError, match="holds files that are not this recipe's"):
+    with pytest.raises(RecipeError, match="holds files that this recipe did not write"):
         build_corpus(changed(config, source__table="absent.csv"))
 
 
