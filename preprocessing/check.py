@@ -67,7 +67,7 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
             levels |= some
             show(done)
     faults += [Fault(id, error.kind, str(error)) for id, error in unusual_levels(levels)]
-    faulty = {fault.id for fault in serious(faults)}
+    faulty = {fault.id for fault in serious(faults, config.check.leave_out)}
     if (alignments / "unaligned.csv").exists():
         unaligned = read_reasons(alignments / "unaligned.csv")
         faults += [Fault(id, "unaligned", reason) for id, reason in unaligned if id not in faulty]

@@ -21,7 +21,9 @@ NEAR_PEAK = 0.02
 FLAT = 0.001
 """fraction of samples near the peak that are equal to the one before; 0.0001 at most in allison"""
 SPREADS = 6.0
-"""In a corpus that varies much, a recording may be this many robust standard deviations away."""
+"""In a corpus that varies much, the limits grow to this many robust standard deviations."""
+WIDEST = 1.5
+"""The limits grow by this factor at most. A small corpus may vary only because of its faults."""
 
 
 class Levels(NamedTuple):
@@ -62,7 +64,8 @@ def unusual_levels(levels: Mapping[str, Levels]) -> list[tuple[str, UtteranceErr
     median = np.median(values, axis=0)
     # The median deviation, scaled to equal the standard deviation of a normal distribution.
     spread = 1.4826 * np.median(np.abs(values - median), axis=0)
-    limits = np.maximum([LEVEL, OFFSET, NEAR_PEAK, FLAT], SPREADS * spread)
+    least = np.array([LEVEL, OFFSET, NEAR_PEAK, FLAT])
+    limits = np.clip(SPREADS * spread, least, WIDEST * least)
     faults = []
     for id, measured in levels.items():
         decibels, offset, near_peak, flat = np.array(measured) - median

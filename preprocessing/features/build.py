@@ -62,8 +62,8 @@ def build_features(config: DictConfig) -> None:
     language = corpus_language(config.corpus)
     settings = FeatureSettings.of(config.features)
     utterances, faults = check_corpus(config)
-    faults = serious(faults)
     leave_out = config.check.leave_out
+    faults = serious(faults, leave_out)
     refuse(faults, leave_out)
     texts = {utterance.id: utterance.text for utterance in utterances}
     faulty = {fault.id for fault in faults}

@@ -17,7 +17,7 @@ from pipeline.files import read_csv
 from preprocessing.alignment import parsed
 from preprocessing.check import check_corpus
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_metadata
-from preprocessing.faults import KINDS, Fault, refuse
+from preprocessing.faults import KINDS, Fault, print_faults, refuse
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,15 @@ def test_the_large_corpus_passes_and_is_the_same_each_time(prompts, tmp_path):
         done = run_script(stage, *overrides)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "12 utterances, 0 of them with 0 faults" in done.stdout
+
+
+def test_unknown_words_are_tolerated_unless_they_are_to_be_left_out(capsys):
+    faults = [Fault("a", "words_unknown", "has words"), Fault("b", "wav_rate", "is slow")]
+    assert refuse(faults, ["wav_rate"]) == {"wav_rate": 1}
+    assert refuse(faults, ["wav_rate", "words_unknown"]) == {"wav_rate": 1, "words_unknown": 1}
+    print_faults(3, faults, ["wav_rate"])
+    printed = capsys.readouterr().out
+    assert "tolerated" in printed and "3 utterances, 1 of them with 1 faults" in printed
 
 
 def test_an_unknown_kind_is_reported():
