@@ -145,9 +145,7 @@ def test_participants_of_a_platform_get_a_way_back_and_count_once(tmp_path, brow
         page.context.close()
     server.shutdown()
     server.server_close()
-    accepted, refused = read_answers(
-        tmp_path / "test" / "answers.jsonl", read_key(tmp_path / "test")
-    )
+    accepted, refused = read_answers(folder / "answers.jsonl", key)
     assert [each["participant"] for each in accepted] == ["p1", "p2"] and not refused
 
 
