@@ -126,7 +126,7 @@ def what_tests_show(tests: list[PairedTest]) -> list[str]:
 
 def _reading(tests: list[PairedTest]) -> str:
     seeds = tests[0].result.seeds
-    shown = [_difference(test) for test in tests if test.shows_difference]
+    shown = [describe(test) for test in tests if test.shows_difference]
     parts = ["; ".join(shown)] if shown else []
     if len(shown) < len(tests):
         parts.append(f"no difference shown in {'the other measures' if shown else 'any measure'}")
@@ -136,7 +136,8 @@ def _reading(tests: list[PairedTest]) -> str:
     return f"{text} ({seeds} seeds)."
 
 
-def _difference(test: PairedTest) -> str:
+def describe(test: PairedTest) -> str:
+    """The difference that a test shows, in words."""
     result, column = test.result, test.column
     direction = "higher" if result.difference > 0 else "lower"
     verdict = "better" if result.difference * column.better > 0 else "worse"

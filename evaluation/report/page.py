@@ -1,4 +1,4 @@
-"""Stage 7's page: tables, figures and audio in one self-contained file."""
+"""Stage 7's page: answer, tables, curves and audio in one self-contained file."""
 
 import base64
 import io
@@ -7,28 +7,50 @@ from pathlib import Path
 
 import jinja2
 import soundfile
+import torch
+from matplotlib.image import imsave
 from omegaconf import DictConfig, OmegaConf
 
+from audio.constants import HOP
+from audio.mel import log_mel
 from evaluation.report.collect import Group
+from evaluation.report.summary import QUESTION, answer, early_losses, headline, line_styles
 from evaluation.report.tables import Table
 from evaluation.report.training_figures import loss_band
 from fastspeech2.training.metrics import LOSSES
 from pipeline.files import atomic_path
 
 SENTENCES_PER_SET = 5
-SETS = {"heldout": "Held-out prompts", "other": "Sentences of other domains"}
+SETS = {"heldout": "Held-out prompt", "other": "Other domains"}
+EARLY_VIEW = (0.025, 0.25)
+"""Fractions of the training between which the curves are shown first."""
+WEB = Path(__file__).parent / "web"
 
 
-def _mp3(wav: Path) -> str:
-    """Encode a recording as a data URL, in MP3, which every browser plays."""
-    waveform, rate = soundfile.read(wav, dtype="float32")
-    encoded = io.BytesIO()
-    soundfile.write(encoded, waveform, rate, format="MP3")
-    return "data:audio/mpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _png(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _clip(row: dict, label: str, longest: float) -> dict:
+    """A sentence of a system: its audio in MP3, which every browser plays, and its mel.
+
+    The width of the mel's picture is a percentage of that of the longest clip, in seconds.
+    """
+    waveform, rate = soundfile.read(row["wav"], dtype="float32")
+    audio, picture = io.BytesIO(), io.BytesIO()
+    soundfile.write(audio, waveform, rate, format="MP3")
+    mel = log_mel(torch.from_numpy(waveform)).numpy()
+    imsave(picture, mel, origin="lower", cmap="gray_r", metadata={"Software": None})
+    return {
+        "label": label,
+        "audio": _data_url(audio.getvalue(), "audio/mpeg"),
+        "mel": _data_url(picture.getvalue(), "image/png"),
+        "width": round(100 * mel.shape[1] * HOP / rate / longest, 1),
+        "transcript": row["transcript"],
+        "errors": row["word_errors"],
+        "words": row["words"],
+        "mos": f"{float(row['mos']):.2f}",
+    }
 
 
 def listening(groups: list[Group]) -> list[dict]:
@@ -36,34 +58,30 @@ def listening(groups: list[Group]) -> list[dict]:
 
     A system's audio is that of its first seed with audio on this machine.
     """
-    by_run = {
+    by_system = {
         group.label: {(row["set"], row["id"]): row for row in group.run_with_audio.sentences}
         for group in groups
         if group.run_with_audio
     }
-    sets = []
+    sentences = []
     for name, title in SETS.items():
-        keys = dict.fromkeys(key for rows in by_run.values() for key in rows if key[0] == name)
-        sentences = []
+        keys = dict.fromkeys(key for rows in by_system.values() for key in rows if key[0] == name)
         for key in list(keys)[:SENTENCES_PER_SET]:
-            spoken = {label: rows[key] for label, rows in by_run.items() if key in rows}
-            clips = [
-                {"label": label, "audio": _mp3(Path(row["wav"])), "transcript": row["transcript"]}
-                | {"errors": row["word_errors"], "words": row["words"]}
-                | {"mos": f"{float(row['mos']):.2f}"}
-                for label, row in spoken.items()
-            ]
-            sentences.append({"text": next(iter(spoken.values()))["text"], "clips": clips})
-        if sentences:
-            sets.append({"title": title, "sentences": sentences})
-    return sets
+            spoken = {label: rows[key] for label, rows in by_system.items() if key in rows}
+            longest = max(soundfile.info(row["wav"]).duration for row in spoken.values())
+            clips = [_clip(row, label, longest) for label, row in spoken.items()]
+            text = next(iter(spoken.values()))["text"]
+            sentences.append({"set": title, "text": text, "clips": clips})
+    return sentences
 
 
 def curves(groups: list[Group]) -> list[dict]:
-    """Validation losses of each trained system by component, for the interactive curves."""
+    """Validation losses of each trained system by component, and how to draw them."""
+    styles = line_styles(groups)
     return [
         {
             "label": group.label,
+            **styles[group.label],
             "losses": {
                 name: {
                     key: [round(float(value), 5) for value in values]
@@ -100,20 +118,36 @@ def write_report(
 ) -> None:
     """Write the page. The same runs give the same bytes."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+        loader=jinja2.FileSystemLoader(WEB), autoescape=True, trim_blocks=True
     )
+    drawn = curves(groups)
+    totals = {system["label"]: system["losses"]["total"] for system in drawn}
+    updates = [update for losses in totals.values() for update in losses["update"]]
+    last = max(updates, default=0)
+    early = [EARLY_VIEW[0] * last, EARLY_VIEW[1] * last]
     trained = [group for group in groups if group.training]
     page = environment.get_template("report.html.j2").render(
+        question=QUESTION,
+        answer=answer(groups, tables),
+        headline=headline(groups),
         recipe=config.recipe.name,
-        tables=tables,
+        tables=[table for table in tables if len(table.rows) > 1],
+        early_rows=early_losses(totals, early[1]),
         definitions=definitions(groups),
-        figures={caption: _png(figure) for caption, figure in figures.items()},
+        figures={name: _data_url(file.read_bytes(), "image/png") for name, file in figures.items()},
         listening=listening(groups),
-        recorded=[(g.label, run) for g in groups for run in g.runs if run.recorded],
-        curves=_inline(curves(groups)) if trained else "",
-        curves_script=(Path(__file__).parent / "curves.js").read_text("utf-8"),
+        recorded=[(group.label, run) for group in groups for run in group.runs if run.recorded],
+        curves=_inline({"systems": drawn, "early": early}) if drawn else "",
+        styles=_web("uPlot.min.css") + _web("report.css"),
+        charts=_web("uPlot.iife.min.js"),
+        curves_script=_web("curves.js"),
+        folds_script=_web("folds.js"),
         versions=trained[0].training["versions"] if trained else {},
         configuration=OmegaConf.to_yaml(config, resolve=True),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, "utf-8")
+
+
+def _web(name: str) -> str:
+    return (WEB / name).read_text("utf-8")

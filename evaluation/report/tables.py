@@ -1,6 +1,6 @@
 """Tables over seeds, in markdown, CSV and LaTeX. Cells without a value are empty."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluation.listening.tables import listening_tables
@@ -15,10 +15,15 @@ from evaluation.report.columns import (
     cost_columns,
     loss_columns,
 )
-from evaluation.report.compare import paired_tests, table_of_tests, what_tests_show
+from evaluation.report.compare import (
+    PairedTest,
+    paired_tests,
+    table_of_tests,
+    what_tests_show,
+)
 from evaluation.report.formats import comma_separated, latex, markdown, percent
 from evaluation.report.paper import Values, require_known
-from evaluation.report.statistics import mean_interval
+from evaluation.report.statistics import ConfidenceInterval, mean_interval
 from pipeline.files import atomic_path
 
 
@@ -32,11 +37,18 @@ class Table:
     """a heading, then a row for each system that has a value"""
     runs: list[list]
     """a heading, then a row for each run, in full precision and without percentages"""
-    tests: list[list[str]]
-    """a heading, then a row for each pair of system and baseline; or nothing"""
-    readings: list[str]
-    """a sentence for each pair: what the tests show"""
+    tests: list[PairedTest] = field(default_factory=list)
     note: str = ""
+
+    @property
+    def test_rows(self) -> list[list[str]]:
+        """A heading, then a row for each pair of system and baseline; nothing without tests."""
+        return table_of_tests(self.tests)
+
+    @property
+    def readings(self) -> list[str]:
+        """A sentence for each pair of system and baseline: what the tests show."""
+        return what_tests_show(self.tests)
 
 
 NOTES = {
@@ -90,7 +102,7 @@ def runs_table(groups: list[Group]) -> Table:
         else ""
     )
     title = "Runs, with their processors and precision"
-    return Table("runs", title, rows, rows, tests=[], readings=[], note=note)
+    return Table("runs", title, rows, rows, note=note)
 
 
 def _table(
@@ -105,7 +117,7 @@ def _table(
         shown = [group.label, str(len(group.runs)) if group.training else ""]
         empty = len(shown)
         for column in columns:
-            shown.append(_cell(group, column))
+            shown.append(cell(group, column))
             if column.heading in paper:
                 shown.append(paper[column.heading].get(group.label, ""))
         if any(shown[empty:]):
@@ -114,15 +126,7 @@ def _table(
             values = [column.value(run) for column in columns]
             runs.append([run.folder.name, group.label, run.seed, *values])
     tests = paired_tests(groups, columns)
-    return Table(
-        name,
-        title,
-        rows,
-        runs,
-        tests=table_of_tests(tests),
-        readings=what_tests_show(tests),
-        note=NOTES.get(name, ""),
-    )
+    return Table(name, title, rows, runs, tests, NOTES.get(name, ""))
 
 
 def tables_of_listeners(analysis: dict) -> list[Table]:
@@ -131,7 +135,7 @@ def tables_of_listeners(analysis: dict) -> list[Table]:
         return []
     names = ("preference", "listeners_mos")
     return [
-        Table(name, title, rows, rows, tests=[], readings=[], note=note)
+        Table(name, title, rows, rows, note=note)
         for name, (title, rows, note) in zip(names, listening_tables(analysis), strict=True)
     ]
 
@@ -141,18 +145,23 @@ def _plain(column: Column) -> str:
     return column.heading.replace(", %", "")
 
 
-def _cell(group: Group, column: Column) -> str:
-    """Mean over seeds, half width of its interval, and how many seeds have a value if not all."""
+def interval_of(group: Group, column: Column) -> ConfidenceInterval | None:
+    """Mean over seeds and its interval; None where no run has a value."""
     values = [value for run in group.runs if (value := column.value(run)) is not None]
-    if not values:
+    return mean_interval(values) if values else None
+
+
+def cell(group: Group, column: Column) -> str:
+    """Mean over seeds, half width of its interval, and how many seeds have a value if not all."""
+    interval = interval_of(group, column)
+    if interval is None:
         return ""
-    interval = mean_interval(values)
     text = column.show(interval.mean)
     # A value that is the same for all seeds, such as the number of updates, needs no interval.
     if interval.half_width:
         text += f" ± {column.show(interval.half_width)}"
-    if len(values) < len(group.runs):
-        text += f" ({len(values)} of {len(group.runs)})"
+    if interval.count < len(group.runs):
+        text += f" ({interval.count} of {len(group.runs)})"
     return text
 
 
@@ -166,9 +175,9 @@ def write_tables(tables: list[Table], folder: Path) -> None:
         files[f"{table.name}.tex"] = latex(table.rows)
         files[f"{table.name}.csv"] = comma_separated(table.runs)
         if table.tests:
-            files[f"{table.name}_tests.md"] = markdown(table.tests)
-            files[f"{table.name}_tests.tex"] = latex(table.tests)
-            files[f"{table.name}_tests.csv"] = comma_separated(table.tests)
+            files[f"{table.name}_tests.md"] = markdown(table.test_rows)
+            files[f"{table.name}_tests.tex"] = latex(table.test_rows)
+            files[f"{table.name}_tests.csv"] = comma_separated(table.test_rows)
     files["readings.md"] = readings(tables)
     for name, text in files.items():
         with atomic_path(folder / name) as temporary:

@@ -121,7 +121,7 @@ def test_runs_of_different_precision_are_neither_averaged_nor_compared(tmp_path)
         "Constant 40 % (precision not recorded)": 1,
     }
     tables = {table.name: table for table in make_tables(groups, {}, tmp_path / "paper.yaml")}
-    pairs = {row[0] for row in tables["losses_end"].tests[1:]}
+    pairs = {row[0] for row in tables["losses_end"].test_rows[1:]}
     assert pairs == {
         "Constant 40 % (precision not recorded) − Dense",
         "Decaying 40 % − Dense",
