@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from audio.wav import write_wav
@@ -31,24 +32,28 @@ PUBLISHED_SEGMENT = 32
 """Segment length of the published training, in frames. It fails on clips of exactly this length."""
 
 
-def write_gta_mels(run: Path, features: Path, folder: Path) -> None:
+def write_gta_mels(config: DictConfig) -> None:
     """Write `mels/<id>.npy`, `wavs/<id>.wav` and, for each split, `<split>.txt` of `id|text`.
+
+    They go into the folder `paths.gta_mels`.
 
     A mel is float32 `[mels, frames]`; its wav is 16 bit and has 256 samples per frame. Mels get the
     run's variance compensation, so that the vocoder trains on what synthesis will give it.
 
     Raises:
-        RecipeError: the run is not trained, or was trained on other features.
+        RecipeError: there are no features, or the run is not trained or was trained on others.
     """
+    run, features, folder = (Path(config.paths[name]) for name in ("run", "features", "gta_mels"))
     trained = run / "train" / "stage.json"
     if not (trained.exists() and read_json(trained)["complete"]):
         raise RecipeError(f"{run} holds no trained model: run `make stage4`, or choose another RUN")
+    store = FeatureStore(features)
     sources = [read_json(path)["fingerprint"] for path in (trained, features / "stage.json")]
     stage = StageFolder(folder, fingerprint(*sources))
     if stage.is_complete():
         print(f"{folder} is up to date")
         return
-    acoustic, store = load_synthesiser(run).acoustic, FeatureStore(features)
+    acoustic = load_synthesiser(run).acoustic
     if acoustic.statistics != store.statistics:
         raise RecipeError(f"{run} was trained on other features than {features}")
     stage.begin()
