@@ -1,4 +1,4 @@
-# Everything runs from here: `make help` lists the targets.
+# Everything is run from here. `make help` lists the targets.
 RECIPE ?= allison
 ARGS ?=
 SWEEP ?= demo
@@ -25,7 +25,7 @@ PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 SPEAKING = 'name="$(RUN)"' $(if $(VOICE),'voice="$(VOICE)"')
 RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
-# Compiled once here, where Python is told to write no bytecode, rather than in every process.
+# Bytecode is compiled here once. Where Python may not write it, every process would compile again.
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
 .NOTPARALLEL:
@@ -50,18 +50,18 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(UV_INSTALL) -r requirements-dev.txt
 	touch $@
 
-# Each package at constraints.txt's version, where it has one, whatever the launchers ask for:
-# hydra-ray-launcher wants a cloudpickle below 3, submitit and joblib one from 3 on.
+# The versions of constraints.txt override those that the launchers require, which contradict each
+# other: hydra-ray-launcher wants cloudpickle < 3, submitit and joblib want cloudpickle >= 3.
 $(VENV)/installed-cluster: requirements-cluster.txt $(VENV)/installed
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --override constraints.txt \
 	    -r requirements-cluster.txt
 	touch $@
 
-setup: $(VENV)/installed ## make the virtual environment and install the requirements
+setup: $(VENV)/installed ## create the virtual environment and install the requirements
 
-cluster: $(VENV)/installed-cluster ## install what Slurm, Ray and Dask need: requirements-cluster.txt
+cluster: $(VENV)/installed-cluster ## install the packages for Slurm, Ray and Dask: requirements-cluster.txt
 
-demo: setup ## the whole recipe: stages 1-3, a sweep of three systems (stages 4-6), stage 7
+demo: setup ## run the whole recipe: stages 1-3, stages 4-6 of three systems, stage 7
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
 	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
 	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
@@ -70,32 +70,32 @@ demo: setup ## the whole recipe: stages 1-3, a sweep of three systems (stages 4-
 
 stage1: setup ## download the corpus
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
-stage2: setup ## align phones with the speech
+stage2: setup ## align the phones with the recordings
 	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
-check: setup ## what is wrong with the corpus and its alignments, all of it, before stage 3
+check: setup ## list every fault of the corpus and its alignments before stage 3
 	$(PYTHON) scripts/check.py $(SETTINGS)
-stage3: setup ## extract mel, pitch and energy
+stage3: setup ## extract mel, F0 and energy
 	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
 stage4: setup ## train one system: ARGS="sparsity=decaying sparsity.start=0.6"
 	$(PYTHON) scripts/stage4_train.py $(SETTINGS)
-stage5: setup ## synthesise and vocode with the system of the same ARGS
+stage5: setup ## synthesise and vocode the test sentences with the system of these ARGS
 	$(PYTHON) scripts/stage5_vocode.py $(SETTINGS)
-stage6: setup ## evaluate the system of the same ARGS
+stage6: setup ## evaluate the system of these ARGS
 	$(PYTHON) scripts/stage6_evaluate.py $(SETTINGS)
-stage7: setup ## tables, figures and report.html over all finished runs
+stage7: setup ## make tables, figures and report.html of all finished runs
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS) $(RECORDED)
 
-sweep: setup ## stages 4-6 for each run of conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
+sweep: setup ## run stages 4-6 of each run in conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
 	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)
-records: setup ## keep records of a sweep's finished runs: RECORDS=<folder> and what sweep was given
+records: setup ## keep records of a sweep's finished runs: RECORDS=<folder> and the sweep's arguments
 	@$(PYTHON) scripts/records.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)
-status: setup ## a live table of the sweeps: state, update, loss, time left
+status: setup ## show a live table of the sweeps: state, update, loss, time left
 	@$(PYTHON) scripts/status.py $(SETTINGS)
 tables report: stage7
 tables: ## the same as stage7
 report: ## the same as stage7
 
-# By the environment and unexpanded, since a sentence may hold quotes and dollars.
+# Passed through the environment and not expanded, since texts may contain quotes and dollar signs.
 say: export SAY_TEXT = $(value TEXT)
 say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> or VOICE= OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
 	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
@@ -110,32 +110,32 @@ finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<fo
 	$(PYTHON) scripts/finetune_vocoder.py $(SETTINGS) 'name="$(VOCODER)"' \
 	    $(if $(MELS),'finetuning.mels="$(MELS)"')
 
-# By the environment, since names of runs hold commas and equals signs.
+# Passed through the environment, since names of runs contain commas and equals signs.
 listening-test: export LISTENING_RUNS = $(RUNS)
 listening-test: setup ## write a listening test: RUNS="<folder in exp/$(RECIPE)/> ..." ITEMS=20 SEED=0
 	$(PYTHON) scripts/listening_test.py $(SETTINGS) listening.sentences=$(ITEMS) listening.seed=$(SEED)
 serve: setup ## serve the listening test on this machine and collect answers
 	$(PYTHON) scripts/serve.py $(SETTINGS)
 preferences: export LISTENING_RESULTS = $(RESULTS)
-preferences: setup ## analyse answers: RESULTS=<file or folder>, else those that make serve took
+preferences: setup ## analyse answers: RESULTS=<file or folder>, by default those of make serve
 	$(PYTHON) scripts/preferences.py $(SETTINGS)
 
-test: $(VENV)/installed-dev ## the fast tests, four to nine minutes on two cores
+test: $(VENV)/installed-dev ## run the fast tests, four to nine minutes on two cores
 	$(PYTHON) -m pytest
-test-all: $(VENV)/installed-dev cluster ## all tests, some of them minutes long
+test-all: $(VENV)/installed-dev cluster ## run all tests, some of which take minutes each
 	$(PYTHON) -m pytest -m "slow or not slow" -rs
-test-cluster: $(VENV)/installed-dev cluster ## those of Slurm, Ray and Dask, on this machine
+test-cluster: $(VENV)/installed-dev cluster ## run the tests of Slurm, Ray and Dask on this machine
 	@command -v slurmctld munged > /dev/null || \
 	    echo "Slurm's test is skipped: apt-get install slurm-wlm munge, and run this as root"
 	$(PYTHON) -m pytest -m "slow or not slow" -rs -n 1 tests/cluster
-lint: $(VENV)/installed-dev ## style
+lint: $(VENV)/installed-dev ## check style
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-bench: $(VENV)/installed-dev ## what each part costs on this machine; the last two after make demo
+bench: $(VENV)/installed-dev ## measure each part on this machine; the last two benchmarks need make demo
 	$(PYTHON) scripts/bench/sniper_cost.py
 	$(PYTHON) scripts/bench/training.py
 	$(PYTHON) scripts/bench/vocoder.py
 	$(PYTHON) scripts/bench/features.py pairs $(SETTINGS)
 	RUN='$(RUN)' $(PYTHON) scripts/bench/say.py
-clean: ## remove what the recipe made, but not downloads, listening tests and their answers
+clean: ## remove all results but downloads, voices, listening tests and their answers
 	rm -rf exp results vocoders say.wav
 	test ! -d data || find data -mindepth 2 -maxdepth 2 ! -name downloads -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Full disks: told beforehand where the need is known, and by name where it is not."""
+"""Full disks: checked before a stage writes, and reported by name if it happens all the same."""
 
 import errno
 import shutil
@@ -16,17 +16,17 @@ def _existing(folder: Path) -> Path:
 
 
 def bytes_in(folder: Path | str) -> int:
-    """Of the files under a folder; of what a stage needs, so much is there when it goes on."""
+    """The size of the files under a folder, which a stage that resumes need not write again."""
     paths = (path for path in Path(folder).rglob("*") if not path.is_symlink() and path.is_file())
     return sum(path.stat().st_size for path in paths)
 
 
 @contextmanager
 def disk_space(folder: Path | str, needed: int) -> Iterator[None]:
-    """Run a block that writes about `needed` bytes more under `folder`.
+    """A context in which about `needed` bytes are written under `folder`.
 
     Raises:
-        RecipeError: there is too little space to begin with, or it runs out in the block.
+        RecipeError: there is too little space at the beginning, or it runs out inside the block.
     """
     folder, needed = Path(folder).absolute(), max(needed, 0)
     free = shutil.disk_usage(_existing(folder)).free
@@ -44,6 +44,6 @@ def _message(folder: Path, needed: int) -> str:
     free = shutil.disk_usage(_existing(folder)).free
     return (
         f"the disk is full: {folder} has {free / 1e6:.0f} MB left and about {needed / 1e6:.0f} MB "
-        "are needed there. Free some space and run the same command again, which goes on where it "
-        "stopped, or put data/ on another disk with paths.data=<folder>"
+        "are needed there. Free some space and run the same command again, which goes on where "
+        "it stopped, or put data/ on another disk with paths.data=<folder>"
     )

@@ -1,4 +1,4 @@
-"""Fetch a large archive over HTTP, going on where an earlier attempt stopped, and unpack it."""
+"""Download a large archive over HTTP, resuming earlier attempts, and read its files."""
 
 import http.client
 import lzma
@@ -21,38 +21,39 @@ from pipeline.progress import progress
 _BLOCK = 1 << 18
 _SECONDS_WITHOUT_DATA = 60
 _PAUSES = (1, 2, 4, 8, 16)
-"""seconds before another attempt, after failures in a row that brought no further byte"""
-_PASSING = {408, 429, 500, 502, 503, 504}
-"""HTTP statuses that another attempt may not meet"""
+"""Seconds to wait before another attempt, for each failure in a row that brought no new byte."""
+_TRANSIENT = {408, 429, 500, 502, 503, 504}
+"""HTTP status codes of transient failures."""
 
 
 class ServerError(RecipeError):
-    """A server does not have the file, sends another, or cannot be reached."""
+    """A server does not have the file, sends a wrong one, or cannot be reached."""
 
 
 class _Interrupted(Exception):
-    """An attempt failed as the next may not."""
+    """A transient failure: the next attempt may succeed."""
 
 
 class _Unreachable(_Interrupted):
-    """Nobody listens, or no such host: as a server that was there may be for a while."""
+    """Nothing answers at the address, which can be transient once a server has answered."""
 
 
 def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) -> None:
-    """Download a file to `path`, unless one with the right checksum is there already.
+    """Download a file to `path`, unless it is already there with the right checksum.
 
-    What has arrived is kept as `<path>.partial`, and any server is only asked for the rest; without
-    a checksum, which tells whether two parts fit, each server and call starts afresh. After an
-    interruption another attempt is made, later and later while nothing comes. A process that
-    fetches the same file is waited for.
+    What has arrived is kept as `<path>.partial`, and servers are only asked for the rest. Without a
+    checksum nothing shows whether two parts belong together, so each server and each call starts
+    from the beginning. Interrupted attempts are repeated, with longer and longer pauses as long as
+    nothing arrives. Another process that fetches the same file is waited for.
 
     Args:
-        urls: HTTP or HTTPS, of the same file; the next is asked when one fails for good.
-        path: of the finished file, which only ever appears whole and verified.
-        expected_sha256: None where it is unknown; then an existing file is taken as it is.
+        urls: HTTP or HTTPS addresses of the same file. The next one is tried when one fails for
+            good.
+        path: of the finished file, which appears only when it is complete and verified.
+        expected_sha256: None if it is unknown; an existing file is then trusted.
 
     Raises:
-        ServerError: no server sends what was expected; says what each of them did.
+        ServerError: no server sends the expected file; says what each of them did.
         RecipeError: the disk is full.
     """
     path = Path(path)
@@ -65,7 +66,7 @@ def fetch(urls: Sequence[str], path: Path | str, expected_sha256: str | None) ->
             if not _is_there(path, expected_sha256):
                 _fetch_from_any(urls, path, expected_sha256)
         finally:
-            lock.unlink(missing_ok=True)  # who waits for it then takes a new one (filelock >= 4)
+            lock.unlink(missing_ok=True)  # a waiting process then makes a new one (filelock >= 4)
 
 
 def _is_there(path: Path, expected_sha256: str | None) -> bool:
@@ -74,9 +75,7 @@ def _is_there(path: Path, expected_sha256: str | None) -> bool:
 
 def _fetch_from_any(urls: Sequence[str], path: Path, expected_sha256: str | None) -> None:
     partial = path.with_name(path.name + ".partial")
-    advice = "Run the same command again" + (
-        ", which goes on from there" if expected_sha256 else ""
-    )
+    advice = "Run the same command again" + (", which resumes there" if expected_sha256 else "")
     failures = []
     for url in urls:
         if expected_sha256 is None:
@@ -96,8 +95,8 @@ def _verify(url: str, partial: Path, expected_sha256: str | None) -> None:
     if expected_sha256 and (found := sha256(partial)) != expected_sha256:
         partial.unlink()
         raise ServerError(
-            f"{url} sent a file whose SHA-256 is {found} where {expected_sha256} was expected. It "
-            "was deleted; run the same command again, and if that gives the same checksum, do not "
+            f"{url} sent a file whose SHA-256 is {found} instead of {expected_sha256}. The file "
+            "was deleted. Run the same command again; if the checksum is the same again, do not "
             "trust the server"
         )
 
@@ -107,16 +106,16 @@ def _size(path: Path) -> int:
 
 
 def _fetch_patiently(url: str, partial: Path, advice: str) -> None:
-    failures, was_there = 0, False
+    failures, has_answered = 0, False
     while True:
         before = _size(partial)
         try:
             return _fetch_rest(url, partial)
         except _Interrupted as error:
-            if isinstance(error, _Unreachable) and not was_there:
-                # Minutes of waiting would not help.
+            if isinstance(error, _Unreachable) and not has_answered:
+                # A wrong address or a missing network: waiting for minutes would not help.
                 raise ServerError(f"{url} cannot be reached: {error}") from error
-            was_there = True
+            has_answered = True
             if _size(partial) > before:
                 failures = 0
             if failures == len(_PAUSES):
@@ -133,8 +132,8 @@ def _fetch_rest(url: str, partial: Path) -> None:
     """One attempt.
 
     Raises:
-        _Interrupted: it failed as the next may not.
-        ServerError: it failed as the next would.
+        _Interrupted: a transient failure.
+        ServerError: a permanent failure.
     """
     have = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -142,17 +141,17 @@ def _fetch_rest(url: str, partial: Path) -> None:
         with _network():
             opened = urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA)
         with opened as response:
-            # A server that cannot send ranges answers 200 with the whole file.
+            # A server that does not support ranges answers 200 and sends the whole file.
             start = have if response.status == 206 else 0
             total = start + int(response.headers.get("Content-Length", 0))
             with disk_space(partial.parent, max(total - start, 0)):
                 _receive(response, partial, start, total)
     except urllib.error.HTTPError as error:
-        if error.code in _PASSING:
+        if error.code in _TRANSIENT:
             raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
         if error.code != 416:
             raise ServerError(f"{url} answered {error.code} {error.reason}") from error
-        # Nothing is left to ask for: the checksum decides whether the file is whole.
+        # The server has no bytes left to send. The checksum decides whether the file is complete.
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError | ConnectionResetError):
             raise _Interrupted(str(error.reason)) from error
@@ -161,13 +160,13 @@ def _fetch_rest(url: str, partial: Path) -> None:
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """Take whatever goes wrong between us and the server for passing."""
+    """Treat every failure of the network as transient."""
     try:
         yield
     except urllib.error.URLError:
         raise
     except TimeoutError as error:
-        raise _Interrupted(f"nothing came for {_SECONDS_WITHOUT_DATA} s") from error
+        raise _Interrupted(f"no data arrived for {_SECONDS_WITHOUT_DATA} s") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Interrupted(str(error) or type(error).__name__) from error
 
@@ -184,11 +183,11 @@ def _receive(response: http.client.HTTPResponse, partial: Path, start: int, tota
             done += len(block)
             show(done)
     if total and done < total:
-        raise _Interrupted(f"the server broke off after {done} of {total} bytes")
+        raise _Interrupted(f"the connection ended after {done} of {total} bytes")
 
 
 def _arrived(response: http.client.HTTPResponse) -> bytes:
-    # read1 gives what has arrived; read would wait, and lose it if the connection broke.
+    # read1 returns what has arrived. read would wait for more, and lose it if the connection broke.
     with _network():
         return response.read1(_BLOCK)
 
@@ -196,13 +195,13 @@ def _arrived(response: http.client.HTTPResponse) -> bytes:
 def read_archive(
     archive: Path | str, wanted: Callable[[PurePosixPath], bool]
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Names and contents of an archive's wanted files, in the order they are stored.
+    """Yield the names and contents of an archive's wanted files, in the order of the archive.
 
-    Nothing is written to disk, so that nothing can land outside the corpus's folder.
+    Nothing is written to disk, so an archive cannot write outside the corpus's folder.
 
     Raises:
-        RecipeError: the archive is damaged, or has a wanted name that is not a plain file inside
-            it (a link, a device, an absolute path or one with `..`).
+        RecipeError: the archive is damaged, a name in it points outside, or a wanted file is not a
+            plain file but a link or a device.
     """
     size = Path(archive).stat().st_size
     try:
@@ -220,11 +219,13 @@ def read_archive(
                     continue
                 if not member.isreg():
                     raise RecipeError(f"{archive} holds {member.name}, which is not a plain file")
-                # Read here, so that damage inside a member is told as any other.
+                # Read here, so that damage inside a member is reported like any other damage.
                 yield path, tar.extractfile(member).read()
             while tar.fileobj.read(_BLOCK):
-                pass  # to the end, where gzip and xz have their checksums
+                pass  # read to the end, where gzip and xz have their checksums
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise RecipeError(f"{archive} is damaged: {error}. Delete it and run again") from error
+        raise RecipeError(
+            f"{archive} is damaged: {error}. Delete it and run the command again"
+        ) from error

@@ -1,19 +1,19 @@
-"""Errors that a user can mend: they say what was wrong, where, and what to do."""
+"""Errors that a user can fix. Their messages say what is wrong, where, and what to do."""
 
 from collections.abc import Sequence
 
 
 class RecipeError(Exception):
-    """Bad input or configuration. Stage scripts print its message and exit with status 1."""
+    """Bad input or configuration. Scripts print the message and exit with status 1."""
 
 
 class FaultsError(RecipeError):
-    """Faults collected over a whole corpus, so that one run shows them all.
+    """The faults of a whole corpus, so that one run shows all of them.
 
     Args:
-        what: one sentence that says what was being done.
+        what: what was being done, such as `reading the recordings`.
         faults: pairs of (utterance or file, reason).
-        advice: one sentence that says what to do.
+        advice: a sentence that says what to do.
     """
 
     shown = 10

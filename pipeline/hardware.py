@@ -1,4 +1,4 @@
-"""What a run was computed on."""
+"""The machine: its processor, its bfloat16 instructions, and how it hands out memory."""
 
 import ctypes
 import platform
@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Numbers of malloc.h."""
+"""Parameters of mallopt, from malloc.h."""
 
 
 def device_of(accelerator: str) -> str:
-    """PyTorch's name of the device that `conf/trainer/*.yaml` calls `cpu` or `gpu`."""
+    """PyTorch's name for the accelerator `cpu`, `gpu` or `mps` of conf/trainer/."""
     return "cuda" if accelerator == "gpu" else accelerator
 
 
 def processor_name(device: torch.device | str = "cpu") -> str:
-    """The model of the GPU, or of the CPU as Linux calls it; elsewhere its architecture."""
+    """The model name of the GPU or CPU; the architecture of the CPU where Linux gives no name."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -35,10 +35,10 @@ def machine_description() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, for its next tensors, where glibc is used.
+    """Make glibc keep freed memory for the next tensors of this process.
 
     A training frees and allocates the same megabytes at each update. By default glibc returns them
-    to the system each time, and touching them anew took a tenth to a quarter of an update.
+    to the system each time. Mapping them again took a tenth to a quarter of each update.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -48,9 +48,10 @@ def keep_freed_memory() -> None:
 
 
 def fast_bfloat16(device: torch.device | str = "cpu") -> bool:
-    """Whether the device multiplies bfloat16 matrices by instructions of its own.
+    """Whether the device has instructions for products of bfloat16 matrices.
 
-    Intel's AMX or AVX512-BF16 (also AMD's since Zen 4) on CPUs; tensor cores since Ampere.
+    On CPUs these are AMX (Intel) and AVX512-BF16 (Intel, and AMD since Zen 4), on GPUs the tensor
+    cores since Ampere.
     """
     device = torch.device(device)
     if device.type == "cpu":
@@ -59,8 +60,8 @@ def fast_bfloat16(device: torch.device | str = "cpu") -> bool:
 
 
 def multiplies_tiles() -> bool:
-    """Whether the CPU has Intel's AMX, many times as fast in bfloat16 as in float32.
+    """Whether the CPU has Intel's AMX, which is many times as fast in bfloat16 as in float32.
 
-    AVX512-BF16, which has vectors as float32 does, is twice as fast.
+    AVX512-BF16 works on vectors like float32 instructions and is only twice as fast.
     """
     return torch.cpu.get_capabilities().get("amx_bf16", False)

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar with an estimate on a terminal, else an occasional line."""
+"""Progress of long work: a bar with an estimate on a terminal, elsewhere an occasional line."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ SECONDS_BETWEEN_LINES = 10.0
 def progress(
     description: str, total: float, in_bytes: bool = False
 ) -> Iterator[Callable[[float], None]]:
-    """Show progress; the block calls what it is given with how much is done, out of `total`.
+    """Show progress. The block gets a function, to be called with how much of `total` is done.
 
-    Of bytes, their number and rate are shown too.
+    With `in_bytes`, the number of bytes and their rate are shown too.
     """
     from rich.console import Console
     from rich.progress import (
@@ -41,7 +41,7 @@ def progress(
     def show_line(done: float) -> None:
         nonlocal printed, first
         now = time.monotonic()
-        # Counted from the first sign of work, since starting up says nothing of its pace.
+        # The pace is measured from the first call, which leaves out the time for starting up.
         first = first or (now, done)
         if now - printed >= SECONDS_BETWEEN_LINES and done > first[1]:
             printed = now

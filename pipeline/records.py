@@ -1,8 +1,9 @@
 """Records of finished runs: what tables need of a run, small enough to keep in a repository.
 
-A record is a folder of the run's name, with some of the run's files in their places, so that
-tables read both alike. It has no weights, masks or audio. In both, record.json has the overrides
-that made the run, by which it is known whether today's configuration would make it again.
+A record is a folder with the name of the run and with some of the run's files in the same places,
+so tables are made from both in the same way. It has no weights, masks or audio. In a run as in a
+record, record.json has the overrides of the run. With them today's configuration can be composed,
+which shows whether it would still give the same run.
 """
 
 import os
@@ -15,14 +16,14 @@ from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 
 EVALUATION = ("evaluation/stage.json", "evaluation/metrics.json", "evaluation/utterances.csv")
-"""The fingerprint in the first is of all that the run depends on, training included."""
+"""The fingerprint in stage.json covers all that the run depends on, its training included."""
 TRAINING = ("train/metrics.csv", "train/sparsity.json")
-"""Only trained runs have them, and only sparse ones have the last."""
+"""Only trained runs have these, and only sparse ones have sparsity.json."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run's or record's folder, what made it, and the fingerprint of its evaluation."""
+    """A run's folder or its record's, its overrides, and the fingerprint of its evaluation."""
 
     folder: Path
     overrides: list[str]
@@ -30,24 +31,24 @@ class Record:
 
 
 def evaluated_as(run: Path) -> str | None:
-    """The fingerprint of a run's or record's finished evaluation; None where there is none."""
+    """The fingerprint of the evaluation of a run or record; None if that is not finished."""
     path = run / "evaluation" / "stage.json"
     state = read_json(path) if path.exists() else {"complete": False}
     return state["fingerprint"] if state["complete"] else None
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records in a folder by name; none where it is not there.
+    """All records in a folder, ordered by name; none if the folder does not exist.
 
     Raises:
-        RecipeError: some lack files or hold broken ones; names all of them.
+        RecipeError: records lack files or have broken ones; names all of them.
     """
     records, broken = [], []
     for path in sorted(each for each in folder.glob("[!.]*") if each.is_dir()):
         try:
             missing = [name for name in EVALUATION if not (path / name).exists()]
             if missing:
-                raise FileNotFoundError(f"{missing[0]} is not there")
+                raise FileNotFoundError(f"{missing[0]} is missing")
             fingerprint = evaluated_as(path)
             if fingerprint is None:
                 raise ValueError("its evaluation is not finished")
@@ -56,19 +57,19 @@ def read_records(folder: Path) -> list[Record]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             broken.append(f"{path}: {error}")
     if broken:
-        raise RecipeError("\n".join(["no whole record of a run, remove or restore:", *broken]))
+        raise RecipeError("\n".join(["remove or restore these incomplete records:", *broken]))
     return records
 
 
 def write_overrides(run: Path, overrides: Iterable[str]) -> None:
-    """Write record.json in a run's or record's folder."""
+    """Write record.json into the folder of a run or record."""
     write_json(run / "record.json", {"overrides": list(overrides)})
 
 
 def read_runs(experiment: Path) -> list[Record]:
-    """All finished runs of an experiment folder by name, as `read_records` reads records.
+    """All finished runs of an experiment folder, ordered by name.
 
-    One that stage 6 finished before it wrote down overrides has none, as the default run.
+    Runs of older versions have no record.json and get no overrides, like the default run.
     """
     runs = []
     for path in sorted(experiment.glob("*")):
@@ -80,11 +81,11 @@ def read_runs(experiment: Path) -> list[Record]:
 
 
 def keep_record(run: Path, overrides: Iterable[str], folder: Path) -> str:
-    """Copy what tables need of a finished run to `<folder>/<name>`, whole or not at all.
+    """Copy what tables need of a finished run to `<folder>/<name>`, completely or not at all.
 
     Returns:
-        `kept`; `there`, where a record of the same evaluation is, and stays; or `replaced`, where
-        there was one of other settings.
+        `kept`; `there` if a record of the same evaluation exists, which is left alone; or
+        `replaced` if there was a record with other settings.
 
     Raises:
         RecipeError: the run is not finished.
@@ -113,12 +114,15 @@ def keep_record(run: Path, overrides: Iterable[str], folder: Path) -> str:
 def current_records(
     records: Iterable[Record], fingerprint_of: Callable[[list[str]], str]
 ) -> tuple[list[Path], dict[Path, str]]:
-    """Folders of the runs that today's configuration would give again; of the others, why not.
+    """Tell records that today's configuration would give again from outdated ones.
 
     Args:
-        records: of runs of one recipe.
-        fingerprint_of: of the evaluation that overrides give; a `RecipeError` says that they
-            fit the configuration no longer.
+        records: of one recipe; or its runs.
+        fingerprint_of: gives the fingerprint of an evaluation for a run's overrides. It raises
+            `RecipeError` if they no longer fit the configuration.
+
+    Returns:
+        The folders of the current ones, and for the folder of each outdated one the reason.
     """
     current, outdated = [], {}
     for record in records:
@@ -126,7 +130,7 @@ def current_records(
             if fingerprint_of(record.overrides) == record.fingerprint:
                 current.append(record.folder)
             else:
-                outdated[record.folder] = "it is of other settings than today's"
+                outdated[record.folder] = "it has other settings than today's"
         except RecipeError as error:
             outdated[record.folder] = str(error)
     return current, outdated

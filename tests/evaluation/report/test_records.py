@@ -90,7 +90,7 @@ def test_runs_and_records_of_outdated_settings_are_separated(tmp_path, of):
     current, outdated = current_records(found, current_fingerprint)
     assert len(found) == 12 and len(current) == 10
     assert outdated == {
-        tmp_path / of / dense.name: "it is of other settings than today's",
+        tmp_path / of / dense.name: "it has other settings than today's",
         tmp_path / of / gone.name: "no such setting",
     }
 
@@ -105,7 +105,7 @@ def test_every_broken_record_is_named(tmp_path):
     with pytest.raises(RecipeError) as raised:
         read_records(tmp_path / "records")
     lines = str(raised.value).splitlines()
-    assert len(lines) == 4 and "utterances.csv is not there" in lines[3]
+    assert len(lines) == 4 and "utterances.csv is missing" in lines[3]
     assert read_records(tmp_path / "none") == []
 
 
