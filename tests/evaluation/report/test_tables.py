@@ -150,7 +150,7 @@ def test_listening_tests_get_tables_if_there_are_any():
         *("Dense, Decaying", "6", "2", "2", "75.0", "[35.0, 97.0]", "[40.0, 100.0]", "0.289")
     ]
     assert scores.rows[1] == ["Dense", "3.50", "[3.00, 4.00]", "9"]
-    assert "Left out: 1 listeners" in preference.note and "not known" in scores.note
+    assert "Left out: 1 listeners" in preference.note and "cannot be computed" in scores.note
 
 
 def test_latex_escapes_special_characters():
