@@ -103,6 +103,8 @@ _BEFORE = [
     for pattern, spoken in (
         # −5 with a minus sign; a dash between numbers
         (r"(?<![\w.])−(?=[\d$£€.])", "-"),
+        # 5'10"
+        (r"(?<!\w)(\d)'\s?(\d{1,2})\"", r"\1 feet \2 inches"),
         # 10², x³; but 5 m² is a measure
         (r"(?<=\d)²|(?<!\d\s[A-Za-z])(?<=\b[A-Za-z])²", " squared"),
         (r"(?<=\d)³|(?<!\d\s[A-Za-z])(?<=\b[A-Za-z])³", " cubed"),
@@ -145,6 +147,7 @@ _BEFORE = [
     )
 ]
 """What the grammars would misread, or refuse."""
+_LETTERS = re.compile(r"\b[A-Z]{2,4}\b")
 _AFTER = [
     (re.compile(pattern), spoken)
     for pattern, spoken in (
@@ -158,8 +161,7 @@ _AFTER = [
         (rf"\bo (?=(?:{_ONES})\b)", "oh "),
         (r"(?i)\bper h\b", "per hour"),
         (r"\bWWW\b", "www"),
-        (r"\bA ?M\b", "A.M."),
-        (r"\bP ?M\b", "P.M."),
+        (r"\b([AP])M\b", r"\1.M."),
     )
 ]
 """The style of the words: "one hundred and twenty-one" where the grammars say "one hundred twenty
@@ -172,13 +174,17 @@ def write_out_numbers(text: str) -> str:
         return text
     for pattern, spoken in _BEFORE:
         text = pattern.sub(spoken, text)
+    # The grammars would read a closing quotation mark after a number as inches.
+    text = re.sub(r'("[^"]*\d)"', r"\1”", text)
     written, position = [], 0
-    for start, end, spoken, _ in verbalise(text):
+    for start, end, spoken, kind in verbalise(text):
         if _WRITTEN.search(text[start:end]):
             before, spoken = text[position:start], " ".join(spoken.split())
             for pattern, replacement in _AFTER:
                 spoken = pattern.sub(replacement, spoken)
+            if kind in ("date", "time"):  # five A.M., 340 B.C.
+                spoken = _LETTERS.sub(lambda match: ".".join(match[0]) + ".", spoken)
             written += [before, " " if re.search(r"[\w,;:]$", before) else "", spoken]
             written.append(" " if text[end : end + 1].isalnum() else "")
             position = end + (spoken.endswith(".") and text[end : end + 1] == ".")
-    return "".join([*written, text[position:]])
+    return "".join([*written, text[position:]]).replace("”", '"')
