@@ -147,7 +147,7 @@ class Selection(lightning.Callback):
         if self.settings.criterion == "loss":
             return float(trainer.callback_metrics[self.name])
         training = module.model.training
-        value = self.mcd(module.model)
+        value = float(self.mcd(module.model))  # checkpoints hold plain values only
         module.model.train(training)
         self.measured = {self.name: value}
         return value
