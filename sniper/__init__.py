@@ -5,6 +5,7 @@ return at their initial values during training. `recipes/digits/` is a complete 
 """
 
 from sniper.masks import global_masks, layerwise_masks, sparsity_of
+from sniper.optimizers import register_optimizer
 from sniper.prunable import prunable_parameters
 from sniper.schedule import SparsitySchedule
 from sniper.score_files import fingerprint, load_scores, save_scores
@@ -30,6 +31,7 @@ __all__ = [
     "magnitude_scores",
     "prunable_parameters",
     "random_scores",
+    "register_optimizer",
     "save_scores",
     "snip_scores",
     "sparsity_of",

@@ -1,73 +1,105 @@
 """The hooks by which a `Sniper` follows gradients and updates, one `Sniper` to an optimizer."""
 
-from collections.abc import Callable, Iterable
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 # By the id of an optimizer or parameter. An id stays valid while its Attachment lives, which keeps
 # the object alive.
-_ATTACHED: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_ATTACHED: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+# The code of the function in which torch runs a step and its hooks.
+_STEP_CODE = Optimizer.profile_hook_step(lambda self: None).__code__
+
+
+@dataclass(frozen=True)
+class Events:
+    """The functions that an `Attachment` calls.
+
+    Attributes:
+        on_gradient: with a parameter's name, after each accumulation of its gradient.
+        before_update: when all gradients are there.
+        apply_rates: just before the update.
+        restore_rates: before anyone may look at the learning rates.
+        after_step: after the optimizer's step, with whether it has been an update.
+        on_state_loaded: after the optimizer has loaded a state.
+    """
+
+    on_gradient: Callable[[str], None]
+    before_update: Callable[[], None]
+    apply_rates: Callable[[], None]
+    restore_rates: Callable[[], None]
+    after_step: Callable[[bool], None]
+    on_state_loaded: Callable[[], None]
 
 
 class Attachment:
-    """Hooks on an optimizer and on parameters."""
+    """Hooks on an optimizer, on those that it wraps, and on parameters.
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        on_gradient: Callable[[str], None],
-        before_update: Callable[[], None],
-        after_update: Callable[[], None],
-        restore_rates: Callable[[], None],
-    ) -> None:
+    Each update is reported once. A step within another, as when a subclass calls the step of its
+    base class, is a part of it. A step that changes nothing is no update: without any gradient,
+    with gradients and rates that are all zero, or skipped by a fused optimizer because a
+    `GradScaler` has found gradients that are not finite.
+    """
+
+    def __init__(self, chain: Sequence[Optimizer], events: Events) -> None:
         """
         Args:
-            on_gradient: called with a parameter's name after each accumulation of its gradient.
-            before_update: called when all gradients are there, just before the update.
-            after_update: called after the update.
-            restore_rates: called before anyone may look at the optimizer's learning rates.
+            chain: an optimizer and those that it wraps, outermost first.
         """
-        self._optimizer = optimizer
-        self._on_gradient = on_gradient
-        self._before_update = before_update
-        self._after_update = after_update
-        self._restore_rates = restore_rates
+        self._chain, self._events = chain, events
         self._objects: list[Any] = []
         self._handles: list[Any] = []
+        self._has_gradients = False
+        self._in_closure = False
+        self._idle = _IdleWatch(type(chain[0]).__name__)
 
     def require_free(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Raise ValueError if another `Sniper` is attached to the optimizer or a parameter."""
-        objects = [self._optimizer, *parameters]
+        """Raise ValueError if another `Sniper` is attached to an optimizer or a parameter."""
+        objects = [*self._chain, *parameters]
         if any(_ATTACHED.get(id(each), self) is not self for each in objects):
             raise ValueError(
                 "another Sniper is attached to this model or its optimizer: call its detach(), or "
                 "build both anew"
             )
 
-    def attach(self, parameters: dict[str, nn.Parameter]) -> None:
+    def attach(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Place the hooks.
 
         Raises:
-            ValueError: another `Sniper` is attached.
+            ValueError: another `Sniper` is attached, or the optimizer has no hooks.
         """
         self.require_free(parameters.values())
-        self._objects = [self._optimizer, *parameters.values()]
+        self._objects = [*self._chain, *parameters.values()]
         _ATTACHED.update({id(each): self for each in self._objects})
-        self._handles = [
-            self._optimizer.register_step_pre_hook(self._before_step),
-            self._optimizer.register_step_post_hook(lambda *_: self._after_update()),
-            # An exception inside a step leaves the scaled rates in place.
-            self._optimizer.register_state_dict_pre_hook(lambda *_: self._restore_rates()),
-            self._optimizer.register_load_state_dict_pre_hook(lambda *_: self._restore_rates()),
-        ]
+        # An optimizer's step may be compiled, but not its hooks.
+        before_step, after_step = map(torch.compiler.disable, (self._before_step, self._after_step))
+        for optimizer in self._chain:
+            # Some wrappers do not call Optimizer.__init__, so they have no hooks.
+            if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+                for register, hook in (
+                    (optimizer.register_step_pre_hook, before_step),
+                    (optimizer.register_step_post_hook, after_step),
+                    (optimizer.register_state_dict_pre_hook, self._restore_rates),
+                    (optimizer.register_load_state_dict_pre_hook, self._restore_rates),
+                    (optimizer.register_load_state_dict_post_hook, self._state_loaded),
+                ):
+                    self._handles.append(register(hook))
         for name, parameter in parameters.items():
-            if parameter.requires_grad:
-                hook = partial(self._after_accumulation, name)
-                self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+            frozen = not parameter.requires_grad
+            parameter.requires_grad_(True)  # or torch refuses the hook, which a thawed weight needs
+            hook = partial(self._after_accumulation, name)
+            self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+            parameter.requires_grad_(not frozen)
 
     def detach(self) -> None:
         """Remove the hooks."""
@@ -78,25 +110,148 @@ class Attachment:
             del _ATTACHED[id(each)]
         self._objects = []
 
-    def _after_accumulation(self, name: str, _: nn.Parameter) -> None:
-        self._on_gradient(name)
+    def _restore_rates(self, *_: Any) -> None:
+        """Restore what an exception inside a step has left in place, before anyone may see it."""
+        self._events.restore_rates()
 
-    def _before_step(self, _: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        self._restore_rates()
+    def _state_loaded(self, *_: Any) -> None:
+        self._events.on_state_loaded()
+
+    def _after_accumulation(self, name: str, parameter: nn.Parameter) -> None:
+        self._events.on_gradient(name)
+        if not self._in_closure:
+            self._idle.on_gradient(parameter)
+
+    # ---- steps
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple, kwargs: dict
+    ) -> tuple[tuple, dict] | None:
+        outer = self._running_steps()[1:]
+        if optimizer in outer:
+            return None
+        if not outer:
+            self._has_gradients = False
+        self._events.restore_rates()
+        kwargs = _Arguments(kwargs, self._after_exit)
         if kwargs.get("closure") is not None:
-            return args, {**kwargs, "closure": self._wrapped(kwargs["closure"])}
-        if len(args) > 1 and args[1] is not None:
-            return (args[0], self._wrapped(args[1]), *args[2:]), kwargs
-        self._before_update()
-        return None
+            kwargs["closure"] = self._wrapped(optimizer, kwargs["closure"])
+        elif len(args) > 1 and args[1] is not None:
+            args = (args[0], self._wrapped(optimizer, args[1]), *args[2:])
+        else:
+            self._before_update(optimizer)
+        return args, kwargs
 
-    def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+    def _wrapped(self, optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         """The closure, which computes gradients inside the step, followed by `before_update`."""
 
         def wrapped() -> Any:
-            self._restore_rates()
-            result = closure()
-            self._before_update()
+            self._events.restore_rates()
+            self._in_closure = True
+            try:
+                result = closure()
+            finally:
+                self._in_closure = False
+            self._before_update(optimizer)
             return result
 
         return wrapped
+
+    def _before_update(self, optimizer: Optimizer) -> None:
+        self._events.before_update()
+        self._has_gradients = self._has_gradients or _may_change_weights(optimizer)
+        if optimizer is self._chain[-1]:
+            self._events.apply_rates()
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        outer = self._running_steps()[1:]
+        if optimizer in outer:
+            return
+        self._events.restore_rates()
+        if not outer:
+            skipped = any(_found_infinity(each) for each in self._chain)
+            self._events.after_step(self._has_gradients and not skipped)
+            self._idle.reset()
+
+    def _after_exit(self) -> None:
+        """Restore the rates that an exception inside a step has left in place."""
+        if not self._running_steps():
+            self._events.restore_rates()
+
+    def _running_steps(self) -> list[Optimizer]:
+        """Return the optimizers of the chain whose steps are running, innermost first."""
+        running, frame = [], sys._getframe(1)
+        while frame is not None:
+            if frame.f_code is _STEP_CODE and frame.f_locals.get("self") in self._chain:
+                running.append(frame.f_locals["self"])
+            frame = frame.f_back
+        return running
+
+
+class _Arguments(dict):
+    """Keyword arguments of a step, which call a function when the step is over or has failed."""
+
+    def __init__(self, arguments: dict, after_exit: Callable[[], None]) -> None:
+        super().__init__(arguments)
+        self._after_exit = after_exit
+
+    def __del__(self) -> None:
+        self._after_exit()
+
+
+class _IdleWatch:
+    """Warns once if gradients keep coming without an update.
+
+    That happens if the optimizer has been built anew, or trains by a method without hooks.
+    """
+
+    def __init__(self, optimizer: str) -> None:
+        self._optimizer, self._warned = optimizer, False
+        self.reset()
+
+    def reset(self) -> None:
+        """There has been an update."""
+        self._watched: nn.Parameter | None = None
+        self._version, self._changes, self._renewals = 0, 0, 0
+        self._gradient: Callable[[], Tensor | None] = lambda: None
+
+    def on_gradient(self, parameter: nn.Parameter) -> None:
+        """Count changes of a weight and new gradients, which accumulation does not make."""
+        if self._watched is None:
+            self._watched, self._version = parameter, parameter._version
+        if self._warned or parameter is not self._watched:
+            return
+        if parameter._version != self._version:
+            self._version, self._changes = parameter._version, self._changes + 1
+        if self._gradient() is not parameter.grad:
+            self._gradient, self._renewals = weakref.ref(parameter.grad), self._renewals + 1
+        if self._changes >= 3 or self._renewals >= 30:
+            self._warned = True
+            warnings.warn(
+                f"gradients keep coming, but this {self._optimizer} has made no update, so the "
+                "sparsity schedule stands still; if another optimizer trains the model, detach() "
+                "this Sniper and attach one to that optimizer",
+                stacklevel=2,
+            )
+
+
+def _may_change_weights(optimizer: Optimizer) -> bool:
+    """Whether there are gradients, and anything but zeros among gradients and learning rates.
+
+    torch.distributed.checkpoint steps with zeros in order to create an optimizer's states.
+    """
+    groups = optimizer.param_groups
+    gradients = (p.grad for group in groups for p in group["params"] if p.grad is not None)
+    first = next(gradients, None)
+    if first is None:
+        return False
+    rates = [group.get("lr") for group in groups]
+    if any(r is None or torch.is_tensor(r) and not r.is_cpu or float(r) != 0 for r in rates):
+        return True
+    return any(gradient.any() for gradient in (first, *gradients))
+
+
+def _found_infinity(optimizer: Optimizer) -> bool:
+    """Whether a `GradScaler` has told a fused optimizer to skip this step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)

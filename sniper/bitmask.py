@@ -20,6 +20,10 @@ def zero_pruned(values: Tensor, keep: Tensor) -> None:
 
     A bitwise AND is faster than a product with the mask, and it clears NaNs too.
     """
+    if values.is_complex():
+        values, keep = torch.view_as_real(values), keep[..., None]
+    if values.is_sparse:  # of shape [rows, ...], where some rows may occur several times
+        values, keep = values._values(), keep[tuple(values._indices())]
     integers = values.view(_INTEGER_OF_SIZE[values.element_size()])
     if values.device.type != "cpu" or values.stride() != keep.stride():
         integers.bitwise_and_(keep)

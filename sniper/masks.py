@@ -2,12 +2,16 @@
 
 A mask is a bool tensor, True where the weight is kept. Weights are always pruned in the same order:
 by score, then by parameter, then by position. So the masks of one set of scores are nested: a
-weight that is pruned at some sparsity is pruned at every higher one too.
+weight that is pruned at some sparsity is pruned at every higher one too. All masks of a schedule
+therefore fit into one tensor of levels, which says at how many of its sparsities each weight is
+pruned.
 """
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +19,7 @@ from torch import Tensor
 from sniper.scores import require_finite
 
 Masks = dict[str, Tensor]
+MinDensity = float | Mapping[str, float]
 
 
 def global_masks(
@@ -23,20 +28,22 @@ def global_masks(
     cap: float = 1.0,
     redistribute: bool = True,
     compat: str | None = None,
+    min_density: MinDensity = 0.0,
 ) -> Masks:
-    """Prune the `int(sparsity * N)` lowest of all N scores.
+    """Prune the lowest `sparsity * N` of all N scores, rounded down.
 
     Args:
         scores: {parameter name: tensor of the parameter's shape}; the lowest are pruned first.
         sparsity: the fraction of all scored weights to prune.
         cap: the largest fraction of any single tensor that may be pruned.
         redistribute: if the cap protects weights of one tensor, prune as many more in others, so
-            that exactly `int(sparsity * N)` weights are pruned. Without it fewer are pruned, as in
-            the paper.
+            that the sparsity is reached. Without it fewer are pruned, as in the paper.
         compat: `"reference"` reproduces the code of the paper (iamanigeeit/sniper). It keeps scores
             strictly above the k-th smallest, so ties over-prune. A tensor over the cap is
             thresholded again by itself, with one weight more than the cap allows. If that leaves
             nothing, it keeps a random choice, so such masks need not be nested.
+        min_density: the smallest fraction of a tensor to keep, for all tensors or as {glob over
+            parameter names: fraction}.
 
     Returns:
         {parameter name: bool tensor of its shape, True = kept}.
@@ -45,51 +52,104 @@ def global_masks(
         ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
             reached under the cap; the message names the smallest cap that works.
     """
-    _check(scores, sparsity, cap)
+    levels = global_levels(scores, [sparsity], cap, redistribute, compat, min_density)
+    return {name: level == 0 for name, level in levels.items()}
+
+
+def global_levels(
+    scores: Mapping[str, Tensor],
+    sparsities: Sequence[float],
+    cap: float = 1.0,
+    redistribute: bool = True,
+    compat: str | None = None,
+    min_density: MinDensity = 0.0,
+) -> dict[str, Tensor]:
+    """Return at how many of the sparsities each weight is pruned, {parameter name: integers}.
+
+    Args:
+        sparsities: in falling order.
+        scores, cap, redistribute, compat, min_density: as for `global_masks`.
+
+    Raises:
+        ValueError: as for `global_masks`.
+    """
+    scores = _checked(scores, sparsities, cap)
     if compat == "reference":
-        return _reference_masks(scores, sparsity, cap)
+        masks = [_reference_masks(scores, sparsity, cap) for sparsity in sparsities]
+        dtype = _level_dtype(sparsities)
+        return {name: sum((~mask[name]).to(dtype) for mask in masks) for name in scores}
     if compat is not None:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
-    sizes = [score.numel() for score in scores.values()]
+    sizes = {name: score.numel() for name, score in scores.items()}
+    limits = prunable_counts(sizes, cap, min_density)
     if redistribute:
-        check_reachable(sizes, sparsity, cap)
-    # At any sparsity, only the lowest `cap` of each tensor may be pruned. This keeps masks nested.
-    flat = [score.flatten() for score in scores.values()]
-    prunable = torch.cat([_lowest(values, int(cap * len(values))) for values in flat])
-    ranking = torch.cat(flat)
-    if redistribute:
-        ranking[~prunable] = math.inf
-    pruned = (_lowest(ranking, int(sparsity * len(ranking))) & prunable).split(sizes)
-    return {n: ~part.view(scores[n].shape) for n, part in zip(scores, pruned, strict=True)}
+        check_reachable(sizes, sparsities[0], cap, min_density)
+    ranking = torch.cat([score.flatten() for score in scores.values()])
+    # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
+    # masks nested.
+    protected = None
+    if any(limits[name] < size for name, size in sizes.items()):
+        parts = zip(ranking.split(list(sizes.values())), limits.values(), strict=True)
+        protected = ~torch.cat([_lowest(part, limit) for part, limit in parts])
+        if redistribute:
+            ranking[protected] = math.inf
+    levels = _levels(ranking, [count_of(sparsity, len(ranking)) for sparsity in sparsities])
+    if protected is not None:
+        levels[protected] = 0
+    split = levels.split(list(sizes.values()))
+    return {n: part.view(scores[n].shape) for n, part in zip(scores, split, strict=True)}
 
 
 def layerwise_masks(
-    scores: Mapping[str, Tensor], sparsity: float, allocation: str = "uniform", cap: float = 1.0
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    allocation: str = "uniform",
+    cap: float = 1.0,
+    min_density: MinDensity = 0.0,
 ) -> Masks:
-    """Prune the lowest `int(s * n)` scores within each tensor of n weights.
+    """Prune the lowest `s * n` scores within each tensor of n weights, rounded down.
 
     Args:
         allocation: `"uniform"` gives every tensor the same s. `"erk"` (Erdős–Rényi kernel, Evci et
             al. 2020, arXiv 1911.11134) makes each tensor's density proportional to the sum of its
             dimensions divided by their product, limited to between 1 - cap and 1, at the same
             overall sparsity.
+        min_density: as for `global_masks`; here it lowers the sparsity of the tensors it protects.
         scores, sparsity, cap: as for `global_masks`.
 
     Raises:
         ValueError: as for `global_masks`.
     """
-    _check(scores, sparsity, cap)
-    if sparsity > cap:
-        raise ValueError(unreachable(sparsity, cap, smallest=sparsity))
-    if allocation == "uniform":
-        counts = [int(sparsity * score.numel()) for score in scores.values()]
-    elif allocation == "erk":
-        counts = _erk_counts([score.shape for score in scores.values()], sparsity, cap)
-    else:
+    levels = layerwise_levels(scores, [sparsity], allocation, cap, min_density)
+    return {name: level == 0 for name, level in levels.items()}
+
+
+def layerwise_levels(
+    scores: Mapping[str, Tensor],
+    sparsities: Sequence[float],
+    allocation: str = "uniform",
+    cap: float = 1.0,
+    min_density: MinDensity = 0.0,
+) -> dict[str, Tensor]:
+    """Return at how many of the sparsities each weight is pruned, as `global_levels` does."""
+    scores = _checked(scores, sparsities, cap)
+    if sparsities[0] > cap:
+        raise ValueError(unreachable(sparsities[0], cap, smallest=sparsities[0]))
+    if allocation not in ("uniform", "erk"):
         raise ValueError(f"allocation is 'uniform' or 'erk', not {allocation!r}")
+    sizes = {name: score.numel() for name, score in scores.items()}
+    limits = prunable_counts(sizes, cap, min_density)
+    counts = [
+        _erk_counts([score.shape for score in scores.values()], sparsity, cap)
+        if allocation == "erk"
+        else [count_of(sparsity, size) for size in sizes.values()]
+        for sparsity in sparsities
+    ]
     return {
-        name: ~_lowest(score.flatten(), count).view(score.shape)
-        for (name, score), count in zip(scores.items(), counts, strict=True)
+        name: _levels(score.flatten(), [min(count[i], limits[name]) for count in counts]).view(
+            score.shape
+        )
+        for i, (name, score) in enumerate(scores.items())
     }
 
 
@@ -99,15 +159,56 @@ def sparsity_of(masks: Mapping[str, Tensor]) -> float:
     return sum(int((~mask).sum()) for mask in masks.values()) / max(1, total)
 
 
-def check_reachable(sizes: list[int], sparsity: float, cap: float) -> None:
+def count_of(fraction: float, total: int) -> int:
+    """Return `fraction * total`, rounded down, but 57 for 0.57 of 100, where floats make 56.99….
+
+    A part in 2**46 is more than the rounding errors of a few operations on floats.
+    """
+    return min(total, int(fraction * total * (1 + 2**-46)))
+
+
+def prunable_counts(
+    sizes: Mapping[str, int], cap: float, min_density: MinDensity
+) -> dict[str, int]:
+    """Return how many weights of each tensor may be pruned.
+
+    Raises:
+        ValueError: a minimum density is outside 0 to 1, or its pattern matches no name.
+    """
+    floors = min_density if isinstance(min_density, Mapping) else {"*": min_density}
+    limits = {name: count_of(cap, size) for name, size in sizes.items()}
+    for pattern, density in floors.items():
+        if not 0 <= density <= 1:
+            raise ValueError(f"min_density is a fraction between 0 and 1, not {density}")
+        matching = [name for name in sizes if fnmatchcase(name, pattern)]
+        if not matching:
+            raise ValueError(f"the pattern {pattern!r} of min_density matches no scored parameter")
+        for name in matching:
+            limits[name] = min(limits[name], count_of(1 - density, sizes[name]))
+    return limits
+
+
+def check_reachable(
+    sizes: Mapping[str, int] | Sequence[int],
+    sparsity: float,
+    cap: float,
+    min_density: MinDensity = 0.0,
+) -> None:
     """Raise ValueError unless tensors of these sizes can reach the sparsity under the cap."""
+    if not isinstance(sizes, Mapping):
+        sizes = {str(i): size for i, size in enumerate(sizes)}
+    total = sum(sizes.values())
 
     def reachable(cap: float) -> bool:
-        return sum(int(cap * size) for size in sizes) >= int(sparsity * sum(sizes))
+        limits = prunable_counts(sizes, cap, min_density)
+        return sum(limits.values()) >= count_of(sparsity, total)
 
-    if not reachable(cap):
-        smallest = next(c for c in (i / 10_000 for i in range(10_001)) if reachable(c))
-        raise ValueError(unreachable(sparsity, cap, smallest))
+    if reachable(cap):
+        return
+    smallest = next((c for c in (i / 10_000 for i in range(10_001)) if reachable(c)), None)
+    if smallest is None:
+        raise ValueError(f"sparsity {sparsity:g} cannot be reached with this min_density")
+    raise ValueError(unreachable(sparsity, cap, smallest))
 
 
 def unreachable(sparsity: float, cap: float, smallest: float) -> str:
@@ -118,11 +219,16 @@ def unreachable(sparsity: float, cap: float, smallest: float) -> str:
     )
 
 
-def _check(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> None:
-    for name, value in {"sparsity": sparsity, "cap": cap}.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is a fraction between 0 and 1, not {value}")
+def _checked(
+    scores: Mapping[str, Tensor], sparsities: Sequence[float], cap: float
+) -> dict[str, Tensor]:
+    """Return the scores as floats, after checks."""
+    for name, values in {"sparsity": sparsities, "cap": [cap]}.items():
+        for value in values:
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is a fraction between 0 and 1, not {value}")
     require_finite(scores)
+    return {n: s if s.is_floating_point() else s.double() for n, s in scores.items()}
 
 
 def _kth_lowest(values: Tensor, count: int) -> float:
@@ -136,6 +242,25 @@ def _lowest(values: Tensor, count: int) -> Tensor:
     ties = (values == threshold).nonzero().squeeze(1)
     chosen[ties[: count - int(chosen.sum())]] = True
     return chosen
+
+
+def _level_dtype(levels: Sequence[Any]) -> torch.dtype:
+    return torch.uint8 if len(levels) < 256 else torch.int32
+
+
+def _levels(values: Tensor, counts: list[int]) -> Tensor:
+    """Return for how many of the counts, which fall, each value is among that many lowest."""
+    dtype = _level_dtype(counts)
+    pruned = _lowest(values, counts[0])
+    levels = pruned.to(dtype)
+    if len(counts) > 1 and counts[0]:
+        order = values[pruned].argsort(stable=True)
+        # From the lowest value on: those below the last count are pruned at all sparsities.
+        of_sorted = torch.empty(counts[0], dtype=dtype, device=values.device)
+        for i, (lower, upper) in enumerate(zip([*counts[1:], 0], counts, strict=True), start=1):
+            of_sorted[lower:upper] = i
+        levels[pruned] = torch.empty_like(of_sorted).index_copy_(0, order, of_sorted)
+    return levels
 
 
 def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:
@@ -152,7 +277,7 @@ def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[i
         prunes_too_much = sum(pruned(middle)) > sparsity * sum(sizes)
         low, high = (middle, high) if prunes_too_much else (low, middle)
     return [
-        min(int(count + 1e-6), int(cap * size))
+        min(int(count + 1e-6), count_of(cap, size))
         for count, size in zip(pruned(high), sizes, strict=True)
     ]
 

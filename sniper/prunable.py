@@ -1,35 +1,45 @@
 """Which parameters may be pruned."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.rnn import RNNBase, RNNCellBase
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
-PRUNABLE_TYPES: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
+PRUNABLE_TYPES: tuple[type[nn.Module], ...] = (
+    *(nn.Linear, nn.Bilinear, _ConvNd),
+    *(RNNBase, RNNCellBase, nn.MultiheadAttention),
+)
 REFERENCE_EXCLUDED = ("norm", "embed")
+LOW_SHARE = 0.3
 
 
 def prunable_parameters(
     model: nn.Module,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    types: tuple[type[nn.Module], ...] = PRUNABLE_TYPES,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    types: Sequence[type[nn.Module]] = PRUNABLE_TYPES,
     compat: str | None = None,
 ) -> dict[str, nn.Parameter]:
     """Return the parameters of `model` that may be pruned, by name, in the order of the model.
 
-    By default these are the trainable weights of linear and convolution layers, but no biases,
-    norms, embeddings or positional tables. A tensor that several modules share is listed once,
-    under its first name, and only if all modules that own it are of the given `types`.
+    By default these are the trainable weights of linear, convolution, recurrent and attention
+    layers and of `Conv1D` in transformers, but no biases, norms, embeddings or positional tables.
+    A tensor that several modules share is listed once, under its first name, and only if all
+    modules that own it are of the given `types`. If that is less than 30 % of the model, a warning
+    says what is left out.
 
     Args:
         include: globs over names; only parameters that match one of them are listed. A pattern
             that matches no default parameter but some other one, such as `"*.bias"`, adds those
             parameters to the list.
         exclude: globs over names of parameters to leave out.
-        types: module types whose `weight` may be pruned.
+        types: module types whose weights may be pruned.
         compat: `"reference"` lists what the code of the paper prunes: every trainable parameter,
             biases included, whose name does not contain `norm` or `embed`.
 
@@ -37,21 +47,36 @@ def prunable_parameters(
         ValueError: a pattern matches no parameter, a layer computes its weight from others
             (weight norm, spectral norm, ...) so that it is not a parameter, or nothing is left.
     """
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    include, exclude = ([p] if isinstance(p, str) else list(p) for p in (include, exclude))
+    model = unwrapped(model)
+    trainable = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    computed = _computed_weights(model, tuple(types))
     if compat == "reference":
         default = {n for n in trainable if not any(word in n for word in REFERENCE_EXCLUDED)}
+        computed = {name: parts for name, parts in computed.items() if parts & default}
     elif compat is None:
-        default = _weights(model, types, trainable, exclude)
+        default = _weights(model, tuple(types), trainable)
     else:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
 
+    names = [*trainable, *computed]
     included = [_matching(pattern, trainable) for pattern in include]
+    excluded = set().union(*(_matching(pattern, names) for pattern in exclude))
     restricting = [matched for matched in included if matched & default]
     added = set().union(*(matched for matched in included if not matched & default))
     chosen = default & set().union(*restricting) if restricting else default
-    chosen = (chosen | added) - set().union(*(_matching(p, trainable) for p in exclude))
+    chosen = (chosen | added) - excluded
+    computed = {n: parts for n, parts in computed.items() if n not in excluded and parts - excluded}
+    if computed and not (restricting or added):
+        raise ValueError(
+            f"{' and '.join(computed)} cannot be masked, being computed from other parameters "
+            "(weight norm or the like): fold the parametrisation into the weight first, or exclude "
+            "it by name"
+        )
     if not chosen:
         raise ValueError("no parameter is left to prune: check include, exclude and types")
+    if not (include or exclude or compat) and types is PRUNABLE_TYPES:
+        _warn_of_low_share(model, chosen)
     return {name: p for name, p in trainable.items() if name in chosen}
 
 
@@ -62,24 +87,46 @@ def scored_parameters(
 
     Raises:
         ValueError: no names are given, or some parameters are not in the model, not in the
-            optimizer or of another shape; the message names them all.
+            optimizer, of another shape, listed twice or sharded; the message names them all.
     """
     if not shapes:
         raise ValueError("there are no scores, so there is nothing to prune")
-    present = dict(model.named_parameters(remove_duplicate=False))
+    present = {plain_name(n): p for n, p in model.named_parameters(remove_duplicate=False)}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    problems = []
+    problems, first_names = [], {}
     for name, shape in shapes.items():
-        if name not in present:
+        parameter = present.get(plain_name(name))
+        if parameter is None:
             problems.append(f"{name} is not a parameter of the model")
-        elif tuple(present[name].shape) != tuple(shape):
-            own = tuple(present[name].shape)
+        elif hasattr(parameter, "placements"):  # a DTensor of FSDP2 or of tensor parallelism
+            problems.append(f"{name} is sharded over devices, which is not supported")
+        elif id(parameter) in first_names:
+            problems.append(f"{name} is the same tensor as {first_names[id(parameter)]}")
+        elif tuple(parameter.shape) != tuple(shape):
+            own = tuple(parameter.shape)
             problems.append(f"{name} has shape {own}, but its scores have {tuple(shape)}")
-        elif id(present[name]) not in held:
+        elif id(parameter) not in held:
             problems.append(f"{name} is not in the optimizer")
+        first_names.setdefault(id(parameter), name)
     if problems:
         raise ValueError("the scores do not fit: " + "; ".join(problems))
-    return {name: present[name] for name in shapes}
+    return {plain_name(name): present[plain_name(name)] for name in shapes}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside DDP, DataParallel and torch.compile, which rename parameters."""
+    while True:
+        if isinstance(model, DistributedDataParallel | DataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod
+        else:
+            return model
+
+
+def plain_name(name: str) -> str:
+    """Return a parameter's name without what torch.compile adds for compiled submodules."""
+    return name.replace("_orig_mod.", "")
 
 
 def _matching(pattern: str, names: Iterable[str]) -> set[str]:
@@ -90,25 +137,78 @@ def _matching(pattern: str, names: Iterable[str]) -> set[str]:
     return matched
 
 
+def _is_prunable(module: nn.Module, types: tuple[type[nn.Module], ...]) -> bool:
+    # The Conv1D of transformers, which GPT-2 uses, is a linear layer.
+    kind = type(module)
+    conv1d = kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers")
+    return isinstance(module, types) or (conv1d and types == PRUNABLE_TYPES)
+
+
+def _is_weight(module: nn.Module, leaf: str) -> bool:
+    """Whether a parameter of a layer is a matrix of weights, rather than a bias or a scale."""
+    if isinstance(module, RNNBase | RNNCellBase):
+        return leaf.startswith(("weight_ih", "weight_hh", "weight_hr"))
+    if isinstance(module, nn.MultiheadAttention):
+        return leaf.endswith("proj_weight")
+    return leaf == "weight"
+
+
 def _weights(
-    model: nn.Module,
-    types: tuple[type[nn.Module], ...],
-    trainable: dict[str, nn.Parameter],
-    exclude: Sequence[str],
+    model: nn.Module, types: tuple[type[nn.Module], ...], trainable: dict[str, nn.Parameter]
 ) -> set[str]:
     """Return the names of the weights whose owners are all of the given types."""
     first_name = {id(parameter): name for name, parameter in trainable.items()}
     weights, others = set(), set()
-    for path, module in model.named_modules():
+    for module in model.modules():
         for leaf, parameter in module._parameters.items():
             if id(parameter) in first_name:
-                wanted = leaf == "weight" and isinstance(module, types)
+                wanted = _is_prunable(module, types) and _is_weight(module, leaf)
                 (weights if wanted else others).add(first_name[id(parameter)])
-        name = f"{path}.weight" if path else "weight"
-        computed = isinstance(module, types) and "weight" not in module._parameters
-        if computed and not any(fnmatchcase(name, pattern) for pattern in exclude):
-            raise ValueError(
-                f"{name} is computed from other parameters (weight norm or the like), so it cannot "
-                "be masked: fold the parametrisation into the weight first, or exclude it by name"
-            )
     return weights - others
+
+
+def _computed_weights(model: nn.Module, types: tuple[type[nn.Module], ...]) -> dict[str, set[str]]:
+    """Return the weights that are computed from parameters, with the names of the latter."""
+    computed = {}
+    for path, module in model.named_modules():
+        prefix = plain_name(f"{path}." if path else "")
+        if _is_prunable(module, types):
+            for leaf, parts in _computed_leaves(module):
+                if _is_weight(module, leaf):
+                    computed[prefix + leaf] = {prefix + part for part in parts}
+    return computed
+
+
+def _computed_leaves(module: nn.Module) -> Iterator[tuple[str, list[str]]]:
+    """Yield what `nn.utils.parametrize`, and the older hooks of `nn.utils`, compute of a module."""
+    for leaf, parametrization in getattr(module, "parametrizations", {}).items():
+        parts = [name for name, _ in parametrization.named_parameters()]
+        yield leaf, [f"parametrizations.{leaf}.{part}" for part in parts]
+    own = module._parameters
+    for part in own:
+        for suffix, partners in (("_v", ("_g",)), ("_orig", ())):
+            leaf = part.removesuffix(suffix)
+            if leaf != part and leaf not in own and all(leaf + other in own for other in partners):
+                yield leaf, [part, *(leaf + other for other in partners)]
+
+
+def _warn_of_low_share(model: nn.Module, chosen: set[str]) -> None:
+    """Warn if most of the trainable weights are in layers that are not pruned."""
+    left_out: Counter[str] = Counter()
+    total, seen = 0, set()
+    for path, module in model.named_modules():
+        for leaf, parameter in module._parameters.items():
+            if parameter is None or not parameter.requires_grad or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            total += parameter.numel()
+            if plain_name(f"{path}.{leaf}" if path else leaf) not in chosen:
+                left_out[type(module).__name__] += parameter.numel()
+    share = 1 - sum(left_out.values()) / total
+    if share < LOW_SHARE:
+        most = ", ".join(f"{name} {n / total:.0%}" for name, n in left_out.most_common(3))
+        warnings.warn(
+            f"only {share:.1%} of the model's {total:,} trainable weights are prunable; most of "
+            f"the others are in layers of these types: {most}; `types` or `include` can add them",
+            stacklevel=3,
+        )

@@ -1,6 +1,8 @@
 """Which weights are pruned now, and when and at what value each of them returns."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,13 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sniper.bitmask import bitmask, pack, unpack, zero_pruned
-from sniper.masks import Masks
+from sniper.masks import Masks, global_levels, layerwise_levels
+from sniper.optimizers import states_of
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
 
 
 class Pruning:
-    """The masks of a model, applied to its weights and to their moments in the optimizer.
+    """The masks of a model, applied to its weights and to what the optimizer holds for them.
 
     Sparsity may fall several times before it rises again. The masks of these falls are nested, so
     each pruned weight has one fall at which it returns, which is settled when it is pruned.
@@ -27,17 +30,12 @@ class Pruning:
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        masks_at: Callable[[Scores, float], Masks],
-        regrow_at_initial: bool,
-        regrow_anywhere: bool,
+        self, chain: Sequence[Optimizer], settings: Mapping[str, Any], schedule: SparsitySchedule
     ) -> None:
         """
         Args:
-            masks_at: `masks_at(scores, sparsity)` returns the masks of that sparsity.
-            regrow_at_initial: weights return at their initial values, rather than at 0.
-            regrow_anywhere: a weight that is not pruned at first may be pruned later and return.
+            chain: the optimizer and those that it wraps.
+            settings: as `checked_settings` returns them.
         """
         self.parameters: dict[str, nn.Parameter] = {}
         self.keep: dict[str, Tensor] = {}
@@ -45,11 +43,21 @@ class Pruning:
         # The initial value of each pruned weight, in order, or of all weights in
         # their own shape if any of them may have to return.
         self._initial: dict[str, Tensor] = {}
-        self._optimizer = optimizer
-        self._masks_at = masks_at
-        self._regrow_at_initial, self._regrow_anywhere = regrow_at_initial, regrow_anywhere
+        self._chain = chain
+        by_layer = settings["allocation"] != "global"
+        names = ("allocation",) if by_layer else ("redistribute", "compat")
+        self._levels_at = partial(
+            layerwise_levels if by_layer else global_levels,
+            **{name: settings[name] for name in ("cap", "min_density", *names)},
+        )
+        self._regrow_at_initial = settings["regrowth"] == "init"
+        # Whether a weight that is not pruned at first may be pruned later and return.
+        self._regrow_anywhere = schedule.falls_after_rise
         # What construction has zeroed: tensor, where, former values, and the tensor's version.
         self._undo: list[tuple[Tensor, Tensor, Tensor, int]] = []
+        self._unknown: set[str] = set()  # states of the optimizer that were warned of
+        self._versions: dict[str, int] = {}  # of the weights when they were last zeroed
+        self._warned_of_changes = False
 
     @property
     def masks(self) -> Masks:
@@ -90,25 +98,51 @@ class Pruning:
         parameters = self.parameters
         # Saved scores are on the CPU. Masks are computed and kept where the weights are.
         ranking = {name: ranking[name].to(p.device) for name, p in parameters.items()}
-        pruned = {name: ~mask for name, mask in self._masks_at(ranking, sparsities[0]).items()}
+        levels = self._levels_at(ranking, sparsities)
+        pruned = {name: level > 0 for name, level in levels.items()}
+        before = self.keep
         self.keep = {name: bitmask(~gone, parameters[name]) for name, gone in pruned.items()}
         if len(sparsities) > 1:
-            dtype = torch.uint8 if len(sparsities) < 256 else torch.int32
-            for name, gone in pruned.items():
-                count = int(gone.sum())
-                self.falls_until_return[name] = torch.ones(count, dtype=dtype, device=gone.device)
-            for sparsity in sparsities[1:]:
-                for name, mask in self._masks_at(ranking, sparsity).items():
-                    self.falls_until_return[name] += ~mask[pruned[name]]
+            self.falls_until_return = {n: level[pruned[n]] for n, level in levels.items()}
             if self._regrow_at_initial and not self._regrow_anywhere:
                 self._initial = {n: p.detach()[pruned[n]] for n, p in parameters.items()}
         for name, parameter in parameters.items():
-            for tensor in self._weight_and_moments(parameter):
-                if undoable:
-                    values = tensor[pruned[name]]
+            tensors = [parameter, *self._moments_and_copies(parameter)]
+            if undoable:
+                values = [tensor[pruned[name]] for tensor in tensors]
+            for tensor in tensors:
                 zero_pruned(tensor, self.keep[name])
-                if undoable:
-                    self._undo.append((tensor, pruned[name], values, tensor._version))
+            if undoable:
+                self._undo += [
+                    (tensor, pruned[name], value, tensor._version)
+                    for tensor, value in zip(tensors, values, strict=True)
+                ]
+            self._prune_unknown_states(name, before.get(name))
+
+    def _prune_unknown_states(self, name: str, before: Tensor | None) -> None:
+        """Set states whose meaning is unknown to what they are where weights are pruned already.
+
+        That is the state of a weight that has no gradient: 0 for most states, but a code for 0
+        where moments are quantised. Where no weight is pruned yet, such states stay as they are.
+        """
+        pruned = self.keep[name] == 0
+        for kind, state in states_of(self._chain, self.parameters[name]):
+            if hasattr(state, "dequantize") and type(state) is not Tensor:
+                values = state.dequantize()
+                zero_pruned(values, self.keep[name])
+                state.copy_(values)
+            elif kind.startswith("unknown"):
+                known = state[before == 0] if before is not None else state[:0]
+                if known.numel() and bool((known == known[0]).all()):
+                    state[pruned] = known[0]
+                elif kind not in self._unknown:
+                    self._unknown.add(kind)
+                    warnings.warn(
+                        f"{kind.removeprefix('unknown: ')} is left as it is where weights are "
+                        "pruned, since it is not known whether it is a moment: say so by "
+                        "sniper.register_optimizer",
+                        stacklevel=2,
+                    )
 
     @torch.no_grad()
     def regrow(self) -> None:
@@ -125,8 +159,11 @@ class Pruning:
         regrown[keep == 0] = returning
         if self._initial:
             initial, whole = self._initial[name], self._regrow_anywhere
-            parameter[regrown] = initial[regrown if whole else returning]
+            parameter[regrown] = initial[regrown if whole else returning].to(parameter.dtype)
             self._initial[name] = initial if whole else initial[~returning]
+            for kind, state in states_of(self._chain, parameter):
+                if kind == "copy":  # or it would draw the weight back to 0
+                    state[regrown] = parameter[regrown].to(state.dtype)
         keep[regrown] = -1
         self.falls_until_return[name] = falls[~returning] - 1
 
@@ -146,18 +183,51 @@ class Pruning:
         """Zero the gradient of the pruned weights of one tensor."""
         gradient = self.parameters[name].grad
         if gradient is not None and name in self.keep:
+            if self.keep[name].device != gradient.device:
+                self._move(name)
             zero_pruned(gradient, self.keep[name])
 
     @torch.no_grad()
-    def zero_weights(self) -> None:
-        """Zero the pruned weights."""
+    def zero_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Zero the pruned weights, of the model or of others of the same names."""
         for name, keep in self.keep.items():
-            zero_pruned(self.parameters[name], keep)
+            weight = (self.parameters if weights is None else weights)[name]
+            zero_pruned(weight, keep.to(weight.device))
+        if weights is None and not self._warned_of_changes:
+            self._versions = {name: self.parameters[name]._version for name in self.keep}
 
-    def _weight_and_moments(self, parameter: nn.Parameter) -> list[Tensor]:
-        state = self._optimizer.state.get(parameter, {}).values()
-        moments = [v for v in state if torch.is_tensor(v) and v.shape == parameter.shape]
-        return [parameter, *moments]
+    def warn_of_changes(self) -> None:
+        """Warn once if something else than updates has changed pruned weights, such as a copy."""
+        for name, version in self._versions.items():
+            parameter = self.parameters[name]
+            if parameter._version != version and parameter.detach()[self.keep[name] == 0].any():
+                self._versions, self._warned_of_changes = {}, True
+                warnings.warn(
+                    f"pruned weights of {name} were changed outside of updates: call apply_masks() "
+                    "right after such a change, or the model is not sparse until the next update",
+                    stacklevel=2,
+                )
+                return
+
+    @torch.no_grad()
+    def zero_states(self) -> None:
+        """Zero the moments of pruned weights, and the optimizer's copies of these weights."""
+        for name, keep in self.keep.items():
+            for state in self._moments_and_copies(self.parameters[name]):
+                zero_pruned(state, keep)
+
+    def _moments_and_copies(self, parameter: nn.Parameter) -> list[Tensor]:
+        return [
+            state
+            for kind, state in states_of(self._chain, parameter)
+            if kind in ("moment", "copy") and type(state) is Tensor
+        ]
+
+    def _move(self, name: str) -> None:
+        """Follow a weight that has moved to another device."""
+        for tensors in (self.keep, self.falls_until_return, self._initial):
+            if name in tensors:
+                tensors[name] = tensors[name].to(self.parameters[name].device)
 
     # ---- resuming
 
@@ -183,12 +253,10 @@ class Pruning:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the masks of `state_dict()` and apply them."""
+        """Take over the masks of `state_dict()` and prune the weights; moments are not touched."""
         self.falls_until_return, self._initial = (
             {name: values.to(self.parameters[name].device) for name, values in state[part].items()}
             for part in ("falls_until_return", "initial")
         )
         self.keep = {name: unpack(m, self.parameters[name]) for name, m in state["masks"].items()}
-        for name, keep in self.keep.items():
-            for tensor in self._weight_and_moments(self.parameters[name]):
-                zero_pruned(tensor, keep)
+        self.zero_weights()

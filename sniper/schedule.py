@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 
@@ -36,6 +37,16 @@ class SparsitySchedule:
         given = sorted((int(update), float(sparsity)) for update, sparsity in milestones.items())
         changes = [then for now, then in pairwise(given) if then[1] != now[1]]
         self.milestones: list[tuple[int, float]] = [given[0], *changes]
+
+    @classmethod
+    def of(cls, value: Any) -> "SparsitySchedule":
+        """Return a schedule as it is; make one of {update: sparsity}, pairs, or one sparsity."""
+        if isinstance(value, SparsitySchedule):
+            return value
+        if isinstance(value, Real):
+            return cls.constant(float(value))
+        # Keys that have been through JSON are strings.
+        return cls({int(u) if isinstance(u, str) else u: s for u, s in dict(value).items()})
 
     @classmethod
     def steps(cls, milestones: Mapping[int, float]) -> "SparsitySchedule":

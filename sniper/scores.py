@@ -18,9 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.parallel import DistributedDataParallel
 
-from sniper.prunable import prunable_parameters
+from sniper.prunable import prunable_parameters, unwrapped
 
 Scores = dict[str, Tensor]
 LossFunction = Callable[[nn.Module, Any], Tensor]
@@ -125,11 +124,6 @@ def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
         name: torch.rand(p.shape, generator=generator).to(p.device)
         for name, p in prunable_parameters(unwrapped(model), **selection).items()
     }
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside DDP, whose wrapper renames parameters and averages gradients."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -1,12 +1,13 @@
 """The settings of a `Sniper`, checked before anything is masked."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
-from sniper.masks import check_reachable, unreachable
+from sniper.masks import MinDensity, check_reachable, unreachable
+from sniper.optimizers import check_rates
 from sniper.schedule import SparsitySchedule
 
 LR_SCALINGS = ("per_tensor", "global", "none")
@@ -15,17 +16,18 @@ REGROWTHS = ("init", "zero")
 
 def checked_settings(
     schedule: SparsitySchedule,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None = None,
     *,
-    cap: float,
-    redistribute: bool,
-    allocation: str,
-    compat: str | None,
-    lr_scaling: str,
-    max_lr_scale: float,
-    regrowth: str,
+    cap: float = 1.0,
+    redistribute: bool = True,
+    allocation: str = "global",
+    compat: str | None = None,
+    min_density: MinDensity = 0.0,
+    lr_scaling: str = "per_tensor",
+    max_lr_scale: float = 4.0,
+    regrowth: str = "init",
 ) -> dict[str, Any]:
-    """Return all settings in the form that checkpoints hold.
+    """Return all settings in the form that checkpoints hold: plain numbers, strings and lists.
 
     Raises:
         ValueError: a setting is unknown, out of its range, or would be ignored beside another.
@@ -38,31 +40,51 @@ def checked_settings(
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
     if allocation != "global" and (compat is not None or not redistribute):
         raise ValueError(f"compat and redistribute need allocation='global', not {allocation!r}")
-    if lr_scaling != "none" and isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("LBFGS has a single rate for a line search: use lr_scaling='none'")
-    return {
-        "schedule": schedule.milestones,
-        "cap": cap,
-        "redistribute": redistribute,
-        "allocation": _one_of(allocation, "allocation", "global", "uniform", "erk"),
-        "compat": compat,
-        "lr_scaling": _one_of(lr_scaling, "lr_scaling", *LR_SCALINGS),
-        "max_lr_scale": max_lr_scale,
-        "regrowth": _one_of(regrowth, "regrowth", *REGROWTHS),
-    }
+    if compat is not None and min_density:
+        raise ValueError("min_density would be ignored, as the paper's code has none")
+    _check_choice("allocation", allocation, ("global", "uniform", "erk"))
+    _check_choice("lr_scaling", lr_scaling, LR_SCALINGS)
+    _check_choice("regrowth", regrowth, REGROWTHS)
+    if optimizer is not None:
+        check_rates(optimizer, lr_scaling)
+    return plain(
+        {
+            "schedule": schedule.milestones,
+            "cap": cap,
+            "redistribute": redistribute,
+            "allocation": allocation,
+            "compat": compat,
+            "min_density": min_density,
+            "lr_scaling": lr_scaling,
+            "max_lr_scale": max_lr_scale,
+            "regrowth": regrowth,
+        }
+    )
 
 
-def check_cap(settings: dict[str, Any], sparsities: Iterable[float], sizes: list[int]) -> None:
+def check_cap(
+    settings: Mapping[str, Any], sparsities: Sequence[float], sizes: Mapping[str, int]
+) -> None:
     """Raise ValueError unless tensors of these sizes reach all the sparsities under the cap."""
     highest, cap = max(sparsities), settings["cap"]
     if settings["allocation"] != "global":  # each tensor, or their average, has this sparsity
         if highest > cap:
             raise ValueError(unreachable(highest, cap, smallest=highest))
     elif settings["redistribute"] and settings["compat"] is None:
-        check_reachable(sizes, highest, cap)
+        check_reachable(sizes, highest, cap, settings["min_density"])
 
 
-def _one_of(value: str, name: str, *options: str) -> str:
+def plain(value: Any) -> Any:
+    """Return a value with numbers, lists and dicts of plain types, as JSON would hold them."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, Number) and hasattr(value, "item"):  # a number of numpy
+        return value.item()
+    return value
+
+
+def _check_choice(name: str, value: str, options: Sequence[str]) -> None:
     if value not in options:
         raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")
-    return value

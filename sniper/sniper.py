@@ -1,21 +1,24 @@
 """Sparse training inside an ordinary training loop."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
-from sniper.attachment import Attachment
-from sniper.masks import Masks, global_masks, layerwise_masks
-from sniper.prunable import scored_parameters
+from sniper.attachment import Attachment, Events
+from sniper.checks import places_of, require_equal_masks, require_in_place, warn_of_dead_tensors
+from sniper.masks import Masks, MinDensity
+from sniper.optimizers import chain_of
+from sniper.prunable import plain_name, scored_parameters, unwrapped
 from sniper.pruning import Pruning
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
-from sniper.scores import Scores, unwrapped
-from sniper.settings import check_cap, checked_settings
+from sniper.scores import Scores
+from sniper.settings import check_cap, checked_settings, plain
 from sniper.switch import Switch
 
 
@@ -42,12 +45,13 @@ class Sniper:
         model: nn.Module,
         optimizer: Optimizer,
         scores: Scores | None,
-        schedule: SparsitySchedule,
+        schedule: SparsitySchedule | Mapping[int, float] | float,
         *,
         cap: float = 1.0,
         redistribute: bool = True,
         allocation: str = "global",
         compat: str | None = None,
+        min_density: MinDensity = 0.0,
         lr_scaling: str = "per_tensor",
         max_lr_scale: float = 4.0,
         regrowth: str = "init",
@@ -58,7 +62,8 @@ class Sniper:
             scores: {parameter name: score of its shape}; these parameters are the prunable ones.
                 With None, construction waits for `load_state_dict`, so that a resumed training
                 need not score again.
-            cap: as for `global_masks`.
+            schedule: a schedule, or {update: sparsity}, or a constant sparsity.
+            cap, min_density: as for `global_masks`.
             redistribute, compat: as for `global_masks`; only for the allocation `"global"`.
             allocation: `"global"`, or `"uniform"` or `"erk"` as for `layerwise_masks`.
             lr_scaling: multiplies the scheduler's rate by min(max_lr_scale, 1 / density).
@@ -75,13 +80,15 @@ class Sniper:
                 ignored; a sparsity cannot be reached under the cap; or another `Sniper` is
                 attached.
         """
+        schedule, chain = SparsitySchedule.of(schedule), chain_of(optimizer)
         self._settings = checked_settings(
             schedule,
-            optimizer,
+            chain[-1],
             cap=cap,
             redistribute=redistribute,
             allocation=allocation,
             compat=compat,
+            min_density=min_density,
             lr_scaling=lr_scaling,
             max_lr_scale=max_lr_scale,
             regrowth=regrowth,
@@ -90,32 +97,49 @@ class Sniper:
         self.update = 0
         self.record: list[Switch] = []
         self._model, self._optimizer = unwrapped(model), optimizer
-        self._rates = ScaledRates(optimizer)
+        self._rates = ScaledRates(optimizer, chain[-1], lr_scaling, max_lr_scale)
+        self._state_loaded = False
         self._attachment = Attachment(
-            optimizer,
-            on_gradient=self._on_gradient,
-            before_update=self._before_update,
-            after_update=self._after_update,
-            restore_rates=self._rates.restore,
+            chain,
+            Events(
+                on_gradient=self._on_gradient,
+                before_update=self._before_update,
+                apply_rates=self._rates.apply,
+                restore_rates=self._rates.restore,
+                after_step=self._after_step,
+                on_state_loaded=self._on_state_loaded,
+            ),
         )
-        self._pruning = Pruning(
-            optimizer,
-            partial(global_masks, cap=cap, redistribute=redistribute, compat=compat)
-            if allocation == "global"
-            else partial(layerwise_masks, cap=cap, allocation=allocation),
-            regrow_at_initial=regrowth == "init",
-            regrow_anywhere=schedule.falls_after_rise,
-        )
+        self._pruning = Pruning(chain, self._settings, schedule)
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
             parameters = scored_parameters(self._model, optimizer, shapes)
-            sizes = [shape.numel() for shape in shapes.values()]
+            scores = {plain_name(name): score for name, score in scores.items()}
+            sizes = {name: p.numel() for name, p in parameters.items()}
             check_cap(self._settings, schedule.upcoming(0), sizes)
             self._attachment.require_free(parameters.values())
             self._pruning.parameters = parameters
-            self._pruning.prune_first(scores, schedule.until_rise(0))
-            self._record_switch()
-        self._attach()
+        try:
+            if scores is not None:
+                self._pruning.prune_first(scores, schedule.until_rise(0))
+                self._record_switch()
+                warn_of_dead_tensors(scores, self._pruning.pruned_counts())
+            self._attach()
+        except BaseException:
+            self.detach()
+            self._pruning.undo_first()
+            raise
+
+    def __repr__(self) -> str:
+        total = sum(p.numel() for p in self._model.parameters())
+        prunable = sum(p.numel() for p in self._pruning.parameters.values())
+        switches = [(u, s) for u, s in self.schedule.milestones if u > self.update]
+        coming = "next {1:g} at update {0}".format(*switches[0]) if switches else "no switch left"
+        achieved = f" (achieved {self.record[-1].achieved:g})" if self.record else ""
+        return (
+            f"Sniper(update {self.update}, sparsity {self.sparsity:g}{achieved}, {coming}; "
+            f"{prunable:,} of {total:,} weights prunable, {prunable / max(total, 1):.1%})"
+        )
 
     @property
     def sparsity(self) -> float:
@@ -130,19 +154,48 @@ class Sniper:
     def learning_rates(self) -> dict[str, float]:
         """{parameter name: learning rate} in force, for everything that the optimizer holds."""
         rates = self._rates.in_force()
-        return {n: rates[id(p)] for n, p in self._model.named_parameters() if id(p) in rates}
+        return {name: rates[id(p)] for name, p in self._named() if id(p) in rates}
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((plain_name(name), p) for name, p in self._model.named_parameters())
 
     def detach(self) -> None:
         """Remove all hooks from the model and its optimizer; weights stay as they are."""
         self._attachment.detach()
         self._rates.restore()  # an exception inside a step leaves the scaled ones in place
 
+    def apply_masks(self, model: nn.Module | None = None) -> None:
+        """Zero the pruned weights of the model, or of a copy of it such as an average.
+
+        Updates do so themselves. Call this after other changes of weights, such as copying slow
+        weights into the model or loading a checkpoint.
+        """
+        weights = None
+        if model is not None:
+            model = unwrapped(model.module if isinstance(model, AveragedModel) else model)
+            weights = {plain_name(name): p for name, p in model.named_parameters()}
+        self._pruning.zero_weights(weights)
+
+    def mask_gradients(self) -> None:
+        """Zero the gradients of pruned weights.
+
+        Backward passes and updates do so themselves. Call this before clipping gradients that
+        have been set by hand.
+        """
+        for name in self._pruning.keep:
+            self._pruning.zero_gradient(name)
+
     # ---- training
 
     def _attach(self) -> None:
+        """Place hooks on the optimizer and on the parameters, if they have anything to do."""
         self.detach()
-        if not self._pruning.parameters or any(self.schedule.upcoming(self.update)):
-            self._attachment.attach(self._pruning.parameters)
+        parameters = self._pruning.parameters
+        if not parameters or any(self.schedule.upcoming(self.update)):
+            if parameters:
+                require_equal_masks(self._pruning.keep)
+            self._places = places_of(self._model, parameters)
+            self._attachment.attach(parameters)
 
     def _on_gradient(self, name: str) -> None:
         if self._pruning.keep:
@@ -153,14 +206,22 @@ class Sniper:
     def _before_update(self) -> None:
         if not self._pruning.parameters:
             raise RuntimeError("this Sniper was built without scores: call load_state_dict first")
+        if any(values.get(key) is not value for values, key, value in self._places):
+            require_in_place(self._model, self._pruning.parameters)
         self._pruning.forget_undo()
-        for name in self._pruning.keep:  # again, since gradients may have been set or edited
-            self._pruning.zero_gradient(name)
-        self._rates.apply()
+        self._pruning.warn_of_changes()
+        if self._state_loaded:
+            self._pruning.zero_states()
+            self._state_loaded = False
+        self.mask_gradients()  # again, since gradients may have been set or edited
 
-    def _after_update(self) -> None:
-        self._rates.restore()
+    def _on_state_loaded(self) -> None:
+        self._state_loaded = True  # act at the next update: masks may be loaded after this state
+
+    def _after_step(self, is_update: bool) -> None:
         self._pruning.zero_weights()
+        if not is_update:
+            return
         self.update += 1
         if self.sparsity != self.schedule(self.update - 1):
             self._switch()
@@ -180,22 +241,7 @@ class Sniper:
         achieved = sum(pruned.values()) / sum(sizes.values())
         tensors = {name: pruned[name] / size for name, size in sizes.items()}
         self.record.append(Switch(self.update, self.sparsity, achieved, tensors))
-        self._set_rates()
-
-    def _set_rates(self) -> None:
-        present, limit = self.record[-1], self._settings["max_lr_scale"]
-
-        def scale(sparsity: float) -> float:
-            return min(limit, 1 / (1 - sparsity)) if sparsity < 1 else limit
-
-        self._rates.scales = {}
-        if self._pruning.keep and self._settings["lr_scaling"] == "global":
-            self._rates.set_all(scale(present.achieved))
-        elif self._pruning.keep and self._settings["lr_scaling"] == "per_tensor":
-            self._rates.scales = {
-                id(self._pruning.parameters[name]): scale(sparsity)
-                for name, sparsity in present.tensors.items()
-            }
+        self._rates.follow(self.record[-1], self._pruning.parameters)
 
     # ---- resuming
 
@@ -212,6 +258,7 @@ class Sniper:
             "settings": dict(self._settings),
             "shapes": {name: list(p.shape) for name, p in self._pruning.parameters.items()},
             **self._pruning.state_dict(),
+            "rates": self._rates.state_dict({id(p): name for name, p in self._named()}),
             "record": [asdict(switch) for switch in self.record],
         }
 
@@ -224,9 +271,9 @@ class Sniper:
             ValueError: a parameter does not fit, or a setting differs from the saved one.
         """
         changed = [
-            f"{key} ({value} then, {self._settings[key]} now)"
-            for key, value in state["settings"].items()
-            if value != self._settings[key]
+            f"{key} ({value} then, {self._settings.get(key)} now)"
+            for key, value in plain(state["settings"]).items()
+            if value != self._settings.get(key)
         ]
         if changed:
             raise ValueError(f"settings changed since the checkpoint: {', '.join(changed)}")
@@ -234,5 +281,18 @@ class Sniper:
         self._pruning.undo_first()
         self.update, self.record = state["update"], [Switch(**each) for each in state["record"]]
         self._pruning.load_state_dict(state)
-        self._set_rates()
+        self._rates.load_state_dict(state["rates"], dict(self._named()))
+        self._rates.follow(self.record[-1], self._pruning.parameters)
         self._attach()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sniper":
+        """Copy model and optimizer too, unless `memo` has their copies, and attach to them."""
+        model, optimizer = copy.deepcopy((self._model, self._optimizer), memo)
+        settings = {key: value for key, value in self._settings.items() if key != "schedule"}
+        twin = Sniper(model, optimizer, None, self.schedule, **settings)
+        if self._pruning.parameters:
+            twin.load_state_dict(copy.deepcopy(self.state_dict()))
+        return twin
+
+    def __getstate__(self) -> Any:
+        raise TypeError("a Sniper is not pickled: save its state_dict()")

@@ -2,7 +2,8 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from itertools import count, islice
@@ -10,12 +11,15 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
+from sniper.prunable import prunable_parameters
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores, snip_scores
+from sniper.settings import check_cap, checked_settings
 from sniper.sniper import Sniper
 from sniper.switch import Switch
 
@@ -35,15 +39,15 @@ class SniperCallback(Callback):
 
     def __init__(
         self,
-        schedule: SparsitySchedule,
+        schedule: SparsitySchedule | Mapping[int, float] | float,
         *,
         score: str | Callable[[LightningModule, Iterable[Any]], Scores] = "snip",
         scoring_batches: int,
         loss_fn: Callable[[LightningModule, Any], Tensor] | None = None,
         dropout: bool | None = None,
         seed: int = 0,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         **settings: Any,
     ) -> None:
         """
@@ -59,10 +63,12 @@ class SniperCallback(Callback):
                 number, so that scores do not depend on the number of processes, provided that
                 their data loaders take turns in the same way.
             include, exclude: as for `prunable_parameters`; not for a score that is a function.
-            settings: keyword arguments of `Sniper`. `cap` is 0.75 by default, as in the paper.
+            settings: keyword arguments of `Sniper`.
 
         Raises:
-            ValueError: the score is unknown, or it would ignore one of the arguments.
+            ValueError: the score is unknown, it would ignore one of the arguments, or a setting is
+                out of its range.
+            TypeError: a setting is unknown.
         """
         if isinstance(score, str) and score not in ("snip", "grasp", "magnitude", "random"):
             raise ValueError(f"score is snip, grasp, magnitude, random or a function, not {score}")
@@ -75,25 +81,30 @@ class SniperCallback(Callback):
             given = ", ".join(name for name, is_given in ignored.items() if is_given)
             name = "a function" if callable(score) else score
             raise ValueError(f"{given} would be ignored, as the score is {name}")
-        self.schedule = schedule
+        self.schedule = SparsitySchedule.of(schedule)
+        checked_settings(self.schedule, **settings)
         self.score = score
         self.scoring_batches = scoring_batches
         self.loss_fn = loss_fn
         self.dropout = dropout
         self.seed = seed
         self.selection = {"include": include, "exclude": exclude}
-        self.settings = {"cap": 0.75} | settings
+        self.settings = settings
         self.sniper: Sniper | None = None
         self.scoring_seconds = 0.0
         self._state: dict[str, Any] = {}
+        self._module: Callable[[], Any] | None = None  # to which _state belongs, if not loaded
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the model and its optimizer, which a resumed run has restored by now.
 
         Raises:
-            ValueError: there are several optimizers, or the checkpoint to resume from was trained
-                under another schedule or setting, or without this callback.
+            ValueError: there are several optimizers; the optimization is manual, so that scoring
+                needs a `loss_fn`; a sparsity cannot be reached; or the checkpoint to resume from
+                was trained under another schedule or setting, or without this callback.
         """
+        if self._module is not None and self._module() is not pl_module:
+            self._state, self.sniper = {}, None  # of an earlier fit of another module
         if self.schedule.is_dense:
             if self._state:
                 raise ValueError("the schedule is dense now, but was sparse in the checkpoint")
@@ -107,6 +118,7 @@ class SniperCallback(Callback):
             raise ValueError(f"SniperCallback needs one optimizer, not {len(trainer.optimizers)}")
         scores = None
         if not self._state:
+            self._check_before_scoring(trainer, pl_module)
             start = time.perf_counter()
             scores = self._scores(trainer, pl_module)
             self.scoring_seconds = time.perf_counter() - start
@@ -125,7 +137,7 @@ class SniperCallback(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Detach from the optimizer of this fit; another fit goes on from here."""
         if self.sniper is not None:
-            self._state = self.state_dict()
+            self._state, self._module = self.state_dict(), weakref.ref(pl_module)
             self.sniper.detach()
 
     def on_exception(
@@ -149,15 +161,32 @@ class SniperCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training starts."""
-        self._state, self.sniper = state_dict, None
+        self._state, self.sniper, self._module = state_dict, None, None
         self.scoring_seconds = state_dict.get("scoring_seconds", 0.0)
+
+    def _check_before_scoring(self, trainer: Trainer, module: LightningModule) -> None:
+        runs_training_step = self.score in ("snip", "grasp") and self.loss_fn is None
+        if runs_training_step and not module.automatic_optimization:
+            raise ValueError(
+                "with manual optimization, training_step would update the model while it is scored:"
+                " give SniperCallback a loss_fn"
+            )
+        settings = checked_settings(self.schedule, trainer.optimizers[0], **self.settings)
+        if not callable(self.score):
+            parameters = prunable_parameters(module, **self.selection)
+            sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+            check_cap(settings, self.schedule.upcoming(0), sizes)
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
         if self.score == "magnitude":
             return magnitude_scores(module, **self.selection)
         if self.score == "random":
             return random_scores(module, self.seed, **self.selection)
-        with isolate_rng(), _silent(module), trainer.precision_plugin.train_step_context():
+        with (
+            isolate_rng(),
+            _undisturbed(trainer, module),
+            trainer.precision_plugin.train_step_context(),
+        ):
             batches = self._batches(trainer)
             if callable(self.score):
                 return self.score(module, batches)
@@ -175,20 +204,25 @@ class SniperCallback(Callback):
         loader = trainer.train_dataloader
         if not isinstance(loader, DataLoader):
             raise TypeError(f"scoring needs a DataLoader of training data, not {type(loader)}")
-        # Copy samplers and generators, since iterating changes their state, but share the data.
+        # Copy samplers and generators, since iterating changes their state, and data sets that are
+        # iterated over themselves, but share data sets that are indexed.
         loader = copy.copy(loader)
         loader._iterator = None
-        loader = copy.deepcopy(loader, {id(loader.dataset): loader.dataset})
+        shared = [] if isinstance(loader.dataset, IterableDataset) else [loader.dataset]
+        loader = copy.deepcopy(loader, {id(dataset): dataset for dataset in shared})
         own = range(trainer.global_rank, self.scoring_batches, trainer.world_size)
         for batch in islice(_repeated(loader), len(own)):
             yield trainer.strategy.batch_to_device(batch)
 
 
 def _repeated(loader: DataLoader) -> Iterator[Any]:
-    if len(loader) == 0:
-        raise ValueError("there are no training batches to score with")
     while True:
-        yield from loader
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError("there are no training batches to score with")
 
 
 def _training_loss(module: LightningModule, batch: Any) -> Tensor:
@@ -198,10 +232,34 @@ def _training_loss(module: LightningModule, batch: Any) -> Tensor:
 
 
 @contextmanager
-def _silent(module: LightningModule) -> Iterator[None]:
-    """Turn logging by the module off, since scoring is not a part of training."""
+def _undisturbed(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Keep scoring out of logs, metrics and counters, since it is not a part of training.
+
+    Plain attributes of the module and its submodules get their values back, and so do the contents
+    of lists, dicts, sets and tensors in them. The states of torchmetrics are such attributes.
+    """
+    attributes = [(each.__dict__, dict(each.__dict__)) for each in module.modules()]
+    contents = [
+        (value, value.clone() if torch.is_tensor(value) else copy.copy(value))
+        for _, saved in attributes
+        for name, value in saved.items()
+        if isinstance(value, Tensor | list | set) or (type(value) is dict and name[:1] != "_")
+    ]
+    loggers, trainer.loggers = trainer.loggers, [DummyLogger()] if trainer.loggers else []
     module.log = module.log_dict = lambda *_, **__: None
     try:
         yield
     finally:
-        del module.log, module.log_dict
+        trainer.loggers = loggers
+        for present, saved in attributes:
+            present.clear()
+            present.update(saved)
+        with torch.no_grad():
+            for value, saved in contents:
+                if torch.is_tensor(value):
+                    value.copy_(saved)
+                elif isinstance(value, list):
+                    value[:] = saved
+                else:
+                    value.clear()
+                    value.update(saved)

@@ -253,7 +253,7 @@ def test_the_record_of_a_checkpoint_is_at_hand_where_nothing_is_left_to_train(tm
     [
         ({"schedule": SCHEDULE}, {"schedule": DENSE}, "dense now, but was sparse"),
         ({"schedule": DENSE}, {"schedule": SCHEDULE}, "update 2 was trained without sparsity"),
-        ({"schedule": SCHEDULE}, {"schedule": SCHEDULE, "cap": 0.9}, "cap .0.75 then, 0.9 now"),
+        ({"schedule": SCHEDULE}, {"schedule": SCHEDULE, "cap": 0.9}, "cap .1.0 then, 0.9 now"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_an_error(tmp_path, then, now, message):

@@ -183,6 +183,7 @@ def test_prunable_are_linear_and_convolution_weights():
     usual = [
         "conv.0.weight",
         "conv.2.weight",
+        "attention.self_attn.in_proj_weight",
         "attention.self_attn.out_proj.weight",
         "attention.linear1.weight",
         "attention.linear2.weight",
@@ -191,11 +192,12 @@ def test_prunable_are_linear_and_convolution_weights():
     assert list(prunable_parameters(model)) == usual
     assert list(prunable_parameters(model, include=["conv.*", "o*"])) == usual[:2] + usual[-1:]
     assert list(prunable_parameters(model, exclude=["attention.*"])) == usual[:2] + usual[-1:]
-    assert set(prunable_parameters(model, include=["*.in_proj_weight", "table"])) == {
+    assert set(prunable_parameters(model, include=["*.in_proj_bias", "table"])) == {
         *usual,
-        "attention.self_attn.in_proj_weight",
+        "attention.self_attn.in_proj_bias",
         "table",
     }
+    assert list(prunable_parameters(model, include="out.*")) == ["out.weight"]
     assert list(prunable_parameters(model, types=(nn.Embedding,))) == ["embed.weight"]
     reference = prunable_parameters(model, compat="reference")
     assert {"out.bias", "conv.1.weight", "table"} <= set(reference)
@@ -211,9 +213,18 @@ def test_prunable_are_linear_and_convolution_weights():
 def test_weight_norm_is_refused_by_name():
     model = small_model()
     torch.nn.utils.parametrizations.weight_norm(model[3])
-    with pytest.raises(ValueError, match=r"3\.weight is computed from other parameters"):
+    with pytest.raises(ValueError, match=r"3\.weight cannot be masked, being computed"):
         magnitude_scores(model)
-    assert list(magnitude_scores(model, exclude=["3.*"])) == ["0.weight", "5.weight"]
+    for exclude in (["3.*"], ["3.weight"], "3.weight"):
+        assert list(magnitude_scores(model, exclude=exclude)) == ["0.weight", "5.weight"]
+    torch.nn.utils.parametrizations.spectral_norm(model[5])
+    with pytest.raises(ValueError, match=r"3\.weight and 5\.weight cannot be masked"):
+        magnitude_scores(model)
+    with pytest.raises(ValueError, match=r"3\.weight and 5\.weight cannot be masked"):
+        magnitude_scores(model, compat="reference")  # a filter masked whole would be 0 / 0
+    older = torch.nn.Sequential(torch.nn.utils.weight_norm(torch.nn.Linear(3, 4)))
+    with pytest.raises(ValueError, match=r"0\.weight cannot be masked"):
+        magnitude_scores(older)
 
 
 # ---- schedules

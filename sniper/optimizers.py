@@ -1,0 +1,99 @@
+"""What is known about optimizers: what they wrap, and what their states hold for each weight."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+# Running averages of gradients and of their squares or magnitudes: 0 for a weight without gradient.
+_MOMENTS = {
+    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_avg_var", "max_exp_avg_var", "exp_inf"),
+    *("exp_avg_slow", "exp_avg_diff", "exp_avg_lr", "exp_avg_grad", "neg_exp_avg", "grok_exp_avg"),
+    *("momentum_buffer", "momentum", "pos_momentum", "neg_momentum", "moments", "square_avg"),
+    *("grad_avg", "avg_grad", "mov_avg_grad", "acc_delta", "sum", "grad_sum_sq"),
+    *("prev", "previous_grad", "last_grad"),
+}
+# Copies of the weights: initial values, averages or slow weights that the weights are drawn to.
+_COPIES = {"ax", "slow_buffer", "slow_param", "x0", "p0", "x_k", "prev_param", "mov_avg_param"}
+_REGISTERED: dict[str, dict[str, str]] = {
+    name: {"z": "copy"} for name in ("AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree")
+} | {name: {"z": "copy"} for name in ("ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD")}
+
+
+def register_optimizer(
+    optimizer_class: type[Optimizer],
+    moments: Sequence[str] = (),
+    copies: Sequence[str] = (),
+    other: Sequence[str] = (),
+) -> None:
+    """Say what an optimizer's states of a weight's shape are, by their keys.
+
+    Args:
+        moments: averages of gradients, which are 0 for a weight that is pruned.
+        copies: copies or averages of the weights, which are pruned and return with the weights.
+        other: anything else, which is left as it is.
+    """
+    kinds = {"moment": moments, "copy": copies, "other": other}
+    _REGISTERED[optimizer_class.__name__] = {
+        key: kind for kind, keys in kinds.items() for key in keys
+    }
+
+
+def chain_of(optimizer: Optimizer) -> list[Optimizer]:
+    """Return an optimizer and those it wraps, such as SAM's base optimizer, outermost first.
+
+    Raises:
+        ValueError: an optimizer wraps several others.
+    """
+    chain = [optimizer]
+    while True:
+        wrapped = {id(v): v for v in vars(chain[-1]).values() if isinstance(v, Optimizer)}
+        inner = [each for each in wrapped.values() if all(each is not known for known in chain)]
+        if not inner:
+            return chain
+        if len(inner) > 1:
+            names = ", ".join(type(each).__name__ for each in inner)
+            raise ValueError(
+                f"{type(chain[-1]).__name__} wraps several optimizers ({names}), which is not "
+                "supported: use one optimizer with several parameter groups"
+            )
+        chain += inner
+
+
+def check_rates(optimizer: Optimizer, lr_scaling: str) -> None:
+    """Raise ValueError if the learning rates of an optimizer cannot be scaled in this way."""
+    name = type(optimizer).__name__
+    if lr_scaling == "none":
+        return
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("LBFGS has a single rate for a line search: use lr_scaling='none'")
+    for group in optimizer.param_groups:
+        if not isinstance(group.get("lr"), float | int | Tensor):
+            raise ValueError(f"{name} has no learning rate to scale: use lr_scaling='none'")
+        if lr_scaling == "per_tensor" and "d" in group and "d0" in group:
+            raise ValueError(
+                f"{name} estimates one learning rate for all parameters, so that single tensors "
+                "cannot have their own: use lr_scaling='none' or 'global'"
+            )
+
+
+def states_of(chain: Sequence[Optimizer], parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
+    """Yield the states that have a parameter's shape, each with its kind.
+
+    The kind is "moment", "copy", "other", or "unknown: <optimizer>.<key>". Integers are never
+    taken for moments by their name, since the code 0 of a quantised moment need not mean 0.
+    """
+    seen: set[int] = set()
+    for optimizer in chain:
+        registered = _REGISTERED.get(type(optimizer).__name__, {})
+        state: dict[str, Any] = optimizer.state.get(parameter, {})
+        for key, value in state.items():
+            if not torch.is_tensor(value) or value.shape != parameter.shape or id(value) in seen:
+                continue
+            seen.add(id(value))  # some wrappers show the state of what they wrap
+            kind = registered.get(key)
+            if kind is None and value.dtype.is_floating_point:
+                kind = "moment" if key in _MOMENTS else "copy" if key in _COPIES else None
+            yield kind or f"unknown: {type(optimizer).__name__}.{key}", value
