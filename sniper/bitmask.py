@@ -25,10 +25,13 @@ def zero_pruned(values: Tensor, keep: Tensor) -> None:
     if values.is_sparse:  # of shape [rows, ...], where some rows may occur several times
         values, keep = values._values(), keep[tuple(values._indices())]
     integers = values.view(_INTEGER_OF_SIZE[values.element_size()])
-    if values.device.type != "cpu" or values.stride() != keep.stride():
+    if values.device.type != "cpu":
         integers.bitwise_and_(keep)
         return
     # On a CPU, torch is slow at operations on two types: cast in chunks that fit into the cache.
+    if values.numel() <= _CHUNK or values.stride() != keep.stride():
+        integers.bitwise_and_(keep.to(integers.dtype))
+        return
     flat, bits = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (integers, keep))
     for chunk, kept in zip(flat.split(_CHUNK), bits.split(_CHUNK), strict=True):
         chunk.bitwise_and_(kept.to(chunk.dtype))

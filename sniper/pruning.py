@@ -57,7 +57,7 @@ class Pruning:
         self._undo: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self._unknown: set[str] = set()  # states of the optimizer that were warned of
         self._versions: dict[str, int] = {}  # of the weights when they were last zeroed
-        self._warned_of_changes = False
+        self._looks = 100  # into changed weights, until it is left at that
 
     @property
     def masks(self) -> Masks:
@@ -193,20 +193,25 @@ class Pruning:
         for name, keep in self.keep.items():
             weight = (self.parameters if weights is None else weights)[name]
             zero_pruned(weight, keep.to(weight.device))
-        if weights is None and not self._warned_of_changes:
+        if weights is None and self._looks > 0:
             self._versions = {name: self.parameters[name]._version for name in self.keep}
 
     def warn_of_changes(self) -> None:
         """Warn once if something else than updates has changed pruned weights, such as a copy."""
-        for name, version in self._versions.items():
+        for name, keep in self.keep.items() if self._versions else ():
             parameter = self.parameters[name]
-            if parameter._version != version and parameter.detach()[self.keep[name] == 0].any():
-                self._versions, self._warned_of_changes = {}, True
+            if parameter._version == self._versions[name]:
+                continue
+            self._looks -= 1  # looking takes time, and most changes are harmless
+            if parameter.detach()[keep == 0].any():
+                self._looks = 0
                 warnings.warn(
                     f"pruned weights of {name} were changed outside of updates: call apply_masks() "
                     "right after such a change, or the model is not sparse until the next update",
                     stacklevel=2,
                 )
+            if self._looks <= 0:
+                self._versions = {}
                 return
 
     @torch.no_grad()

@@ -81,7 +81,8 @@ class ScaledRates:
             rate, parts = group["lr"], []
             for (scale, _), params in members.items():
                 # A group that is not split stays the same object, to which others may refer.
-                part = group if len(members) == 1 else _Watched(group)
+                watched = dict(group) if self._verified else _Watched(group)
+                part = group if len(members) == 1 else watched
                 part.update(self._kept.get(id(params[0]), {}))
                 part["lr"] = rate * scale
                 if part is not group:
@@ -98,8 +99,8 @@ class ScaledRates:
             return
         self._verify()
         for group, rate, parts in self._splits:
-            changed = {k: None for part, _, then in parts for k in part if _differs(part, then, k)}
-            for key in changed.keys() - {"params", "lr"}:
+            changed = {key for part, _, then in parts for key in _changed(part, then)}
+            for key in changed - {"params", "lr"}:
                 values = [part[key] for part, *_ in parts if key in part]
                 agree = all(_same(value, values[0]) for value in values)
                 for part, *_ in parts:
@@ -110,8 +111,13 @@ class ScaledRates:
                         self._kept[id(p)] = kept
                 group[key] = values[0]
             # An optimizer that sets its own rate has set a scaled one.
-            new = [(part["lr"], scale) for part, scale, then in parts if _differs(part, then, "lr")]
-            group["lr"] = new[0][0] / new[0][1] if new else rate
+            group["lr"] = rate
+            if "lr" in changed:
+                group["lr"] = next(
+                    part["lr"] / scale
+                    for part, scale, then in parts
+                    if "lr" in _changed(part, then)
+                )
         self._optimizer.param_groups = self._own
         self._splits, self._own = [], None
 
@@ -198,5 +204,7 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or not (torch.is_tensor(a) or torch.is_tensor(b)) and bool(a == b)
 
 
-def _differs(part: Group, then: Group, key: str) -> bool:
-    return key not in then or not _same(part[key], then[key])
+def _changed(part: Group, then: Group) -> list[str]:
+    """Return the keys whose values are no longer what they were then."""
+    others = [key for key, value in dict.items(part) if value is not then.get(key, then)]
+    return [key for key in others if key not in then or not _same(part[key], then[key])]

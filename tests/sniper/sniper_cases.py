@@ -1,7 +1,9 @@
 """Small models, batches and loops that the tests of sniper share."""
 
+import math
 import multiprocessing
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +103,17 @@ def train(
             scheduler.step()
 
 
+def count(fraction: float, total: int) -> int:
+    """Return `fraction * total` rounded down, but up if only rounding errors are missing."""
+    exact = Fraction(fraction) * total
+    return round(exact) if 0 < round(exact) - exact < exact / 2**46 else math.floor(exact)
+
+
 def assert_sparse(model: nn.Module, optimizer: torch.optim.Optimizer, sniper: Sniper) -> None:
     """Assert that the right number of weights is masked, exactly zero and without moments."""
     parameters, masks = dict(model.named_parameters()), sniper.masks
     total = sum(mask.numel() for mask in masks.values())
-    assert sum(int((~m).sum()) for m in masks.values()) == int(sniper.sparsity * total)
+    assert sum(int((~m).sum()) for m in masks.values()) == count(sniper.sparsity, total)
     for name, mask in masks.items():
         state = optimizer.state.get(parameters[name], {})
         moments = [v for v in state.values() if torch.is_tensor(v) and v.shape == mask.shape]

@@ -3,7 +3,7 @@ from sniper_cases import cross_entropy, small_batches, small_model, train
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from sniper import Sniper, SparsitySchedule, snip_scores
+from sniper import Sniper, SparsitySchedule, prunable_parameters, random_scores, snip_scores
 
 SCHEDULE = SparsitySchedule.steps({0: 0.5, 3: 0.2, 5: 0.4})
 
@@ -33,6 +33,13 @@ def worker(rank, folder):
     batches = small_batches(7)
     # There are more processes than batches, so process 0 scores no batch.
     unequal = snip_scores(model, cross_entropy, batches[:1] if rank else [])
+    refused = small_model()
+    optimizer = torch.optim.SGD(refused.parameters(), lr=0.1)
+    try:
+        Sniper(refused, optimizer, random_scores(refused, seed=rank), SCHEDULE)
+    except ValueError as error:
+        unequal["refused"] = str(error)
+    assert all(p.all() for p in prunable_parameters(refused).values())
     result = {"unequal": unequal} | trained(model, [half(batch, rank) for batch in batches])
     torch.save(result, f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
@@ -43,6 +50,10 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         worker, args=(str(tmp_path),), nprocs=2, start_method="forkserver"
     )
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    for rank, found in enumerate(ranks):
+        assert f"masks differ between process {rank} and processes {1 - rank}: give all" in (
+            found["unequal"].pop("refused")
+        )
     alone = trained(small_model(), small_batches(7))
     for name, score in snip_scores(small_model(), cross_entropy, small_batches(1)).items():
         assert torch.equal(ranks[0]["unequal"][name], score)

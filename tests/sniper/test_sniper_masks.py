@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sniper_cases import small_model
+from sniper_cases import count, small_model
 
 from sniper import (
     SparsitySchedule,
@@ -35,7 +35,7 @@ fractions = st.floats(0, 1, allow_nan=False)
 
 def reachable(scores, sparsity, cap):
     sizes = [score.numel() for score in scores.values()]
-    return int(sparsity * sum(sizes)) <= sum(int(cap * size) for size in sizes)
+    return count(sparsity, sum(sizes)) <= sum(count(cap, size) for size in sizes)
 
 
 def lowest_by_hand(scores, sparsity, cap):
@@ -45,8 +45,8 @@ def lowest_by_hand(scores, sparsity, cap):
         for rank, score in enumerate(scores.values())
         for i in range(score.numel())
     )
-    rooms = [int(cap * score.numel()) for score in scores.values()]
-    left, pruned = int(sparsity * len(order)), set()
+    rooms = [count(cap, score.numel()) for score in scores.values()]
+    left, pruned = count(sparsity, len(order)), set()
     for _, rank, i in order:
         if left and rooms[rank]:
             rooms[rank] -= 1
@@ -103,7 +103,7 @@ def test_without_redistribution_the_cap_falls_short(scores, sparsity, cap):
     capped = global_masks(scores, sparsity, cap, redistribute=False)
     for name, score in scores.items():
         pruned = int((~free[name]).sum())
-        assert int((~capped[name]).sum()) == min(pruned, int(cap * score.numel()))
+        assert int((~capped[name]).sum()) == min(pruned, count(cap, score.numel()))
         assert not (~capped[name] & free[name]).any()
 
 
@@ -115,7 +115,7 @@ def test_layerwise_allocations(scores, sparsity, cap):
             layerwise_masks(scores, sparsity, "erk", cap)
         return
     for name, mask in layerwise_masks(scores, sparsity, "uniform", cap).items():
-        assert int((~mask).sum()) == int(sparsity * mask.numel()), name
+        assert int((~mask).sum()) == count(sparsity, mask.numel()), name
     masks = layerwise_masks(scores, sparsity, "erk", cap)
     total = sum(score.numel() for score in scores.values())
     pruned = sum(int((~mask).sum()) for mask in masks.values())

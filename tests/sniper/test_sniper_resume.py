@@ -177,3 +177,35 @@ def test_killed_processes(tmp_path):
     # In a separate process too, since results depend on the number of threads.
     in_a_process(tmp_path / "whole.pt", None)
     assert_equal(finished(tmp_path / "killed.pt"), finished(tmp_path / "whole.pt"))
+
+
+def test_the_state_can_ride_in_that_of_the_optimizer(tmp_path):
+    """As in the README, for trainers that know model, optimizer and scheduler alone."""
+
+    def attach(model, optimizer, schedule, scores):
+        sniper = Sniper(model, optimizer, scores, schedule)
+        optimizer.register_state_dict_post_hook(
+            lambda o, state: state | {"sniper": sniper.state_dict()}
+        )
+        optimizer.register_load_state_dict_pre_hook(
+            lambda o, state: sniper.load_state_dict(state["sniper"]) if "sniper" in state else None
+        )
+        return {"model": model, "optimizer": optimizer, "sniper": sniper}
+
+    def parts(seed, scores):
+        model = small_model(seed)
+        optimizer = OPTIMIZERS["adamw decay"](model.parameters())
+        scores = magnitude_scores(model) if scores else None
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda u: (u + 1) ** -0.5)
+        return attach(model, optimizer, STEPS, scores) | {"scheduler": scheduler}
+
+    whole = parts(0, True)
+    go_on(whole, 0, 6)
+    known = {name: whole[name] for name in ("model", "optimizer", "scheduler")}
+    saved = states(known, tmp_path / "checkpoint.pt")
+    resumed = parts(9, False)
+    for name, state in saved.items():
+        resumed[name].load_state_dict(state)
+    for each in (whole, resumed):
+        go_on(each, 6)
+    assert_equal(whole, resumed)

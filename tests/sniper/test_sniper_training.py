@@ -9,6 +9,7 @@ from sniper_cases import (
     OPTIMIZERS,
     assert_sparse,
     attached,
+    count,
     cross_entropy,
     small_batches,
     small_model,
@@ -274,7 +275,7 @@ def test_record():
     for name, sparsity in sniper.record[-1].tensors.items():
         assert sparsity == pytest.approx(1 - float(masks[name].double().mean()))
     total = sum(mask.numel() for mask in masks.values())
-    assert sniper.record[-1].achieved == int(0.1 * total) / total
+    assert sniper.record[-1].achieved == count(0.1, total) / total
 
 
 def test_detaching_after_an_error_within_a_step_leaves_the_schedulers_rates():
