@@ -11,12 +11,12 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sniper.scores import require_finite
+from sniper.selection import kth_lowest, level_dtype, levels_of, lowest
 
 Masks = dict[str, Tensor]
 MinDensity = float | Mapping[str, float]
@@ -76,7 +76,7 @@ def global_levels(
     scores = _checked(scores, sparsities, cap)
     if compat == "reference":
         masks = [_reference_masks(scores, sparsity, cap) for sparsity in sparsities]
-        dtype = _level_dtype(sparsities)
+        dtype = level_dtype(sparsities)
         return {name: sum((~mask[name]).to(dtype) for mask in masks) for name in scores}
     if compat is not None:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
@@ -85,15 +85,19 @@ def global_levels(
     if redistribute:
         check_reachable(sizes, sparsities[0], cap, min_density)
     ranking = torch.cat([score.flatten() for score in scores.values()])
-    # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
-    # masks nested.
+    counts = [count_of(sparsity, len(ranking)) for sparsity in sparsities]
+    pruned = lowest(ranking, counts[0])
+    found = [int(part.sum()) for part in pruned.split(list(sizes.values()))]
     protected = None
-    if any(limits[name] < size for name, size in sizes.items()):
+    if any(count > limit for count, limit in zip(found, limits.values(), strict=True)):
+        # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
+        # masks nested.
         parts = zip(ranking.split(list(sizes.values())), limits.values(), strict=True)
-        protected = ~torch.cat([_lowest(part, limit) for part, limit in parts])
+        protected = ~torch.cat([lowest(part, limit) for part, limit in parts])
         if redistribute:
             ranking[protected] = math.inf
-    levels = _levels(ranking, [count_of(sparsity, len(ranking)) for sparsity in sparsities])
+            pruned = lowest(ranking, counts[0])
+    levels = levels_of(ranking, counts, pruned)
     if protected is not None:
         levels[protected] = 0
     split = levels.split(list(sizes.values()))
@@ -146,7 +150,7 @@ def layerwise_levels(
         for sparsity in sparsities
     ]
     return {
-        name: _levels(score.flatten(), [min(count[i], limits[name]) for count in counts]).view(
+        name: levels_of(score.flatten(), [min(count[i], limits[name]) for count in counts]).view(
             score.shape
         )
         for i, (name, score) in enumerate(scores.items())
@@ -231,38 +235,6 @@ def _checked(
     return {n: s if s.is_floating_point() else s.double() for n, s in scores.items()}
 
 
-def _kth_lowest(values: Tensor, count: int) -> float:
-    return values.kthvalue(count).values.item() if count else -math.inf
-
-
-def _lowest(values: Tensor, count: int) -> Tensor:
-    """Mark exactly the `count` lowest entries of a flat tensor; among equals, the first ones."""
-    threshold = _kth_lowest(values, count)
-    chosen = values < threshold
-    ties = (values == threshold).nonzero().squeeze(1)
-    chosen[ties[: count - int(chosen.sum())]] = True
-    return chosen
-
-
-def _level_dtype(levels: Sequence[Any]) -> torch.dtype:
-    return torch.uint8 if len(levels) < 256 else torch.int32
-
-
-def _levels(values: Tensor, counts: list[int]) -> Tensor:
-    """Return for how many of the counts, which fall, each value is among that many lowest."""
-    dtype = _level_dtype(counts)
-    pruned = _lowest(values, counts[0])
-    levels = pruned.to(dtype)
-    if len(counts) > 1 and counts[0]:
-        order = values[pruned].argsort(stable=True)
-        # From the lowest value on: those below the last count are pruned at all sparsities.
-        of_sorted = torch.empty(counts[0], dtype=dtype, device=values.device)
-        for i, (lower, upper) in enumerate(zip([*counts[1:], 0], counts, strict=True), start=1):
-            of_sorted[lower:upper] = i
-        levels[pruned] = torch.empty_like(of_sorted).index_copy_(0, order, of_sorted)
-    return levels
-
-
 def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:
     sizes = [math.prod(shape) for shape in shapes]
     raw = [sum(shape) / size for shape, size in zip(shapes, sizes, strict=True)]
@@ -284,12 +256,12 @@ def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[i
 
 def _reference_masks(scores: Mapping[str, Tensor], sparsity: float, cap: float) -> Masks:
     everything = torch.cat([score.flatten() for score in scores.values()])
-    threshold = _kth_lowest(everything, int(sparsity * everything.numel()))
+    threshold = kth_lowest(everything, int(sparsity * everything.numel()))
     masks = {}
     for name, score in scores.items():
         mask, size, limit = score > threshold, score.numel(), int(cap * score.numel())
         if 1 - int(mask.sum()) / size > cap:
-            mask = score > _kth_lowest(score.flatten(), limit + 1)
+            mask = score > kth_lowest(score.flatten(), limit + 1)
             if not mask.any():
                 kept = [False] * limit + [True] * (size - limit)
                 random.Random(0).shuffle(kept)
