@@ -29,7 +29,8 @@ class Events:
         on_gradient: with a parameter's name, after each accumulation of its gradient.
         before_update: when all gradients are there.
         apply_rates: just before the update.
-        restore_rates: before anyone may look at the learning rates.
+        restore_rates: before anyone may look at the learning rates, with whether the optimizer
+            has made its step.
         after_step: after the optimizer's step, with whether it has been an update.
         on_state_loaded: after the optimizer has loaded a state.
     """
@@ -37,7 +38,7 @@ class Events:
     on_gradient: Callable[[str], None]
     before_update: Callable[[], None]
     apply_rates: Callable[[], None]
-    restore_rates: Callable[[], None]
+    restore_rates: Callable[[bool], None]
     after_step: Callable[[bool], None]
     on_state_loaded: Callable[[], None]
 
@@ -112,7 +113,7 @@ class Attachment:
 
     def _restore_rates(self, *_: Any) -> None:
         """Restore what an exception inside a step has left in place, before anyone may see it."""
-        self._events.restore_rates()
+        self._events.restore_rates(False)
 
     def _state_loaded(self, *_: Any) -> None:
         self._events.on_state_loaded()
@@ -132,7 +133,7 @@ class Attachment:
             return None
         if not outer:
             self._has_gradients = False
-        self._events.restore_rates()
+        self._events.restore_rates(False)
         kwargs = _Arguments(kwargs, self._after_exit)
         if kwargs.get("closure") is not None:
             kwargs["closure"] = self._wrapped(optimizer, kwargs["closure"])
@@ -146,7 +147,7 @@ class Attachment:
         """The closure, which computes gradients inside the step, followed by `before_update`."""
 
         def wrapped() -> Any:
-            self._events.restore_rates()
+            self._events.restore_rates(False)
             self._in_closure = True
             try:
                 result = closure()
@@ -167,7 +168,7 @@ class Attachment:
         outer = self._running_steps()[1:]
         if optimizer in outer:
             return
-        self._events.restore_rates()
+        self._events.restore_rates(True)
         if not outer:
             skipped = any(_found_infinity(each) for each in self._chain)
             self._events.after_step(self._has_gradients and not skipped)
@@ -176,7 +177,7 @@ class Attachment:
     def _after_exit(self) -> None:
         """Restore the rates that an exception inside a step has left in place."""
         if not self._running_steps():
-            self._events.restore_rates()
+            self._events.restore_rates(False)
 
     def _running_steps(self) -> list[Optimizer]:
         """Return the optimizers of the chain whose steps are running, innermost first."""

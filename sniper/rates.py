@@ -93,11 +93,12 @@ class ScaledRates:
         if len(groups) > len(self._own):
             self._optimizer.param_groups = groups
 
-    def restore(self) -> None:
+    def restore(self, after_update: bool = False) -> None:
         """Bring the optimizer's own groups back, right after the update or before others look."""
         if self._own is None:
             return
-        self._verify()
+        if after_update:
+            self._verify()
         for group, rate, parts in self._splits:
             changed = {key for part, _, then in parts for key in _changed(part, then)}
             for key in changed - {"params", "lr"}:

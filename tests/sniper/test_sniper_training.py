@@ -1,5 +1,6 @@
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -288,7 +289,9 @@ def test_detaching_after_an_error_within_a_step_leaves_the_schedulers_rates():
     with pytest.raises(OSError) as error:  # which keeps the frame of the step
         optimizer.step()
     assert len(optimizer.param_groups) > 1 and error
-    sniper.detach()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sniper.detach()
     assert [group["lr"] for group in optimizer.param_groups] == [0.01]
 
 
