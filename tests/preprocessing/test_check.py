@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import PROJECT, composed, run_script
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from planted import assert_all_found, plant_all
 
 from pipeline.errors import RecipeError
@@ -63,6 +63,17 @@ def test_a_fault_of_each_kind_is_reported(copy, prompts):
     utterances, faults = check_corpus(copy)
     assert_all_found(planted, {(fault.kind, fault.id) for fault in faults})
     assert len(utterances) == 40 and len(faults) == len(planted)
+
+
+def test_faults_of_a_dictionary_are_reported_by_line(copy, tmp_path):
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("the DH AH0\npound\nkey K silence\nkey sil\n")
+    settings = {"normaliser": None, "lexicon": str(lexicon), "phones": ["DH", "AH0", "K"]}
+    OmegaConf.update(copy, "corpus.language", settings, force_add=True)
+    with pytest.raises(RecipeError) as fault:
+        check_corpus(copy)
+    for line in ("line 2, pound", "line 3, key", "line 4, key"):
+        assert line in str(fault.value)
 
 
 def test_check_lists_all_faults_and_fails(copy, prompts):
