@@ -236,8 +236,8 @@ def _text_grids(source: Path) -> list:
     return file_digests([source], source.parent)
 
 
-def _is_of_run(config: DictConfig) -> bool:
-    """Whether stage 5 speaks with the run's own training."""
+def speaks_with_own_training(config: DictConfig) -> bool:
+    """Whether stage 5 uses the run's own model, rather than recordings or a finished voice."""
     return config.system == "model" and not config.voice
 
 
@@ -281,7 +281,7 @@ SYNTHESIS = Stage(
     command="make stage5",
     folder="{paths.run}/synthesis",
     inputs=_synthesis,
-    needs=lambda config: [FEATURES, TRAINING] if _is_of_run(config) else [FEATURES],
+    needs=lambda config: [FEATURES, TRAINING] if speaks_with_own_training(config) else [FEATURES],
 )
 EVALUATION = Stage(
     name="stage 6",

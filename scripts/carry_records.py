@@ -54,6 +54,7 @@ CHANGE = Change(
 DESCRIBE = """
 import json, sys
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 try:
     from pipeline.configuration import cap_for
@@ -74,7 +75,10 @@ OmegaConf.register_new_resolver("run_name", lambda: "run")
 found = []
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     for overrides in json.loads(sys.argv[2]):
-        config = compose("config", overrides)
+        try:
+            config = compose("config", overrides)
+        except HydraException as error:
+            sys.exit(str(error))
         found.append({
             "config": OmegaConf.to_container(config, resolve=True),
             "fingerprint": evaluation_fingerprint(config),
@@ -110,7 +114,7 @@ def describe(code: Path, overrides: Sequence[Sequence[str]], project: Path) -> l
         text=True,
     )
     if done.returncode:
-        raise RecipeError(f"cannot compose with {code}: {done.stderr.strip().splitlines()[-1]}")
+        raise RecipeError(f"cannot compose with {code / 'conf'}: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 

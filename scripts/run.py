@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.configuration import hydra_main
 from pipeline.locks import lock_folder
+from pipeline.stages import speaks_with_own_training
 from stage4_train import train_stage
 from stage5_vocode import vocode_stage
 from stage6_evaluate import evaluate_stage
@@ -13,7 +14,7 @@ ENDING = 10.0
 
 
 def run_stages(config) -> None:
-    """Train, vocode and evaluate, as far as that is not up to date. Reference rows do not train.
+    """Train, vocode and evaluate, as far as this is not up to date. References need no training.
 
     Raises:
         RecipeError: another process works on this run, for example one whose sweep was killed.
@@ -21,7 +22,7 @@ def run_stages(config) -> None:
     run = Path(config.paths.run)
     lock = lock_folder(run, run / "run.lock", ENDING)
     try:
-        if config.system == "model":
+        if speaks_with_own_training(config):
             train_stage(config)
         vocode_stage(config)
         evaluate_stage(config)

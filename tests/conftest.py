@@ -1,4 +1,4 @@
-"""The real corpus through the real stages, once for all tests that need it."""
+"""Runs the real stages on the real corpus, once for all tests that need them."""
 
 import contextlib
 import os
@@ -16,21 +16,21 @@ from omegaconf import DictConfig
 
 from pipeline.configuration import register_resolvers
 
-# Two processes of tests share two cores; threads of theirs would wait for each other.
+# pytest runs two processes on two cores, so more threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
-# What a shell may have set that changes what is printed, or makes one process a part of many.
+# Variables of the user's shell that would change what is printed, or make a process one of several.
 for name in ("HYDRA_FULL_ERROR", "FORCE_COLOR", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS"):
     os.environ.pop(name, None)
-for name in ("no_proxy", "NO_PROXY"):  # else a proxy is asked for the tests' own servers
+for name in ("no_proxy", "NO_PROXY"):  # keeps requests to the tests' own servers from a proxy
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTGRIDS = PROJECT / "tests" / "data" / "allison_textgrids.zip"
-"""Stage 2's result on the whole corpus by `aligner=viter`, which takes half a minute to make."""
+"""The TextGrids that `aligner=viter` makes of the whole corpus in half a minute."""
 
 
 def run_script(name: str, *overrides: str, **options) -> subprocess.CompletedProcess:
-    """Run a stage script as its user does."""
+    """Run a script as a user does."""
     return subprocess.run(
         [sys.executable, f"scripts/{name}.py", *overrides],
         cwd=PROJECT,
@@ -41,14 +41,14 @@ def run_script(name: str, *overrides: str, **options) -> subprocess.CompletedPro
 
 
 def kill_when(condition: Callable[[], bool], command: list[str], seconds: float = 300) -> None:
-    """Start a command and kill it, with all its processes, as soon as the condition holds."""
+    """Start a command, and kill it and all its processes as soon as a condition holds."""
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=PROJECT, start_new_session=True, **silent)
     deadline = time.monotonic() + seconds
     try:
         while not condition():
             assert process.poll() is None, f"{command} ended before it could be killed"
-            assert time.monotonic() < deadline, f"{command} never came so far"
+            assert time.monotonic() < deadline, f"{command} did not get there in {seconds} s"
             time.sleep(0.005)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -68,22 +68,23 @@ class Hostile:
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The configuration of a stage script that is given these overrides."""
+    """The configuration of a script with these overrides."""
     register_resolvers()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return compose("config", list(overrides))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that no process is left alone with it at the end."""
+    """Run the longest file first, so that it is not left to one process at the end."""
     items.sort(key=lambda item: item.path.name != "test_recipe.py")
 
 
 @pytest.fixture(autouse=True)
 def _arithmetic_as_before():
-    """CTranslate2 sets OpenMP's threads for the whole process, and other bits come of two.
+    """Undo what tests change for the whole process.
 
-    Trainings flush denormals, without which hypothesis draws no floats.
+    CTranslate2 sets the number of OpenMP's threads, and two threads compute other bits than one.
+    Trainings flush denormals, and hypothesis refuses to draw floats then.
     """
     yield
     if "torch" in sys.modules:
@@ -93,13 +94,13 @@ def _arithmetic_as_before():
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, worker_id) -> list[str]:
-    """Stages 1 to 3 on corpus `allison`: the overrides by which later stages find its features."""
+    """The overrides with which later stages find the results of stages 1 to 3 on `allison`."""
     base = tmp_path_factory.getbasetemp()
-    # Processes of one test session share what the first of them made.
+    # The processes of a test session share the results, which the first of them makes.
     folder = (base if worker_id == "master" else base.parent) / "allison"
     overrides = [
         f"paths.data={folder}",
-        # Downloads are shared with `make demo`: they are verified by checksum each time.
+        # Downloads are shared with `make demo`. Their checksums are verified each time.
         "paths.downloads=data/allison/downloads",
         "aligner=textgrid",
         f"aligner.source={TEXTGRIDS}",

@@ -22,7 +22,7 @@ SHORT = ["trainer.updates=600", "evaluation.clips_per_set=5", "trainer.val_every
 
 @pytest.fixture(scope="module")
 def recipe(prepared, tmp_path_factory) -> tuple[list[str], Path]:
-    """Overrides and folder of a recipe with a trained row, and natural and vocoded by multirun."""
+    """Overrides and folder of a recipe with a trained run, and both references by multirun."""
     folder = tmp_path_factory.mktemp("recipe")
     paths = [f"paths.experiment={folder}/exp", f"paths.results={folder}/results"]
     overrides = [*prepared, *SHORT, *paths]
@@ -173,7 +173,7 @@ def test_speech_does_not_depend_on_where_stage_5_was_killed(recipe, tmp_path):
     synthesis = tmp_path / "killed" / "synthesis"
     wavs = {path: path.read_bytes() for path in synthesis.rglob("*.wav")}
     assert len(wavs) == 10
-    # As a kill between two clips leaves it.
+    # The state after a kill between two clips.
     mark = json.loads((synthesis / "stage.json").read_text())
     (synthesis / "stage.json").write_text(json.dumps(mark | {"complete": False}))
     list(wavs)[5].unlink()
@@ -197,7 +197,7 @@ def test_errors_come_without_a_traceback(prepared, tmp_path):
     assert unknown.returncode == 1 and "Could not find 'sparsity/decreasing'" in unknown.stderr
     for result in (nothing, early, misspelt, unknown):
         assert "Traceback" not in result.stderr
-    assert not list(tmp_path.iterdir())  # where a finished result would be
+    assert not list(tmp_path.iterdir())  # a finished result would have been emptied
 
 
 def test_a_run_that_differs_in_its_vocoder_is_not_trained_again(tmp_path):

@@ -1,4 +1,4 @@
-"""Settings that cannot be followed: told at once, and what was finished by others is kept."""
+"""Wrong settings are all reported at once, and before an earlier result is emptied."""
 
 import pytest
 from conftest import composed
@@ -141,8 +141,8 @@ from speech.synthesis import synthesise_run
         ),
     ],
 )
-def test_what_was_finished_is_kept(prepared, tmp_path, stage, output, overrides, messages):
-    here = prepared[:2] if stage is align else prepared  # which name another aligner
+def test_wrong_settings_empty_no_result(prepared, tmp_path, stage, output, overrides, messages):
+    here = prepared[:2] if stage is align else prepared  # the others set another aligner
     of_run = stage in (train, synthesise_run, evaluate_run)
     places = [f"paths.run={tmp_path}"] if of_run else [f"paths.{output}={tmp_path}/{output}"]
     earlier = StageFolder(tmp_path / output, "of other settings")

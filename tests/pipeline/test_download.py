@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server that cuts, stalls and lies; and hostile archives."""
+"""Downloads from a real HTTP server that breaks off, stalls and lies; and hostile archives."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ DIGEST = hashlib.sha256(CONTENTS).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENTS at any address but /absent, with the server's faults, one a request."""
+    """Serves CONTENTS everywhere but at /absent. Each request takes one of the server's faults."""
 
     def do_GET(self):
         server = self.server
@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
                 server.shutdown()
                 server.server_close()
             return None
-        with contextlib.suppress(ConnectionError):  # of a client that has had enough
+        with contextlib.suppress(ConnectionError):  # the client may have closed the connection
             self.wfile.write(contents[start:])
 
     def log_message(self, *arguments):
@@ -74,8 +74,8 @@ def server(monkeypatch):
     server.server_close()
 
 
-def test_cut_connections_are_gone_on_with(server, tmp_path, capsys):
-    """Five cuts with half a megabyte each: more than attempts in a row without a byte."""
+def test_broken_connections_are_resumed(server, tmp_path, capsys):
+    """Five breaks with half a megabyte each are more than the attempts without a new byte."""
     path = tmp_path / "archive"
     server.faults = ["break off"] * 5
     fetch([server.url], path, DIGEST)
@@ -90,7 +90,7 @@ def test_cut_connections_are_gone_on_with(server, tmp_path, capsys):
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive"]
 
 
-def test_what_arrived_is_kept_for_the_next_call(server, tmp_path):
+def test_data_that_arrived_is_kept_for_the_next_call(server, tmp_path):
     path = tmp_path / "archive"
     server.faults = ["break off", 503, 503, 503, 503]
     with pytest.raises(RecipeError, match="failed after 0.5 MB: the server answered 503.*resumes"):
@@ -117,7 +117,7 @@ def test_a_server_without_ranges_sends_everything_again(server, tmp_path):
     assert (tmp_path / "archive").read_bytes() == CONTENTS
 
 
-def test_a_finished_partial_file_is_verified_and_taken(server, tmp_path):
+def test_a_complete_partial_file_is_verified_and_used(server, tmp_path):
     (tmp_path / "archive.partial").write_bytes(CONTENTS)
     fetch([server.url], tmp_path / "archive", DIGEST)
     assert sha256(tmp_path / "archive") == DIGEST
@@ -133,25 +133,25 @@ def test_wrong_bytes_are_not_kept(server, tmp_path):
     fetch([server.url], tmp_path / "archive", DIGEST)
 
 
-def test_mirrors_are_asked_in_turn(server, tmp_path):
+def test_mirrors_are_tried_in_turn(server, tmp_path):
     server.faults = [None, "wrong bytes"]
     absent = server.url.replace("archive", "absent")
     fetch([absent, server.url, server.url], tmp_path / "archive", DIGEST)
     assert (tmp_path / "archive").read_bytes() == CONTENTS and len(server.ranges) == 3
 
 
-def test_servers_that_do_not_have_it_or_do_not_answer_are_all_told(server, tmp_path):
+def test_every_server_without_the_file_or_an_answer_is_reported(server, tmp_path):
     absent = server.url.replace("archive", "absent")
     with pytest.raises(RecipeError, match="answered 404 Not Found"):
         fetch([absent], tmp_path / "archive", DIGEST)
-    assert len(server.ranges) == 1, "404 is for good"
+    assert len(server.ranges) == 1, "404 is permanent"
     server.shutdown()
     server.server_close()
     with pytest.raises(RecipeError, match="cannot be reached: .*Connection refused.*\n.*/absent"):
         fetch([server.url, absent], tmp_path / "archive", DIGEST)
 
 
-def test_a_full_disk_is_told_before_a_byte_is_written(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_a_byte_is_written(server, tmp_path, monkeypatch):
     full = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 2_999_999)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
     with pytest.raises(RecipeError, match="the disk is full: .* about 3 MB are needed there"):
@@ -162,10 +162,8 @@ def test_a_full_disk_is_told_before_a_byte_is_written(server, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "error", [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError(1, "bad record mac")]
 )
-def test_a_network_that_fails_in_any_way_is_tried_again(
-    server, tmp_path, monkeypatch, capsys, error
-):
-    """A real response, whose socket fails after the first block."""
+def test_every_failure_of_the_network_is_tried_again(server, tmp_path, monkeypatch, capsys, error):
+    """The socket of a real response fails after the first block."""
     read1, reads = http.client.HTTPResponse.read1, itertools.count()
 
     def failing(response, size):
@@ -180,13 +178,13 @@ def test_a_network_that_fails_in_any_way_is_tried_again(
     assert len(server.ranges) == 2 and server.ranges[1]
 
 
-def test_a_disk_that_fails_is_not_taken_for_the_network(server, tmp_path):
+def test_a_failure_of_the_disk_is_not_tried_again(server, tmp_path):
     (tmp_path / "archive.partial").mkdir()
     with pytest.raises(IsADirectoryError):
         fetch([server.url], tmp_path / "archive", DIGEST)
 
 
-def test_a_server_that_is_gone_for_a_while_is_waited_for(server, tmp_path, monkeypatch, capsys):
+def test_a_server_that_is_down_for_a_while_is_waited_for(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download, "_PAUSES", (0.05,) * 200)
     back = ThreadingHTTPServer(server.server_address, Handler, bind_and_activate=False)
     back.ranges, back.faults = [], []
@@ -200,7 +198,7 @@ def test_a_server_that_is_gone_for_a_while_is_waited_for(server, tmp_path, monke
 
     def pause(seconds):
         pauses.append(seconds)
-        if len(pauses) == 2:  # the first follows the end of the stream, this one a refusal
+        if len(pauses) == 2:  # the first follows the broken stream, the second a refused connection
             threading.Thread(target=come_back, daemon=True).start()
         sleep(seconds)
 
@@ -220,22 +218,22 @@ def test_without_a_checksum_no_part_of_an_earlier_call_is_trusted(server, tmp_pa
     server.faults = ["break off"]
     fetch([server.url], tmp_path / "archive", None)
     assert (tmp_path / "archive").read_bytes() == CONTENTS
-    assert server.ranges == [None, "bytes=500000-"], "within one call, parts are of one file"
+    assert server.ranges == [None, "bytes=500000-"], "within one call, all parts belong to one file"
 
 
-def test_without_a_checksum_nothing_is_promised(server, tmp_path):
+def test_without_a_checksum_no_message_promises_to_resume(server, tmp_path):
     server.faults = ["break off", 503, 503, 503, 503]
     with pytest.raises(RecipeError, match="503 .*Run the same command again$"):
         fetch([server.url], tmp_path / "archive", None)
 
 
-def test_processes_that_want_the_same_file_wait_for_each_other(server, tmp_path):
+def test_processes_that_fetch_the_same_file_wait_for_each_other(server, tmp_path):
     server.faults = ["break off"] * 3
     folder = tmp_path / "shared"
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: fetch([server.url], folder / "archive", DIGEST), range(4)))
     assert (folder / "archive").read_bytes() == CONTENTS
-    assert len(server.ranges) == 4, "three cuts and the rest: fetched once"
+    assert len(server.ranges) == 4, "three breaks and the rest: it is fetched once"
     assert [path.name for path in folder.iterdir()] == ["archive"]
 
 
@@ -276,7 +274,7 @@ def overwrite(contents: bytes) -> bytes:
     "suffix, damage",
     [("bz2", cut), ("gz", cut), ("xz", cut), ("", cut), ("gz", overwrite), ("xz", overwrite)],
 )
-def test_damaged_archives_are_told(tmp_path, suffix, damage):
+def test_damaged_archives_are_reported(tmp_path, suffix, damage):
     path = tmp_path / "a.tar"
     with tarfile.open(path, f"w:{suffix}") as tar:
         entry = tarfile.TarInfo("a.wav")

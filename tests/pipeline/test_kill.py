@@ -107,7 +107,7 @@ def test_stage_2_continues_after_sigkill(sliced):
     assert all(phones in published[word] for word in known for phones in lexicon[word])
 
 
-def test_changed_configuration_redoes_what_depends_on_it_and_a_full_disk_is_named(sliced):
+def test_changed_settings_redo_what_depends_on_them_and_a_full_disk_is_named(sliced):
     """The kernel refuses files over 300 kB in this process, as it would on a full disk."""
     folder, overrides = sliced
     changed = [*overrides, "features.shortest_pause=0.05", "parallel.workers=1"]
@@ -124,10 +124,10 @@ def test_changed_configuration_redoes_what_depends_on_it_and_a_full_disk_is_name
     assert not list((folder / "features" / "hifigan_22k").glob("*.npy"))
 
 
-def test_too_little_space_is_told_before_anything_is_written(tmp_path):
+def test_too_little_space_is_reported_before_anything_is_written(tmp_path):
     with pytest.raises(RecipeError, match=f"{tmp_path}/deep has .* MB left and about 1000000000"):
         with disk_space(tmp_path / "deep", 10**15):
-            pytest.fail("the block was run")
+            pytest.fail("the block must not run")
     assert not (tmp_path / "deep").exists()
 
 

@@ -1,4 +1,4 @@
-"""How runs are named."""
+"""The names of runs."""
 
 from pipeline.configuration import run_name
 

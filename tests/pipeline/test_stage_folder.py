@@ -1,4 +1,4 @@
-"""What a stage's folder says of itself, and files that appear whole or not at all."""
+"""The state of a stage's folder, and files that appear completely or not at all."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def test_a_stage_is_complete_only_when_finished_under_the_same_fingerprint(tmp_p
     assert not stage.begin()
     (tmp_path / "stage" / "result").write_text("half")
     assert not stage.is_complete()
-    assert stage.begin(), "earlier work is gone on with"
+    assert stage.begin(), "unfinished work is continued"
     stage.finish()
     assert StageFolder(tmp_path / "stage", "one").is_complete()
     other = StageFolder(tmp_path / "stage", "two")
@@ -80,18 +80,18 @@ def test_one_process_at_a_time_works_on_a_folder(tmp_path):
     )
     command = [sys.executable, "-c", begin, str(tmp_path / "stage")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    mine = StageFolder(tmp_path / "stage", "one")
+    stage = StageFolder(tmp_path / "stage", "one")
     with subprocess.Popen(command, **pipes) as other:
         assert other.stdout.readline() == "begun\n"
         with pytest.raises(RecipeError, match="another process is at work on .*stage"):
-            mine.begin()
+            stage.begin()
         other.kill()
-    assert mine.begin() and StageFolder(tmp_path / "stage", "one").begin()
-    mine.finish()
+    assert stage.begin() and StageFolder(tmp_path / "stage", "one").begin()
+    stage.finish()
     with subprocess.Popen(command, **pipes) as other:
         assert other.stdout.readline() == "begun\n"
         other.stdin.close()
-    assert mine.is_complete() and mine.begin()
+    assert stage.is_complete() and stage.begin()
 
 
 def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
@@ -103,7 +103,7 @@ def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
     mine = StageFolder(tmp_path / "b", "one")
     mine.begin()
     (tmp_path / "b" / "deep").mkdir()
-    (tmp_path / "b" / "deep" / "weights").write_text("half, as a kill leaves it")
+    (tmp_path / "b" / "deep" / "weights").write_text("half, left by a kill")
     mine.take_over(tmp_path / "a")
     assert mine.is_complete() and (tmp_path / "b" / "deep" / "weights").read_text() == "1"
     StageFolder(tmp_path / "b", "two").begin()
@@ -111,7 +111,7 @@ def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
     assert not (tmp_path / "b" / "deep").exists()
 
 
-def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
+def test_fingerprints_change_with_what_a_stage_depends_on(tmp_path):
     def fingerprints(**changes) -> list[str]:
         config = OmegaConf.create(
             {
@@ -145,11 +145,11 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     (grids / "a.TextGrid").write_text("x")
     with_one = fingerprints(aligner__source=str(grids))
     assert with_one[1] != before[1]
-    # Elsewhere and of another time, the same files are the same.
+    # The same files in another folder and with other times give the same fingerprint.
     shutil.copytree(grids, tmp_path / "copy", copy_function=shutil.copyfile)
     assert fingerprints(aligner__source=str(tmp_path / "copy")) == with_one
     (grids / "a.TextGrid").write_text("y")
-    os.utime(grids / "a.TextGrid", ns=(1, 1))  # kernels before 6.13 give both writes one time
+    os.utime(grids / "a.TextGrid", ns=(1, 1))  # Linux < 6.13 may give both writes one time
     assert fingerprints(aligner__source=str(grids))[1] != with_one[1]
     (tmp_path / "list.csv").write_text("file,text")
     table = {"table": str(tmp_path / "list.csv"), "folder": None}
@@ -164,7 +164,7 @@ def test_fingerprints_follow_what_a_stage_depends_on(tmp_path):
     assert fingerprint([1, 2]) != fingerprint([2, 1])
 
 
-def test_faults_show_ten_and_count_all():
+def test_an_error_shows_ten_faults_and_counts_all():
     error = FaultsError("reading", [(f"clip-{i}", "is bad") for i in range(13)], "Mend them.")
     lines = str(error).splitlines()
     assert lines[0] == "reading: 13 faults" and lines[-2:] == ["  ... and 3 more", "Mend them."]
@@ -178,15 +178,15 @@ def test_reasons_survive_commas_and_quotes(tmp_path):
     assert os.listdir(tmp_path) == ["reasons.csv"]
 
 
-def test_what_another_users_process_writes_is_left(tmp_path):
-    """Process 1 is root's; as root itself, another process asks as a user that is none."""
+def test_files_that_another_users_process_writes_are_left(tmp_path):
+    """Process 1 belongs to root. If root runs the test, a process of another user asks about it."""
     StageFolder(tmp_path / "stage", "one").begin()
-    theirs = tmp_path / "stage" / ".a.1.partial.csv"
-    theirs.write_text("perhaps still being written")
+    partial = tmp_path / "stage" / ".a.1.partial.csv"
+    partial.write_text("perhaps still being written")
     begin = (
         "import os, sys; from pipeline.files import remove_partial_files\n"
         "from pathlib import Path\n"
-        "os.chdir(sys.argv[1])  # since that user may not look for the folder by its path\n"
+        "os.chdir(sys.argv[1])  # that user may not read the folders above\n"
         "if os.getuid() == 0:\n"
         "    os.setuid(12345)\n"
         "remove_partial_files(Path())"
@@ -196,4 +196,4 @@ def test_what_another_users_process_writes_is_left(tmp_path):
         [sys.executable, "-c", begin, tmp_path / "stage"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert theirs.exists()
+    assert partial.exists()

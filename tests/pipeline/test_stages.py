@@ -13,7 +13,7 @@ def test_every_recipe_has_its_sentences(recipe):
     assert EVALUATION.fingerprint(composed(f"recipe={recipe}"))
 
 
-def test_sentences_may_be_none_but_not_missing(tmp_path):
+def test_sentences_may_be_null_but_not_missing(tmp_path):
     none = composed("evaluation.sentences=null")
     assert SYNTHESIS.fingerprint(none) != SYNTHESIS.fingerprint(composed())
     missing = composed(f"evaluation.sentences={tmp_path}/sentences.txt")

@@ -1,4 +1,4 @@
-"""Sweeps: what they run, what they tell, and that a killed or failed run stops no other."""
+"""Sweeps: which runs they have, what they report, and that a failed run stops no other."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_starts_above_the_papers_cap_get_one_that_can_reach_them():
     assert composed("sparsity=decaying", "sparsity.cap=1.0").sparsity.cap == 1.0
 
 
-def test_seeds_are_outermost_and_the_first_shares_its_folder_with_the_demo():
+def test_seeds_are_outermost_and_the_first_shares_the_demos_folders():
     config = composed("sweep=paper", "seeds=2")
     names = [run.name for run in planned_runs(config, ["recipe=allison", "trainer.updates=100"])]
     assert len(names) == len(set(names)) == 2 * 5 + 2
@@ -82,7 +82,7 @@ def test_as_many_runs_as_cores():
         side_by_side(composed("trainer=ddp"))
 
 
-def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
+def test_runs_with_a_current_record_are_not_redone(tmp_path):
     runs = planned_runs(composed("sweep=demo"), ["paths.data=elsewhere", "trainer.updates=100"])
     for run in runs:
         run.fingerprint = EVALUATION.fingerprint(composed(*run.settings))
@@ -95,9 +95,9 @@ def test_runs_with_a_record_of_todays_settings_are_not_redone(tmp_path):
         for name in ("metrics.json", "utterances.csv"):
             (evaluation / name).write_text("{}")
         keep_record(evaluation.parent, run.settings, tmp_path / "records")
-    told = leave_to_records(runs, tmp_path / "records")
+    messages = leave_to_records(runs, tmp_path / "records")
     assert [run.state for run in runs] == ["recorded", *["waiting"] * 4]
-    assert told == [
+    assert messages == [
         f"{dense.name}: recorded",
         f"{constant.name}: its record has other settings than today's",
     ]
@@ -131,7 +131,7 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
 
 
 def test_no_two_processes_work_on_one_run(tmp_path, monkeypatch):
-    # A sweep that is killed leaves its runs at work, and the next would start them again.
+    # The runs of a killed sweep keep running, and the next sweep would start them again.
     config = OmegaConf.create({"system": "natural", "paths": {"run": str(tmp_path)}})
     worked = []
     monkeypatch.setattr("run.vocode_stage", worked.append)
@@ -142,14 +142,14 @@ def test_no_two_processes_work_on_one_run(tmp_path, monkeypatch):
         with pytest.raises(RecipeError, match="another process is at"):
             run_stages(config)
     assert not worked
-    # One that is just ending is waited for.
+    # A process that is just ending is waited for.
     lock.acquire()
     threading.Timer(0.3, lock.release).start()
     run_stages(config)
     assert worked == [config, config]
 
 
-def test_every_failed_run_is_told_at_the_end(tmp_path):
+def test_every_failed_run_is_reported_at_the_end(tmp_path):
     paths = [f"paths.experiment={tmp_path}/exp", f"paths.data={tmp_path}/nothing"]
     result = run_script("sweep", "sweep=demo", *paths, "jobs=5")
     assert result.returncode == 1 and "Traceback" not in result.stderr
@@ -160,7 +160,7 @@ def test_every_failed_run_is_told_at_the_end(tmp_path):
     assert shown.returncode == 0 and shown.stdout.count("failed") == 5
 
 
-def test_an_exception_in_a_run_is_told_by_its_last_line(tmp_path):
+def test_an_exception_in_a_run_is_reported_with_its_last_line(tmp_path):
     run = SweepRun(str(tmp_path), overrides=["system=natural", "paths.run=/dev/null/run"])
     run.start()
     run.process.wait()
@@ -189,7 +189,7 @@ def test_configuration_from_elsewhere_reaches_every_run(tmp_path):
     assert all("run `make stage3`" in line for line in told[1:4])
 
 
-def test_runs_that_cannot_be_configured_are_told_before_any_starts(tmp_path):
+def test_runs_that_cannot_be_configured_are_reported_before_any_starts(tmp_path):
     runs = 'sweep.runs=[["sparsity=dense"],["sparsity=none"],["sparsity.begin=0.4"]]'
     result = run_script("sweep", runs, f"paths.experiment={tmp_path}")
     assert result.returncode == 1 and "Traceback" not in result.stderr
@@ -200,7 +200,7 @@ def test_runs_that_cannot_be_configured_are_told_before_any_starts(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_and_finished_ones_are_not_redone(prepared, tmp_path):
-    # JSON's quotes are Hydra's too; the last run has no room for its schedule, and has to fail.
+    # Hydra parses JSON's quotes too. The last run has no room for its schedule and has to fail.
     fails = ["sparsity=decaying", "sparsity.first_switch=0.5"]
     runs = json.dumps([["sparsity=dense"], ["sparsity=constant"], fails])
     overrides = [
@@ -257,7 +257,7 @@ def next_folder(experiment: Path, kind: str, sweep: subprocess.Popen) -> Path:
 
 
 def process_of(run: Path) -> int:
-    """The process whose arguments name this run."""
+    """The process id of this run, found by its arguments."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().decode().split("\0")
@@ -266,4 +266,4 @@ def process_of(run: Path) -> int:
         named = f'name="{run.name}"' in words and any(str(run.parent) in each for each in words)
         if named and any(each.endswith("scripts/run.py") for each in words):
             return int(path.parent.name)
-    raise AssertionError(f"no process trains {run.name}")
+    raise AssertionError(f"no process runs {run.name}")
