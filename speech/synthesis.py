@@ -63,7 +63,7 @@ def heldout_clips(store: FeatureStore) -> list[Clip]:
 
 
 def other_clips(text: str, pronouncer: Pronouncer, synthesiser: Synthesiser) -> list[Clip]:
-    """Clips of sentences of other domains, given one a line."""
+    """Clips of sentences of other domains, given one per line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     clips = []
     for number, line in enumerate(lines, 1):

@@ -44,7 +44,7 @@ def write_voice(config: DictConfig, folder: Path) -> Voice:
 
     Raises:
         RecipeError: the run is not trained, its lexicon is missing, the recipe states no licence
-            and source of its data, or the folder holds something else.
+            or no source of its data, or the folder holds something else.
     """
     run = configured_voice(OmegaConf.merge(config, {"voice": ""}))
     licence, source = (config.recipe.get(name) for name in ("licence", "source"))
@@ -54,14 +54,14 @@ def write_voice(config: DictConfig, folder: Path) -> Voice:
             "CC-BY-4.0, and recipe.source, such as 'Five hours read by Jane Doe'"
         )
     if folder.exists() and not (folder / "voice.json").exists():
-        raise RecipeError(f"{folder} exists and is no voice: give another folder, VOICE=<folder>")
+        raise RecipeError(f"{folder} exists and is not a voice: choose another folder with VOICE=")
     run.pronouncer(run.synthesiser())  # reports missing files before anything is written
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     torch.save(half_precision(run.weights), temporary / "model.pt")
     shutil.copyfile(run.lexicon, temporary / "lexicon.txt")
-    language = OmegaConf.to_container(OmegaConf.create(run.language or {}), resolve=True) or None
+    language = dict(run.language) if run.language else None
     if language:
         shutil.copyfile(language["lexicon"], temporary / "language.txt")
         language["lexicon"] = "language.txt"

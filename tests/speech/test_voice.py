@@ -49,9 +49,7 @@ def test_a_voice_speaks_like_its_run(run, tmp_path):
     text, factors = "Hello world. {HH AH0} hello.", (0.9, 1.2, 1.1)
     expected = configured_voice(run_config(run)).speaker()(text, *factors)
     shutil.rmtree(run)
-    voice = speech.load_voice(tmp_path / "voice")
-    assert torch.equal(voice.speaker()(text, *factors), voice.speaker()(text, *factors))
-    spoken = voice.speaker()(text, *factors)
+    spoken = speech.load_voice(tmp_path / "voice").speaker()(text, *factors)
     # Weights rounded to half precision give the same durations here, and nearly the same samples.
     assert len(spoken) == len(expected)
     assert float((spoken - expected).abs().mean()) < 0.05 * float(expected.abs().mean())
@@ -78,7 +76,7 @@ def test_damaged_and_foreign_folders_are_refused(run, tmp_path):
     with pytest.raises(RecipeError, match="holds no voice: it has no voice.json"):
         speech.load_voice(folder)
     (tmp_path / "work").mkdir()
-    with pytest.raises(RecipeError, match="work exists and is no voice"):
+    with pytest.raises(RecipeError, match="work exists and is not a voice"):
         write_voice(config, tmp_path / "work")
     write_voice(config, folder)
     write_voice(config, folder)  # replaces the first
