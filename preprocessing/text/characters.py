@@ -7,8 +7,8 @@ import unicodedata
 _TYPOGRAPHIC = str.maketrans(
     {"‘": "'", "’": "'", "´": "'", "`": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "«": '"',
      "»": '"', "–": "-", "‐": "-", "‑": "-", "—": ", ", "…": "...", "™": "", "®": "", "©": "",
-     "′": "'", "″": '"', "\u200b": "", "\ufeff": "", "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3",
-     "⅔": " 2/3"}
+     "′": "'", "″": '"', "\u200b": "", "\ufeff": "", "½": " 1/2", "¼": " 1/4", "¾": " 3/4",
+     "⅓": " 1/3", "⅔": " 2/3"}
 )  # fmt: skip
 _ENTITY = re.compile(r"&(?:#\d+|#x[\da-fA-F]+|[A-Za-z]+\d?);")
 # Emphasis such as *this*, whose marks touch the words inside and stand apart from those outside.

@@ -91,7 +91,7 @@ def replacements(text: str) -> list[tuple[str, str, str]]:
         for name, step in _STEPS.items():
             before, after = part.split(), (part := step(part)).split()
             bare = [
-                [re.sub(r"\W", "", word).lower() for word in words] for words in (before, after)
+                [re.sub(r"[^\w*]", "", word).lower() for word in words] for words in (before, after)
             ]
             matcher = SequenceMatcher(None, *bare, autojunk=False)
             for kind, i, j, k, m in matcher.get_opcodes():

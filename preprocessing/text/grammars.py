@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.errors import RecipeError
 from pipeline.files import atomic_path
 
 FOLDER = Path(sys.prefix) / "share" / "sniper-tts" / "nemo_text_processing-1.2.0"
@@ -38,13 +39,19 @@ class Verbalised(NamedTuple):
 
 
 def compile_grammars() -> None:
-    """Compile the grammars into `FOLDER`. Takes about a minute of a processor core."""
+    """Compile the grammars into `FOLDER`. Takes about a minute of a processor core.
+
+    Raises:
+        RecipeError: nemo_text_processing is not installed.
+    """
     # The package's __init__ would import tools that need a C compiler to install. We do not
     # install them, and skip it.
     name = "nemo_text_processing.text_normalization"
     package = types.ModuleType(name)
-    root = importlib.util.find_spec("nemo_text_processing").submodule_search_locations[0]
-    package.__path__ = [str(Path(root) / "text_normalization")]
+    found = importlib.util.find_spec("nemo_text_processing")
+    if found is None:
+        raise RecipeError("nemo_text_processing is not installed: run `make setup`")
+    package.__path__ = [str(Path(found.submodule_search_locations[0]) / "text_normalization")]
     sys.modules[name] = package
     from nemo_text_processing.text_normalization.en.taggers import tokenize_and_classify
     from nemo_text_processing.text_normalization.en.verbalizers import verbalize_final
@@ -60,8 +67,10 @@ def compile_grammars() -> None:
 @cache
 def _load() -> tuple:
     """Return the tagger and the verbaliser."""
-    import pynini
-
+    try:
+        import pynini
+    except ImportError as error:
+        raise RecipeError("pynini is not installed: run `make setup`") from error
     if not (FOLDER / f"{_VERBALISER}.fst").exists():
         print("compiling the grammars of text normalisation, about a minute", flush=True)
         compile_grammars()

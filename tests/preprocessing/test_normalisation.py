@@ -168,6 +168,7 @@ def test_replacements_are_listed_with_their_rule():
         ("AT&T", "A.T. and T", "acronyms"),
         ("Dr.", "doctor", "abbreviations"),
     ]
+    assert replacements("It is *so* big") == [("*so*", "so", "characters")]
     assert replacements("Nothing, to “change”.") == []
 
 

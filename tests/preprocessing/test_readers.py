@@ -8,6 +8,7 @@ from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.errors import FaultsError, RecipeError
+from pipeline.files import read_csv
 from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.metadata import Utterance, read_metadata, read_reasons, write_metadata
 from preprocessing.corpus.readers import read_folders, read_table
@@ -159,3 +160,14 @@ def test_a_row_taken_out_of_metadata_leaves_its_recording_out(tmp_path):
     assert sorted(path.stem for path in (folder / "wavs").iterdir()) == ["one", "three"]
     reasons = read_reasons(folder / "dropped.csv")
     assert reasons == [("two", "has a recording but no row in metadata.csv")]
+
+
+def test_stage_1_lists_what_it_replaced_in_texts(tmp_path):
+    texts = {"one": "Dr. Lee paid 5 euros.", "two": "The weather is fine.", "three": "See Act II."}
+    config = table_corpus(tmp_path, texts)
+    build_corpus(config)
+    assert read_csv(Path(config.paths.corpus) / "texts.csv") == [
+        {"id": "one", "written": "5", "spoken": "five", "rule": "numbers"},
+        {"id": "one", "written": "Dr.", "spoken": "doctor", "rule": "abbreviations"},
+        {"id": "three", "written": "II.", "spoken": "two.", "rule": "abbreviations"},
+    ]
