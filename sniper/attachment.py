@@ -253,6 +253,12 @@ def _may_change_weights(optimizer: Optimizer) -> bool:
 
 
 def _found_infinity(optimizer: Optimizer) -> bool:
-    """Whether a `GradScaler` has told a fused optimizer to skip this step."""
+    """Whether a `GradScaler` has told a fused optimizer to skip this step.
+
+    Reading the answer waits for the device, so a `found_inf` that comes without a scaler, from a
+    loop that does not want to wait, is not read. Such a step counts as an update.
+    """
+    if not hasattr(optimizer, "grad_scale"):
+        return False
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
