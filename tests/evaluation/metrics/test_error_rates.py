@@ -19,6 +19,7 @@ WRITTEN = [
     "On November 22, 1963, at 12:30 p.m., 3 shots were fired [from the Depository].",
     "It cost $1,500, or 25% of the £6,000 that Mr. Smith (a broker) had in 1856.",
     "The U.S. team won 105 medals, 3rd of 24, & 2.5 points more than in '88.",
+    "On 25 July 2012 he moved from 708 N 1st St to 12 Main St, 4 1/2 miles away, at -2 °C.",
     "the before-mentioned prisoners' rights: twenty-two, nineteen sixty-three; o'clock",
     "Dr. Jones and Mrs. Brown don't say (one) yes, (two) no, or (three) it's half past ten.",
 ]
