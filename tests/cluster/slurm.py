@@ -1,4 +1,4 @@
-"""A Slurm of one machine, from Debian's packages slurm-wlm and munge, under folders of its own."""
+"""Starts Slurm on one machine, from Debian's packages slurm-wlm and munge, in a folder."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def is_installed() -> bool:
-    """Whether there is a Slurm to start, and the right to start it."""
+    """Whether Slurm is installed and this user may start it."""
     return os.geteuid() == 0 and all(shutil.which(command) for command in COMMANDS)
 
 
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 @contextmanager
 def one_machine_slurm(folder: Path) -> Iterator[dict[str, str]]:
-    """Run munged, slurmctld and slurmd; the environment in which `sbatch` finds them."""
+    """Run munged, slurmctld and slurmd; yield the environment in which `sbatch` finds them."""
     folder.mkdir(parents=True)
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -93,7 +93,7 @@ def one_machine_slurm(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _end_jobs(environment: dict[str, str]) -> None:
-    """Let jobs whose results are there end, which they could not without Slurm."""
+    """Wait for jobs that have written their results to end, which needs Slurm; else cancel them."""
     deadline = time.monotonic() + 60
     queued = ["squeue", "--noheader", "--states=all", "--format=%T"]
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A sweep by Hydra's launchers, one of its runs killed, against the same runs one after another."""
+"""Sweeps by Hydra's launchers, with a killed run, equal the same runs one after another."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def command(prepared: list[str], folder: Path, *overrides: str) -> list[str]:
 
 
 def metrics(folder: Path) -> dict[str, tuple]:
-    """Each run's table of losses without its times, and its weights."""
+    """Each run's table of losses, without times, and its weights."""
     found = {}
     for record in folder.glob("*/train/record.json"):
         rows = read_csv(record.parent / "metrics.csv")
@@ -40,12 +40,12 @@ def metrics(folder: Path) -> dict[str, tuple]:
 
 
 def assert_same(folder: Path, reference: Path) -> None:
-    ours, theirs = metrics(folder), metrics(reference)
-    assert ours.keys() == theirs.keys() and len(ours) == 4
-    for run, (losses, weights) in ours.items():
-        assert losses == theirs[run][0] and len(losses) == 6, run
+    found, expected = metrics(folder), metrics(reference)
+    assert found.keys() == expected.keys() and len(found) == 4
+    for run, (losses, weights) in found.items():
+        assert losses == expected[run][0] and len(losses) == 6, run
         for name, tensor in weights.items():
-            torch.testing.assert_close(tensor, theirs[run][1][name], rtol=0, atol=0)
+            torch.testing.assert_close(tensor, expected[run][1][name], rtol=0, atol=0)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def one_after_another(prepared, tmp_path_factory) -> Path:
 
 
 def run_with_a_kill(arguments: list[str], folder: Path, kill: Callable[[str], None], environment):
-    """Run a sweep; `kill` one by its name once it has a checkpoint."""
+    """Run a sweep, and call `kill` with the name of the first run that has a checkpoint."""
     log = folder.with_suffix(".log")
     with log.open("w") as file:
         sweep = subprocess.Popen(
@@ -105,9 +105,9 @@ def test_ray_retries_a_killed_run_that_resumes(prepared, one_after_another, tmp_
     folder = tmp_path / "exp"
 
     def kill(_: str) -> None:
-        """Ray names its processes by what they do; with one processor, one of them does it."""
+        """Ray puts the task into the name of a process. With one processor, one process has it."""
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended by now
                 if (process / "cmdline").read_bytes().startswith(b"ray::_run_job"):
                     os.kill(int(process.name), signal.SIGKILL)
 

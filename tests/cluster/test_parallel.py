@@ -1,4 +1,4 @@
-"""Stage 3 and `make check` over a local Ray and a local Dask, against joblib's own processes."""
+"""Stage 3 and `make check` on local Ray and Dask clusters equal those on joblib's processes."""
 
 import secrets
 import subprocess
@@ -23,7 +23,7 @@ PARALLEL = OmegaConf.create({"workers": 2, "backend": "loky", "address": None})
 
 @pytest.fixture(scope="module")
 def aligned(prepared, tmp_path_factory) -> list[str]:
-    """Stages 1 and 2 of some prompts, of which one has lost its recording since."""
+    """Overrides of stages 1 and 2 on some prompts, one of which has lost its recording since."""
     data = Path(prepared[0].removeprefix("paths.data="))
     ids = [utterance.id for utterance in read_metadata(data / "corpus" / "metadata.csv")]
     folder = tmp_path_factory.mktemp("aligned")
@@ -50,7 +50,7 @@ def stage_3(aligned: list[str], folder: Path, *overrides: str) -> tuple[dict[str
 
 @contextmanager
 def running_dask() -> Iterator[str]:
-    """A scheduler with a worker, as somebody else may have started them."""
+    """A Dask scheduler with a worker, as if somebody else had started them; yields its address."""
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
@@ -59,7 +59,7 @@ def running_dask() -> Iterator[str]:
 
 @contextmanager
 def running_ray() -> Iterator[str]:
-    """The same; `ray stop` would stop every Ray of the machine, so it stays this one's child."""
+    """The same for Ray. It stays a child process, since `ray stop` would stop every Ray here."""
     ray, port = str(Path(sys.executable).with_name("ray")), free_port()
     start = [ray, "start", "--head", "--block", "--num-cpus=1", f"--port={port}"]
     process = subprocess.Popen([*start, "--include-dashboard=false"], stdout=subprocess.PIPE)
@@ -74,7 +74,7 @@ def running_ray() -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, running", [("ray", running_ray), ("dask", running_dask)])
 def test_a_cluster_gives_the_same_bits(aligned, tmp_path, backend, running, monkeypatch):
-    # Whether Ray asks for a token hangs on whether this user's home has one.
+    # By default Ray requires a token only if the user's home folder has one.
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     expected = stage_3(aligned, tmp_path / "loky")
@@ -101,7 +101,7 @@ def test_results_come_in_order():
         ({"backend": "dask"}, "needs the package distributed, which is not installed"),
     ],
 )
-def test_what_cannot_be_is_told(monkeypatch, changes, message):
+def test_unusable_backends_are_reported(monkeypatch, changes, message):
     for package in ("ray", "distributed"):
         monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(RecipeError, match=message):
@@ -109,7 +109,7 @@ def test_what_cannot_be_is_told(monkeypatch, changes, message):
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_told():
+def test_a_missing_cluster_is_reported():
     absent = OmegaConf.merge(PARALLEL, {"backend": "dask", "address": "tcp://127.0.0.1:9"})
     with pytest.raises(
         RecipeError, match="cannot connect to Dask at parallel.address=tcp://127.0.0.1"

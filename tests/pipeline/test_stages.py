@@ -1,11 +1,15 @@
 """What the fingerprints of synthesis and evaluation depend on."""
 
+import os
+import subprocess
+import sys
+
 import pytest
-from conftest import composed
+from conftest import PROJECT, composed
 from omegaconf import OmegaConf
 
 from pipeline.errors import RecipeError
-from pipeline.stages import EVALUATION, SYNTHESIS, vocoder_inputs
+from pipeline.stages import EVALUATION, SYNTHESIS, Stage, runs, vocoder_inputs
 
 
 @pytest.mark.parametrize("recipe", ["allison", "ljspeech"])
@@ -48,3 +52,61 @@ def test_a_packaged_vocoder_is_identified_by_its_checksum():
     assert vocoder.sha256 and vocoder_inputs(vocoder) == [vocoder]
     griffin_lim = OmegaConf.create({"kind": "griffin_lim"})
     assert vocoder_inputs(griffin_lim) == [griffin_lim]
+
+
+def test_scripts_answer_up_to_date_without_loading_a_numerical_library():
+    code = (
+        "import sys, finetune_vocoder, run, records, stage1_download, stage2_align\n"
+        "import stage3_features, stage7_tables, status, sweep\n"
+        "print([m for m in ('numpy', 'torch', 'lightning', 'matplotlib') if m in sys.modules])"
+    )
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "scripts")])
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_stage_works_once_its_needs_are_complete_and_only_once(tmp_path, capsys):
+    first = Stage("one", "make one", "{paths.first}", lambda config: ["first"])
+    second = Stage("two", "make two", "{paths.second}", lambda config: [2], lambda config: [first])
+    paths = {"first": str(tmp_path / "first"), "second": str(tmp_path / "second")}
+    config, worked = OmegaConf.create({"paths": paths}), []
+
+    @runs(second)
+    def work(config):
+        worked.append(config)
+        output = second.output(config)
+        output.begin()
+        output.finish()
+
+    with pytest.raises(RecipeError, match="first is missing or outdated: run `make one`"):
+        work(config)
+    first.output(config).begin()
+    with pytest.raises(RecipeError, match="run `make one`"):
+        work(config)
+    first.output(config).finish()
+    work(config)
+    work(config)
+    assert worked == [config]
+    assert capsys.readouterr().out == f"two: {tmp_path}/second is up to date\n"
+
+
+def test_a_result_that_another_run_has_is_copied(tmp_path, capsys):
+    def twins(config):
+        return sorted(tmp_path.glob("*/train"))
+
+    stage = Stage("train", "make train", "{run}/train", lambda config: [config.seed], twins=twins)
+    for run, seed in (("a", 1), ("b", 2)):
+        finished = stage.output(OmegaConf.create({"run": str(tmp_path / run), "seed": seed}))
+        finished.begin()
+        (finished.folder / "weights").write_text(str(seed))
+        finished.finish()
+    worked = []
+    train = runs(stage)(worked.append)
+    train(OmegaConf.create({"run": str(tmp_path / "c"), "seed": 2}))
+    assert (tmp_path / "c" / "train" / "weights").read_text() == "2" and not worked
+    assert capsys.readouterr().out == f"train: {tmp_path}/c/train is a copy of {tmp_path}/b/train\n"
+    other = OmegaConf.create({"run": str(tmp_path / "d"), "seed": 3})
+    train(other)
+    assert worked == [other]
