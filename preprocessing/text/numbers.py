@@ -139,7 +139,8 @@ _BEFORE = [
             _range,
         ),
         # C2766, whose digits are read one by one, but T2000
-        (r"(?<=[A-Za-z])(?<![$£€#\d]\w)\d{4,}(?<!00)(?![\w.:/-])", _digits),
+        (r"(?<=[A-Za-z])(?<![$£€#\d]\w)\d{4,}(?<!00)(?!\w|[.:/-]\w)", _digits),
+        (r"(?i)(?<=\boffice box )\d+|(?<=\bp\.o\. box )\d+|(?<=\bpo box )\d+", _digits),
         # 1.2.3, which is no date
         (r"(?<![\d.])\d{1,2}(?:\.\d{1,2}){2}(?!\.?\d)", _version),
         # No. 5, #5

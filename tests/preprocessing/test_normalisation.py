@@ -37,6 +37,7 @@ def words(text: str) -> str:
         ("25\u00a0000 and 25 000", "twenty five thousand and twenty five thousand"),
         ("12345 seats", "twelve thousand three hundred and forty five seats"),
         ("bullet C2766, room B200", "bullet c two seven six six sp room b two hundred"),
+        ("bullet C2766. Post Office Box 2915", "bullet c two seven six six sp post office box two"),
         ("agent 0012", "agent zero zero one two"),
         ("see no. 8 and No. 9", "see number eight and number nine"),
         ("mail me@site.org", "mail me at site dot org"),
