@@ -4,6 +4,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,8 +86,8 @@ class Attachment:
         # An optimizer's step may be compiled, but not its hooks.
         before_step, after_step = map(torch.compiler.disable, (self._before_step, self._after_step))
         for optimizer in self._chain:
-            # Some wrappers do not call Optimizer.__init__, so they have no hooks.
-            if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+            # Some wrappers do not call Optimizer.__init__, so they have no hooks, or not all.
+            with suppress(AttributeError) if optimizer is not self._chain[-1] else nullcontext():
                 for register, hook in (
                     (optimizer.register_step_pre_hook, before_step),
                     (optimizer.register_step_post_hook, after_step),

@@ -69,9 +69,20 @@ def check_rates(optimizer: Optimizer, lr_scaling: str) -> None:
         return
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError("LBFGS has a single rate for a line search: use lr_scaling='none'")
-    for group in optimizer.param_groups:
+    groups = optimizer.param_groups
+    own_lists = [
+        key
+        for key, value in vars(optimizer).items()
+        if isinstance(value, list) and len(value) == len(groups) and value is not groups
+    ]
+    for group in groups:
         if not isinstance(group.get("lr"), float | int | Tensor):
             raise ValueError(f"{name} has no learning rate to scale: use lr_scaling='none'")
+        if lr_scaling == "per_tensor" and own_lists:
+            raise ValueError(
+                f"{name} keeps lists beside its parameter groups ({', '.join(own_lists)}), so that "
+                "groups cannot be split by rate: use lr_scaling='global' or 'none'"
+            )
         if lr_scaling == "per_tensor" and "d" in group and "d0" in group:
             raise ValueError(
                 f"{name} estimates one learning rate for all parameters, so that single tensors "

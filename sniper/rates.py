@@ -84,10 +84,10 @@ class ScaledRates:
                 watched = dict(group) if self._verified else _Watched(group)
                 part = group if len(members) == 1 else watched
                 part.update(self._kept.get(id(params[0]), {}))
-                part["lr"] = rate * scale
                 if part is not group:
-                    part["params"] = params
-                parts.append((part, scale, dict(part)))
+                    part.update(_own_tensors(part), params=params)
+                part["lr"] = rate * scale
+                parts.append((part, scale, dict(part) | _own_tensors(part)))
             self._splits.append((group, rate, parts))
             groups += [part for part, *_ in parts] or [group]
         if len(groups) > len(self._own):
@@ -111,6 +111,7 @@ class ScaledRates:
                     for p in part["params"]:
                         self._kept[id(p)] = kept
                 group[key] = values[0]
+            group.update(self._kept.get(id(group["params"][0]), {}) if group["params"] else {})
             # An optimizer that sets its own rate has set a scaled one.
             group["lr"] = rate
             if "lr" in changed:
@@ -197,6 +198,11 @@ class _Watched(Group):
     def items(self) -> Any:
         self.read.update(self)
         return super().items()
+
+
+def _own_tensors(part: Group) -> Group:
+    """Return copies of the tensors in a group, which its optimizer may change in place."""
+    return {k: v.clone() for k, v in dict.items(part) if torch.is_tensor(v) and k != "lr"}
 
 
 def _same(a: Any, b: Any) -> bool:

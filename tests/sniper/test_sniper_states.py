@@ -110,13 +110,13 @@ def test_moments_of_a_state_loaded_after_attachment_are_cleared():
 class Averaging(torch.optim.Optimizer):
     """Steps on `z` and draws the weights to it; weighs rates in its groups, like schedule-free."""
 
-    def __init__(self, params, lr):
-        super().__init__(params, {"lr": lr, "weight_sum": 0.0})
+    def __init__(self, params, lr, as_tensor=False):
+        super().__init__(params, {"lr": lr, "weight_sum": torch.zeros(()) if as_tensor else 0.0})
 
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            group["weight_sum"] += group["lr"]
+            group["weight_sum"] += group["lr"]  # in place, if it is a tensor
             for p in group["params"]:
                 z = self.state[p].setdefault("z", p.clone())
                 z.sub_(p.grad, alpha=group["lr"])
@@ -126,9 +126,10 @@ class Averaging(torch.optim.Optimizer):
 register_optimizer(Averaging, copies=["z"])
 
 
-def test_values_in_groups_that_depend_on_the_rate_are_kept_for_each_rate():
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_values_in_groups_that_depend_on_the_rate_are_kept_for_each_rate(as_tensor):
     schedule = SparsitySchedule.constant(0.5)
-    model, optimizer, sniper = built(lambda p: Averaging(p, 0.05), schedule)
+    model, optimizer, sniper = built(lambda p: Averaging(p, 0.05, as_tensor), schedule)
     masks, plain = sniper.masks, small_model()
     for name, mask in masks.items():
         plain.get_parameter(name).data.mul_(mask)
@@ -141,6 +142,8 @@ def test_values_in_groups_that_depend_on_the_rate_are_kept_for_each_rate():
         ],
         0.05,
     )
+    for group in by_hand.param_groups:
+        group["weight_sum"] = 0.0
     for batch in BATCHES:
         train(model, optimizer, [batch])
         by_hand.zero_grad()
@@ -152,10 +155,11 @@ def test_values_in_groups_that_depend_on_the_rate_are_kept_for_each_rate():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("stop", [3, 5, 8])
-def test_such_values_resume(stop):
+def test_such_values_resume(stop, as_tensor):
     schedule = SparsitySchedule.steps({0: 0.6, 5: 0.2})
-    assert resumed_equals_whole(lambda p: Averaging(p, 0.05), schedule, stop)
+    assert resumed_equals_whole(lambda p: Averaging(p, 0.05, as_tensor), schedule, stop)
 
 
 def test_values_that_someone_sets_in_a_group_reach_all_rates():
@@ -191,11 +195,11 @@ def test_copies_of_weights_return_with_them(make):
 
 
 class OwnGroups(torch.optim.SGD):
-    """Goes through its groups together with a list of its own."""
+    """Goes through its groups together with values of its own."""
 
     def __init__(self, params, lr):
         super().__init__(params, lr=lr)
-        self.own = [0] * len(self.param_groups)
+        self.own = (0,) * len(self.param_groups)
 
     def step(self, closure=None):
         for group, _ in zip(self.param_groups, self.own, strict=False):
@@ -244,6 +248,10 @@ def test_optimizers_without_a_rate_for_each_group_are_refused():
     one_rate.param_groups[0] |= {"d": 1e-6, "d0": 1e-6}  # as Prodigy and D-Adaptation have
     with pytest.raises(ValueError, match="one learning rate .* lr_scaling='none' or 'global'"):
         Sniper(model, one_rate, scores, SparsitySchedule.constant(0.5))
+    own_list = torch.optim.SGD(model.parameters(), lr=0.1)
+    own_list.base_rates = [0.1]  # as AdaBound has
+    with pytest.raises(ValueError, match=r"groups \(base_rates\), .* lr_scaling='global' or"):
+        Sniper(model, own_list, scores, SparsitySchedule.constant(0.5))
     no_rate = torch.optim.SGD(model.parameters(), lr=0.1)
     no_rate.param_groups[0]["lr"] = None  # as Adafactor has
     with pytest.raises(ValueError, match="no learning rate to scale: use lr_scaling='none'"):

@@ -1,0 +1,164 @@
+"""Try `sniper` with the optimizers of third parties, and print a table of what comes of each.
+
+`pip install pytorch_optimizer torch_optimizer schedulefree prodigyopt` first; packages that are
+missing are left out. The training of a small model falls and rises in sparsity, is stopped and
+resumed. Each optimizer is clean, told (a warning), or refused (an error at attachment). Anything
+else is a fault.
+"""
+
+import copy
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sniper import Sniper, SparsitySchedule, magnitude_scores
+
+PACKAGES = ("torch.optim", "pytorch_optimizer", "torch_optimizer", "schedulefree", "prodigyopt")
+SCHEDULE = SparsitySchedule.steps({0: 0.5, 4: 0.2, 7: 0.6, 10: 0.3})
+UPDATES, STOP = 12, 5
+Make = Callable[[nn.Module], torch.optim.Optimizer]
+
+
+def build_model(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def optimizers() -> Iterator[tuple[str, Make]]:
+    """Yield names of optimizer classes that take parameters and a rate, and how to make them."""
+    for package in PACKAGES:
+        try:
+            module = importlib.import_module(package)
+        except ImportError:
+            continue
+        classes = {
+            value.__name__: value
+            for value in vars(module).values()
+            if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+        }
+        for name, kind in sorted(classes.items()):
+            try:
+                make = _maker(kind)
+                _train(build_model(), make, range(2))
+            except Exception:  # noqa: BLE001 - it wants other arguments, or other models
+                continue
+            yield f"{package}.{name}", make
+
+
+def _maker(kind: type) -> Make:
+    def make(model: nn.Module) -> torch.optim.Optimizer:
+        torch.manual_seed(0)
+        optimizer = kind(list(model.parameters()), lr=1e-2)
+        if hasattr(optimizer, "train"):
+            optimizer.train()
+        return optimizer
+
+    return make
+
+
+def _update(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+    torch.manual_seed(number)
+    x, y = torch.randn(16, 6), torch.randint(4, (16,))
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    closure()
+    optimizer.step()
+
+
+def _train(model: nn.Module, make: Make, updates: range) -> torch.optim.Optimizer:
+    optimizer = make(model)
+    for number in updates:
+        _update(model, optimizer, number)
+    return optimizer
+
+
+def faults(make: Make, lr_scaling: str) -> list[str]:
+    """Train with a `Sniper`, with a resume, and return all that is wrong."""
+    found: list[str] = []
+    model = build_model()
+    optimizer = make(model)
+    sniper = Sniper(model, optimizer, magnitude_scores(model), SCHEDULE, lr_scaling=lr_scaling)
+    saved: list[dict] = []
+    for number in range(UPDATES):
+        _update(model, optimizer, number)
+        if sniper.update != number + 1:
+            return [f"update {number + 1} counted as {sniper.update}"]
+        for name, mask in sniper.masks.items():
+            if model.get_parameter(name).detach()[~mask].any():
+                found.append(f"masked weights of {name} are not 0")
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            return ["weights are not finite"]
+        if number + 1 == STOP:
+            parts = model, optimizer, sniper
+            saved = copy.deepcopy([part.state_dict() for part in parts])
+    resumed = build_model(1)
+    again = make(resumed)
+    parts = resumed, again, Sniper(resumed, again, None, SCHEDULE, lr_scaling=lr_scaling)
+    for part, state in zip(parts, saved, strict=True):
+        part.load_state_dict(state)
+    for number in range(STOP, UPDATES):
+        _update(resumed, again, number)
+    if any(not torch.equal(a, b) for a, b in zip(*_parameters(model, resumed), strict=True)):
+        found.append("resumed weights differ")
+    return found
+
+
+def _parameters(*models: nn.Module) -> Iterator[Iterator[nn.Parameter]]:
+    return (model.parameters() for model in models)
+
+
+def resumes_without_sniper(make: Make) -> bool:
+    """Whether a dense training with this optimizer resumes bit-equal."""
+    whole, resumed = build_model(), build_model(1)
+    first = _train(whole, make, range(STOP))
+    second = make(resumed)
+    resumed.load_state_dict(whole.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for number in range(STOP, UPDATES):
+        _update(whole, first, number)
+        _update(resumed, second, number)
+    return all(torch.equal(a, b) for a, b in zip(*_parameters(whole, resumed), strict=True))
+
+
+def outcome(make: Make) -> str:
+    """Return what comes of an optimizer, in a few words."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            found = faults(make, "per_tensor")
+        except ValueError as error:
+            return f"refused: {error}"
+        except Exception as error:  # noqa: BLE001 - a fault to be printed
+            return f"FAULT: {type(error).__name__}: {error}"
+    own = [str(each.message) for each in told if "sniper" in each.filename]
+    if found == ["resumed weights differ"] and not resumes_without_sniper(make):
+        found = []
+    if found and not own:
+        return "FAULT: " + "; ".join(dict.fromkeys(found))
+    return f"told: {own[0]}" if own else "clean"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    counts: dict[str, int] = {}
+    print("| optimizer | |\n|---|---|")
+    for name, make in optimizers():
+        result = " ".join(outcome(make).split())
+        kind = result.split(":")[0]
+        counts[kind] = counts.get(kind, 0) + 1
+        if kind != "clean":
+            print(f"| {name} | {result[:150]} |", flush=True)
+    print("\n" + ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items())))
+
+
+if __name__ == "__main__":
+    main()
