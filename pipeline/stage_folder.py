@@ -44,7 +44,7 @@ class StageFolder:
         """Whether `begin` would continue with the files in the folder rather than empty it."""
         return self._recorded().get("fingerprint") == self.fingerprint
 
-    def check_ours(self) -> None:
+    def refuse_foreign_files(self) -> None:
         """Raise `RecipeError` if the folder holds files that no stage wrote."""
         if self._state.exists() or not self.folder.exists():
             return
@@ -64,7 +64,7 @@ class StageFolder:
             RecipeError: another process has begun, or the folder would be emptied of files that no
                 stage wrote.
         """
-        self.check_ours()
+        self.refuse_foreign_files()
         lock = self.folder.with_name(f".{self.folder.name}.lock")
         self._lock = lock_folder(self.folder, lock)
         resuming = self.is_begun()

@@ -154,10 +154,11 @@ def differences(old: dict, new: dict, change: Change) -> list[str]:
     """What differs between two resolved configurations beyond a known change, one line each."""
     old, new = leaves(old), leaves(new)
     problems = []
-    for table, values, when in ((change.removed, old, "old"), (change.added, new, "new")):
-        for name, expected in table.items():
-            if (found := values.pop(name, expected)) != expected:
-                problems.append(f"{name} is {found} in the {when} configuration, not {expected}")
+    tables = ((change.removed, old, new, "old"), (change.added, new, old, "new"))
+    for table, values, others, when in tables:
+        for name in sorted(table.keys() & values.keys() - others.keys()):
+            if (found := values.pop(name)) != table[name]:
+                problems.append(f"{name} is {found} in the {when} configuration, not {table[name]}")
     old = {change.renamed.get(name, name): value for name, value in old.items()}
     for name in sorted(old.keys() | new.keys()):
         if name not in new:

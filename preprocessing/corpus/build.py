@@ -38,7 +38,7 @@ def build_corpus(config: DictConfig) -> None:
         FaultsError: recordings are missing, empty, corrupt, or of another format.
     """
     stage = CORPUS.output(config)
-    stage.check_ours()
+    stage.refuse_foreign_files()
     language = corpus_language(config.corpus)
     layouts = {
         "asterisk": _build_asterisk,

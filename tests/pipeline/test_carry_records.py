@@ -121,7 +121,8 @@ def test_every_difference_between_configurations_is_named():
         "a.fresh is 3 in the new configuration, not 4",
         "off=False is gone",
     ]
-    assert differences(old, new, Change()) == [
+    unneeded = Change(renamed={"x": "y"}, added={"same": [2]}, removed={"same": [2]})
+    assert differences(old, new, unneeded) == [
         "a.b=1 is gone",
         "a.c=1 is new",
         "a.fresh=3 is new",
