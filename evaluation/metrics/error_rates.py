@@ -44,9 +44,10 @@ class ErrorRates:
 
     def normalise(self, text: str) -> str:
         """The text as it is compared: the spoken words in lower case, separated by blanks."""
-        words = self._whisper_rules(normalise(text.translate(_BRACKETS)))
+        words = self._whisper_rules(normalise(text).translate(_BRACKETS))
         words = "".join(c if c.isalnum() else " " for c in words)
-        return re.sub(r"\bper cent\b", "percent", " ".join(words.split()))
+        words = re.sub(r"\bper cent\b", "percent", " ".join(words.split()))
+        return re.sub(r"\b([ap]) m\b", r"\1m", words)
 
     def errors(self, reference: str, hypothesis: str) -> dict[str, int]:
         """Count words, word_errors, characters and character_errors of one sentence.

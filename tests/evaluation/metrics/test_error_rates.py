@@ -64,6 +64,7 @@ def test_word_errors(reference, hypothesis, errors, words):
         ("the twenty-ninth day", "the 29th day."),
         ("at ten thirty", "at 10:30"),
         ("at nine o'clock", "at 9:00"),
+        ("one fifty-nine PM", "1:59 p.m."),
         ("at nine in the morning", "at 9:00 in the morning"),
         ("one hundred five people", "105 people"),
         ("one hundred and five people", "105 people"),
