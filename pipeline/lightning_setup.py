@@ -2,14 +2,16 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from pipeline.errors import RecipeError
 from pipeline.hardware import keep_freed_memory
 
 
@@ -66,11 +68,32 @@ def make_trainer(
     )
 
 
+def fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    training: Iterable,
+    validation: Iterable,
+    checkpoint: Path | None,
+) -> None:
+    """Train, from a checkpoint if there is one, which is read without executing anything.
+
+    Raises:
+        RecipeError: the process was asked to end. Lightning would end it with the exit status 0 of
+            a training that is finished.
+    """
+    try:
+        trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
+    except SIGTERMException:
+        raise RecipeError(
+            "the training was ended by SIGTERM; the same command continues it"
+        ) from None
+
+
 def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:
     """Return the newest readable checkpoint and its update, or None and 0 if there is none.
 
     Warns about each checkpoint that is damaged, or holds more than tensors and plain values: a
-    checkpoint must not execute anything. Resume with `trainer.fit(..., weights_only=True)`.
+    checkpoint must not execute anything. `fit` resumes from it in the same way.
     """
     named = [path for path in folder.glob("*.ckpt") if path.stem.isdecimal()]
     for path in sorted(named, reverse=True):

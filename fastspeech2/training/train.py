@@ -36,7 +36,7 @@ from fastspeech2.training.sparsity import require_reachable, sparsity_schedule
 from hifigan import load_vocoder
 from pipeline.errors import RecipeError
 from pipeline.hardware import device_of, fast_bfloat16
-from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
+from pipeline.lightning_setup import fit, latest_checkpoint, make_trainer, set_up_process
 from pipeline.settings import check_choice
 from pipeline.stages import TRAINING
 from preprocessing.features.store import FeatureStore
@@ -131,12 +131,13 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         processes=processes,
     )
     pinned = settings.accelerator == "gpu"
-    trainer.fit(
+    own_batches = validation_batches[processes.rank :: processes.size]
+    fit(
+        trainer,
         module,
         batch_loader(training, stream, pinned),
-        batch_loader(validation, validation_batches[processes.rank :: processes.size], pinned),
-        ckpt_path=checkpoint,
-        weights_only=True,
+        batch_loader(validation, own_batches, pinned),
+        checkpoint,
     )
     if trainer.global_step < settings.updates:
         raise RecipeError(f"{run}: stopped at update {trainer.global_step}")

@@ -32,7 +32,7 @@ from hifigan.finetuning.weights import (
 from hifigan.vocoder import checked_generator
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_json
-from pipeline.lightning_setup import latest_checkpoint, make_trainer, set_up_process
+from pipeline.lightning_setup import fit, latest_checkpoint, make_trainer, set_up_process
 from pipeline.progress import progress
 from pipeline.settings import check_settings, real, whole
 from pipeline.stages import FINETUNING
@@ -107,7 +107,7 @@ def finetune(config: DictConfig) -> None:
             batches, batch_size=None, sampler=BatchNumbers(module.update, settings.updates)
         )
         # The module validates on clips of its own: one placeholder batch makes Lightning call it.
-        trainer.fit(module, loader, DataLoader([0]), ckpt_path=checkpoint, weights_only=True)
+        fit(trainer, module, loader, DataLoader([0]), checkpoint)
     if module.update < settings.updates:
         raise RecipeError(f"{stage.folder}: stopped at update {module.update}")
 

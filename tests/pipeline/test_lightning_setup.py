@@ -1,10 +1,15 @@
 """Which checkpoint a training resumes from."""
 
+import os
+import signal
+
 import pytest
 import torch
 from conftest import Hostile
+from lightning.pytorch.demos.boring_classes import BoringModel
 
-from pipeline.lightning_setup import latest_checkpoint
+from pipeline.errors import RecipeError
+from pipeline.lightning_setup import fit, latest_checkpoint, make_trainer
 
 
 def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
@@ -28,3 +33,19 @@ def test_a_hostile_checkpoint_executes_nothing(tmp_path):
     # It would execute if it were read as any pickle.
     torch.load(hostile, weights_only=False)
     assert (tmp_path / "executed").exists()
+
+
+class EndedModel(BoringModel):
+    """A module whose process gets SIGTERM, as a system that shuts down sends it."""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_training_that_is_asked_to_end_has_failed(tmp_path):
+    """Lightning exits with status 0 then, and a sweep would take the run for finished."""
+    trainer = make_trainer(tmp_path, [], accelerator="cpu", max_steps=5, logger=False)
+    batches = torch.utils.data.DataLoader(torch.ones(8, 32), batch_size=2)
+    with pytest.raises(RecipeError, match="ended by SIGTERM; the same command continues it"):
+        fit(trainer, EndedModel(), batches, batches, None)
+    assert trainer.global_step < 5
