@@ -92,6 +92,7 @@ class Pruning:
             falls = self.falls_until_return.get(name, torch.ones((), device=keep.device))
             ranking[name][keep == 0] = -falls.to(ranking[name].dtype)
         self._prune(ranking, sparsities)
+        self._remember_versions()
 
     def _prune(self, ranking: Scores, sparsities: Sequence[float], undoable: bool = False) -> None:
         """Prune the lowest ranked to `sparsities[0]`; they return at the falls that follow it."""
@@ -149,6 +150,7 @@ class Pruning:
         """Let the weights return whose fall of sparsity this is."""
         for name in self.parameters:
             self._regrow(name)
+        self._remember_versions()
 
     def _regrow(self, name: str) -> None:
         falls, keep, parameter = (
@@ -193,7 +195,11 @@ class Pruning:
         for name, keep in self.keep.items():
             weight = (self.parameters if weights is None else weights)[name]
             zero_pruned(weight, keep.to(weight.device))
-        if weights is None and self._looks > 0:
+        if weights is None:
+            self._remember_versions()
+
+    def _remember_versions(self) -> None:
+        if self._looks > 0:
             self._versions = {name: self.parameters[name]._version for name in self.keep}
 
     def warn_of_changes(self) -> None:
