@@ -30,7 +30,11 @@ def prepared_tones(tmp_path) -> DictConfig:
     align(config)
     f0 = {"method": "dio", "floor": 71, "ceiling": 800, "decimation": 4}
     config.features = {"f0": f0, "shortest_pause": 0.03, "max_seconds": None}
-    config.check = {"leave_out": ["features"], "seconds": [0.3, 20], "longest_pause": 2}
+    config.check = {
+        "leave_out": ["features", "wav_level"],
+        "seconds": [0.3, 20],
+        "longest_pause": 2,
+    }
     config.parallel = {"workers": 1, "backend": "loky", "address": None}
     config.paths.features = str(tmp_path / "features")
     return config
@@ -46,11 +50,13 @@ def test_utterances_without_features_are_replaced_or_reported(
     assigned = assign_splits(TEXTS, config.splits)
     silent = next(id for id in TEXTS if assigned[id] == held_out)
     wav = Path(config.paths.corpus) / "wavs" / f"{silent}.wav"
-    soundfile.write(wav, np.full(int(1.5 * 22050), 0.3), 22050)  # A constant has no F0.
+    soundfile.write(
+        wav, np.full(int(1.5 * 22050), 0.3), 22050
+    )  # A constant has no F0 and no level.
     build_features(config)
     store = FeatureStore(config.paths.features)
     sizes = {name: len(store.split(name)) for name in ("train", "validation", "test")}
-    assert silent not in store.utterances and store.left_out == {"features": 1}
+    assert silent not in store.utterances and store.left_out == {"wav_level": 1}
     printed = capsys.readouterr().out
     if splits is RANDOM:
         assert sizes == {"train": 3, "validation": 2, "test": 2}
