@@ -1,6 +1,3 @@
-import logging
-import random
-import warnings
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -8,90 +5,12 @@ from types import SimpleNamespace
 import lightning.pytorch as pl
 import pytest
 import torch
-import torchmetrics
-from lightning.pytorch.loggers.logger import DummyLogger
-from sniper_cases import assert_sparse
+from lightning_cases import DENSE, SCHEDULE, Checks, Classifier, data, fit
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader
 
 from sniper import SparsitySchedule, magnitude_scores, random_scores, snip_scores
 from sniper.integrations.lightning import SniperCallback
-
-SCHEDULE = SparsitySchedule.steps({0: 0.4, 3: 0.2, 6: 0.1, 9: 0.0})
-DENSE = SparsitySchedule.constant(0)
-logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-
-class Classifier(pl.LightningModule):
-    steps = []  # of all modules, in training and in scoring
-
-    def __init__(self, dropout=0.0):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(16, 32), nn.BatchNorm1d(32), nn.Dropout(dropout), nn.ReLU(), nn.Linear(32, 5)
-        )
-        self.seen, self.losses, self.drawn = [], [], []
-
-    def training_step(self, batch, batch_idx):
-        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-        self.log("loss", loss)
-        self.steps.append(batch_idx)
-        self.seen.append(batch[0][0, 0].item())
-        self.losses.append(loss.item())
-        self.drawn.append(random.random())  # as data augmentation does
-        return {"loss": loss}
-
-    def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda u: (u + 1) ** -0.5)
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-
-class Checks(pl.Callback):
-    """Checks the model just before and just after every update."""
-
-    def __init__(self):
-        self.logged, self.updates = [], []
-
-    def on_before_optimizer_step(self, trainer, module, optimizer):
-        for name, mask in trainer.callbacks[0].sniper.masks.items():
-            assert not module.get_parameter(name).grad[~mask].any()  # already before clipping
-
-    def on_train_batch_end(self, trainer, module, *_):
-        sniper = trainer.callbacks[0].sniper
-        assert_sparse(module, trainer.optimizers[0], sniper)
-        assert sniper.update == min(trainer.global_step, 9)  # it stops counting once dense
-        self.logged.append(float(trainer.callback_metrics["sparsity/nominal"]))
-
-
-def data():
-    generator = torch.Generator().manual_seed(3)
-    return TensorDataset(
-        torch.randn(64, 16, generator=generator), torch.randint(5, (64,), generator=generator)
-    )
-
-
-def fit(
-    tmp_path, callback, updates=12, module=None, others=(), resume=None, loader=None, **options
-):
-    pl.seed_everything(1, verbose=False)
-    module = module or Classifier()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_steps=updates,
-            callbacks=[callback, *others],
-            logger=options.pop("logger", False),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=tmp_path,
-            **options,
-        )
-        loader = DataLoader(data(), 64) if loader is None else loader
-        trainer.fit(module, loader, ckpt_path=resume)
-    return module, trainer
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -309,109 +228,3 @@ def test_bad_use_is_an_error(tmp_path):
 
     with pytest.raises(ValueError, match="one optimizer, not 2"):
         fit(tmp_path, SniperCallback(SCHEDULE, scoring_batches=1), module=Two())
-
-
-class Counting(Classifier):
-    """Has a metric, a counter and a dictionary that training_step changes."""
-
-    def __init__(self):
-        super().__init__()
-        self.metric = torchmetrics.SumMetric()
-        self.values = torchmetrics.CatMetric()
-        self.count, self.by_size, self.at_start = 0, {}, None
-
-    def on_train_batch_start(self, batch, batch_idx):
-        if self.at_start is None:
-            found = self.metric.compute(), self.count, len(self.by_size), len(self.values.value)
-            self.at_start = [int(value) for value in found]
-
-    def training_step(self, batch, batch_idx):
-        self.metric.update(len(batch[0]))
-        self.values.update(batch[0][0, 0])
-        self.count += 1
-        self.by_size[len(batch[0])] = self.count
-        if self.logger is not None:
-            self.logger.log_metrics({"seen": self.count})
-        return super().training_step(batch, batch_idx)
-
-
-@pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_scoring_counts_in_no_metric_counter_or_logger(tmp_path):
-    class Log(DummyLogger):
-        def log_metrics(self, metrics, step=None):
-            logged.append(metrics)
-
-    logged, module = [], Counting()
-    callback = SniperCallback(SCHEDULE, scoring_batches=3)
-    fit(tmp_path, callback, module=module, updates=2, logger=Log())
-    assert module.at_start == [0, 0, 0, 0]
-    assert [each["seen"] for each in logged if "seen" in each] == [1, 2] and module.count == 2
-
-
-class Manual(Classifier):
-    def __init__(self):
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch, batch_idx):
-        self.optimizers().zero_grad()
-        self.manual_backward(super().training_step(batch, batch_idx)["loss"])
-        self.optimizers().step()
-
-
-def test_manual_optimization_needs_a_loss_function(tmp_path):
-    module = Manual()
-    with pytest.raises(ValueError, match="give SniperCallback a loss_fn"):
-        fit(tmp_path, SniperCallback(SCHEDULE, scoring_batches=2), module=module)
-    assert not module.seen
-
-    def loss_fn(module, batch):
-        return nn.functional.cross_entropy(module.net(batch[0]), batch[1])
-
-    callback = SniperCallback(SCHEDULE, scoring_batches=2, loss_fn=loss_fn)
-    fit(tmp_path, callback, module=Manual(), updates=8)
-    assert callback.sniper.update == 8 and callback.sniper.sparsity == 0.1
-
-
-class Stream(IterableDataset):
-    """Goes on where it stopped, so that scoring must not read from it."""
-
-    def __init__(self):
-        self.samples, self.position = data(), 0
-
-    def __iter__(self):
-        while self.position < len(self.samples):
-            self.position += 1
-            yield self.samples[self.position - 1]
-
-
-def test_data_that_are_iterated_over_are_not_used_up(tmp_path):
-    modules = []
-    for schedule in (DENSE, SCHEDULE):
-        callback = SniperCallback(schedule, scoring_batches=3)
-        module, _ = fit(tmp_path, callback, updates=2, loader=DataLoader(Stream(), 16))
-        modules.append(module)
-    assert modules[0].seen == modules[1].seen
-
-
-def test_a_callback_that_is_used_again_starts_anew_with_another_module(tmp_path):
-    callback = SniperCallback(SCHEDULE, scoring_batches=2)
-    for _ in range(2):
-        fit(tmp_path, callback, updates=7)
-        assert callback.sniper.update == 7
-        assert [switch.update for switch in callback.record] == [0, 3, 6]
-
-
-def test_a_sparsity_that_cannot_be_reached_is_told_before_scoring(tmp_path):
-    module = Classifier()
-    callback = SniperCallback(SparsitySchedule.constant(0.8), scoring_batches=2, cap=0.75)
-    with pytest.raises(ValueError, match="smallest cap that works is 0.8"):
-        fit(tmp_path, callback, module=module)
-    assert not module.seen
-
-
-def test_the_example_of_the_digits_runs(tmp_path):
-    schedule = SparsitySchedule.steps({0: 0.8, 85: 0.4, 170: 0.2, 255: 0.1, 340: 0.0})
-    callback = SniperCallback(schedule, scoring_batches=8)
-    fit(tmp_path, callback, updates=2)
-    assert callback.sniper.sparsity == 0.8
