@@ -16,6 +16,7 @@ from rich.live import Live
 from pipeline.configuration import evaluation_fingerprint, run_name, search_path, task_overrides
 from pipeline.errors import RecipeError
 from pipeline.records import evaluated_as, keep_record, read_records
+from pipeline.sweep_progress import SweepProgress
 from pipeline.sweep_state import SweepRun, sweep_file, table, write_state
 
 REFERENCES = [["system=vocoded", "name=vocoded"], ["system=natural", "name=natural"]]
@@ -131,6 +132,7 @@ def run_sweep(config: DictConfig) -> None:
     for message in messages:
         console.print(message, markup=False)
     write_state(state, runs)
+    progress = SweepProgress(runs)
     with Live(table(runs), console=console, transient=True, auto_refresh=False) as live:
         while any(run.state in ("waiting", "running") for run in runs):
             ended = [run for run in runs if run.has_just_ended()]
@@ -143,6 +145,8 @@ def run_sweep(config: DictConfig) -> None:
             if ended or started:
                 write_state(state, runs)
             live.update(table(runs), refresh=console.is_terminal)
+            if not console.is_terminal and (line := progress.line()):
+                print(line, flush=True)
             time.sleep(0.2)
     if failed := [run for run in runs if run.state == "failed"]:
         raise RecipeError(
