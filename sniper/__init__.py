@@ -17,9 +17,12 @@ from sniper.scores import (
     synflow_scores,
 )
 from sniper.sniper import Sniper
+from sniper.strategies import SET, RigL
 from sniper.switch import Switch
 
 __all__ = [
+    "SET",
+    "RigL",
     "Sniper",
     "SparsitySchedule",
     "Switch",

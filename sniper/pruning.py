@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +9,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sniper.bitmask import bitmask, pack, unpack, zero_pruned
-from sniper.masks import Masks, global_levels, layerwise_levels
+from sniper.masks import Masks
 from sniper.optimizers import states_of
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
+from sniper.strategies.levels import level_function
+from sniper.switch import Switch
 
 
 class Pruning:
@@ -28,6 +29,8 @@ class Pruning:
             a weight that returns at the next fall of sparsity, 2 for the fall after that, and so
             on. Empty if no weight returns before the next rise.
     """
+
+    _keep_all_initial = False  # in kinds of pruning that need the initial value of every weight
 
     def __init__(
         self, chain: Sequence[Optimizer], settings: Mapping[str, Any], schedule: SparsitySchedule
@@ -44,15 +47,11 @@ class Pruning:
         # their own shape if any of them may have to return.
         self._initial: dict[str, Tensor] = {}
         self._chain = chain
-        by_layer = settings["allocation"] != "global"
-        names = ("allocation",) if by_layer else ("redistribute", "compat")
-        self._levels_at = partial(
-            layerwise_levels if by_layer else global_levels,
-            **{name: settings[name] for name in ("cap", "min_density", *names)},
-        )
+        self.schedule = schedule
+        self._levels_at = level_function(settings)
         self._regrow_at_initial = settings["regrowth"] == "init"
         # Whether a weight that is not pruned at first may be pruned later and return.
-        self._regrow_anywhere = schedule.falls_after_rise
+        self._regrow_anywhere = schedule.falls_after_rise or self._keep_all_initial
         # What construction has zeroed: tensor, where, former values, and the tensor's version.
         self._undo: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self._unknown: set[str] = set()  # states of the optimizer that were warned of
@@ -73,15 +72,30 @@ class Pruning:
             name: int((self.keep[name] == 0).sum()) if self.keep else 0 for name in self.parameters
         }
 
+    def recorded(self, switch: Switch) -> Switch:
+        """Return what is recorded of a switch."""
+        return switch
+
     # ---- switches of sparsity
 
     @torch.no_grad()
-    def prune_first(self, scores: Scores, sparsities: Sequence[float]) -> None:
+    def prune_first(self, scores: Scores) -> None:
         """Prune by scores, before training; `undo_first` can take this back."""
         if self._regrow_at_initial and self._regrow_anywhere:
             self._initial = {name: p.detach().clone() for name, p in self.parameters.items()}
-        if sparsities[0]:
-            self._prune(scores, sparsities, undoable=True)
+        if self.schedule(0):
+            self._prune(scores, self.schedule.until_rise(0), undoable=True)
+
+    def switch(self, update: int) -> bool:
+        """Follow the schedule right after an update; return whether the sparsity has changed."""
+        present, before = self.schedule(update), self.schedule(update - 1)
+        if present > before:
+            self.prune_more(self.schedule.until_rise(update))
+        elif present < before:
+            self.regrow()
+        if present != before:
+            self._free_unneeded(update)
+        return present != before
 
     @torch.no_grad()
     def prune_more(self, sparsities: Sequence[float]) -> None:
@@ -107,18 +121,28 @@ class Pruning:
             self.falls_until_return = {n: level[pruned[n]] for n, level in levels.items()}
             if self._regrow_at_initial and not self._regrow_anywhere:
                 self._initial = {n: p.detach()[pruned[n]] for n, p in parameters.items()}
-        for name, parameter in parameters.items():
-            tensors = [parameter, *self._moments_and_copies(parameter)]
-            if undoable:
-                values = [tensor[pruned[name]] for tensor in tensors]
-            for tensor in tensors:
-                zero_pruned(tensor, self.keep[name])
-            if undoable:
-                self._undo += [
-                    (tensor, pruned[name], value, tensor._version)
-                    for tensor, value in zip(tensors, values, strict=True)
-                ]
-            self._prune_unknown_states(name, before.get(name))
+        for name in parameters:
+            self._clear(name, before.get(name), undoable)
+
+    def _clear(self, name: str, before: Tensor | None, undoable: bool = False) -> None:
+        """Zero the pruned weights of a tensor, and what the optimizer holds for them.
+
+        Args:
+            before: the bit mask until now; None if nothing was pruned.
+        """
+        parameter, keep = self.parameters[name], self.keep[name]
+        tensors = [parameter, *self._moments_and_copies(parameter)]
+        if undoable:
+            pruned = keep == 0
+            values = [tensor[pruned] for tensor in tensors]
+        for tensor in tensors:
+            zero_pruned(tensor, keep)
+        if undoable:
+            self._undo += [
+                (tensor, pruned, value, tensor._version)
+                for tensor, value in zip(tensors, values, strict=True)
+            ]
+        self._prune_unknown_states(name, before)
 
     def _prune_unknown_states(self, name: str, before: Tensor | None) -> None:
         """Set states whose meaning is unknown to what they are where weights are pruned already.
@@ -153,24 +177,28 @@ class Pruning:
         self._remember_versions()
 
     def _regrow(self, name: str) -> None:
-        falls, keep, parameter = (
-            each[name] for each in (self.falls_until_return, self.keep, self.parameters)
-        )
+        falls, keep = self.falls_until_return[name], self.keep[name]
         returning = falls == 1
         regrown = torch.zeros_like(keep, dtype=torch.bool)
         regrown[keep == 0] = returning
         if self._initial:
             initial, whole = self._initial[name], self._regrow_anywhere
-            parameter[regrown] = initial[regrown if whole else returning].to(parameter.dtype)
+            self._set(name, regrown, initial[regrown if whole else returning])
             self._initial[name] = initial if whole else initial[~returning]
-            for kind, state in states_of(self._chain, parameter):
-                if kind == "copy":  # or it would draw the weight back to 0
-                    state[regrown] = parameter[regrown].to(state.dtype)
         keep[regrown] = -1
         self.falls_until_return[name] = falls[~returning] - 1
 
-    def free_unneeded(self, schedule: SparsitySchedule, update: int) -> None:
+    def _set(self, name: str, regrown: Tensor, values: Tensor) -> None:
+        """Give weights that return their values, in the model and in the optimizer's copies."""
+        parameter = self.parameters[name]
+        parameter[regrown] = values.to(parameter.dtype)
+        for kind, state in states_of(self._chain, parameter):
+            if kind == "copy":  # or it would draw the weight back to 0
+                state[regrown] = parameter[regrown].to(state.dtype)
+
+    def _free_unneeded(self, update: int) -> None:
         """Free what the schedule does not need any more after this many updates."""
+        schedule = self.schedule
         if schedule(update) == 0:
             self.keep = {}
         if len(schedule.until_rise(update)) == 1:
@@ -179,6 +207,10 @@ class Pruning:
             self._initial = {}
 
     # ---- masks in force
+
+    def on_gradient(self, name: str) -> None:
+        """Zero the gradient of the pruned weights of one tensor when some has come."""
+        self.zero_gradient(name)
 
     @torch.no_grad()
     def zero_gradient(self, name: str) -> None:
@@ -204,12 +236,11 @@ class Pruning:
 
     def warn_of_changes(self) -> None:
         """Warn once if something else than updates has changed pruned weights, such as a copy."""
-        for name, keep in self.keep.items() if self._versions else ():
-            parameter = self.parameters[name]
-            if parameter._version == self._versions[name]:
+        for name in self.keep if self._versions else ():
+            if self.parameters[name]._version == self._versions[name]:
                 continue
             self._looks -= 1  # looking takes time, and most changes are harmless
-            if parameter.detach()[keep == 0].any():
+            if self._disturbed(name):
                 self._looks = 0
                 warnings.warn(
                     f"pruned weights of {name} were changed outside of updates: call apply_masks() "
@@ -219,6 +250,9 @@ class Pruning:
             if self._looks <= 0:
                 self._versions = {}
                 return
+
+    def _disturbed(self, name: str) -> bool:
+        return bool(self.parameters[name].detach()[self.keep[name] == 0].any())
 
     @torch.no_grad()
     def zero_states(self) -> None:

@@ -1,6 +1,6 @@
 """The settings of a `Sniper`, checked before anything is masked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
@@ -9,6 +9,9 @@ from torch.optim import Optimizer
 from sniper.masks import MinDensity, check_reachable, unreachable
 from sniper.optimizers import check_rates
 from sniper.schedule import SparsitySchedule
+from sniper.strategies.checks import ORDERS, check_controls
+from sniper.strategies.growth import Strategy
+from sniper.strategies.kinds import PRUNED
 
 LR_SCALINGS = ("per_tensor", "global", "none")
 REGROWTHS = ("init", "zero")
@@ -25,7 +28,12 @@ def checked_settings(
     min_density: MinDensity = 0.0,
     lr_scaling: str = "per_tensor",
     max_lr_scale: float = 4.0,
-    regrowth: str = "init",
+    regrowth: str | None = None,
+    pruned: str = "zero",
+    pattern: str | None = None,
+    return_order: str = "highest_first",
+    shuffle_seed: int | None = None,
+    strategy: Strategy | None = None,
 ) -> dict[str, Any]:
     """Return all settings in the form that checkpoints hold: plain numbers, strings and lists.
 
@@ -44,22 +52,29 @@ def checked_settings(
         raise ValueError("min_density would be ignored, as the paper's code has none")
     _check_choice("allocation", allocation, ("global", "uniform", "erk"))
     _check_choice("lr_scaling", lr_scaling, LR_SCALINGS)
+    regrowth = getattr(strategy, "regrowth", "init") if regrowth is None else regrowth
     _check_choice("regrowth", regrowth, REGROWTHS)
+    _check_choice("pruned", pruned, PRUNED)
+    _check_choice("return_order", return_order, ORDERS)
+    settings = {
+        "cap": cap,
+        "redistribute": redistribute,
+        "allocation": allocation,
+        "compat": compat,
+        "min_density": min_density,
+        "lr_scaling": lr_scaling,
+        "max_lr_scale": max_lr_scale,
+        "regrowth": regrowth,
+        "pruned": pruned,
+        "pattern": pattern,
+        "return_order": return_order,
+        "shuffle_seed": shuffle_seed,
+        "strategy": strategy,
+    }
+    check_controls(settings, schedule)
     if optimizer is not None:
         check_rates(optimizer, lr_scaling)
-    return plain(
-        {
-            "schedule": schedule.milestones,
-            "cap": cap,
-            "redistribute": redistribute,
-            "allocation": allocation,
-            "compat": compat,
-            "min_density": min_density,
-            "lr_scaling": lr_scaling,
-            "max_lr_scale": max_lr_scale,
-            "regrowth": regrowth,
-        }
-    )
+    return plain({"schedule": schedule.milestones} | settings)
 
 
 def check_cap(
@@ -67,7 +82,10 @@ def check_cap(
 ) -> None:
     """Raise ValueError unless tensors of these sizes reach all the sparsities under the cap."""
     highest, cap = max(sparsities), settings["cap"]
-    if settings["allocation"] != "global":  # each tensor, or their average, has this sparsity
+    in_rows = ":" in (settings["pattern"] or "")
+    if (
+        in_rows or settings["allocation"] != "global"
+    ):  # each tensor, or their average, has this sparsity
         if highest > cap:
             raise ValueError(unreachable(highest, cap, smallest=highest))
     elif settings["redistribute"] and settings["compat"] is None:
@@ -80,11 +98,13 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, Strategy):
+        return {"kind": type(value).__name__} | plain(vars(value))
     if isinstance(value, Number) and hasattr(value, "item"):  # a number of numpy
         return value.item()
     return value
 
 
-def _check_choice(name: str, value: str, options: Sequence[str]) -> None:
+def _check_choice(name: str, value: str, options: Collection[str]) -> None:
     if value not in options:
         raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")

@@ -14,11 +14,13 @@ from sniper.checks import places_of, require_equal_masks, require_in_place, warn
 from sniper.masks import Masks, MinDensity
 from sniper.optimizers import chain_of
 from sniper.prunable import plain_name, scored_parameters, unwrapped
-from sniper.pruning import Pruning
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
 from sniper.settings import check_cap, checked_settings, plain
+from sniper.strategies.growth import Strategy
+from sniper.strategies.kinds import pruning_of
+from sniper.strategies.levels import shuffled
 from sniper.switch import Switch
 
 
@@ -54,7 +56,12 @@ class Sniper:
         min_density: MinDensity = 0.0,
         lr_scaling: str = "per_tensor",
         max_lr_scale: float = 4.0,
-        regrowth: str = "init",
+        regrowth: str | None = None,
+        pruned: str = "zero",
+        pattern: str | None = None,
+        return_order: str = "highest_first",
+        shuffle_seed: int | None = None,
+        strategy: Strategy | None = None,
     ) -> None:
         """Attach to a model and its optimizer, and apply `schedule(0)` at once.
 
@@ -72,7 +79,17 @@ class Sniper:
                 rates alone. Scaled rates exist only inside `optimizer.step()`, so neither
                 schedulers nor checkpoints see them.
             max_lr_scale: largest factor, 1 or more.
-            regrowth: weights return at the values they have now (`"init"`) or at 0 (`"zero"`).
+            regrowth: weights return at the values they have now (`"init"`) or at 0 (`"zero"`); by
+                default as the strategy has it, or else `"init"`.
+            pruned: pruned weights are 0 (`"zero"`), or stay at the values they have now
+                (`"frozen"`), or are trained all the same (`"trained"`), so that the masks have no
+                effect but the scaled learning rates.
+            pattern: `"2:4"` keeps 2 of each 4 weights in a row, `"4x1"` prunes whole blocks; see
+                `sniper.strategies.patterns`.
+            return_order: of the masked weights, those of the highest scores return first
+                (`"highest_first"`) or last (`"highest_last"`).
+            shuffle_seed: shuffle the scores within each tensor, which keeps every tensor's share.
+            strategy: moves masks between switches, such as `RigL`; see `sniper.strategies`.
 
         Raises:
             ValueError: there are no scores, or a scored parameter is not in the model or not in the
@@ -92,8 +109,13 @@ class Sniper:
             lr_scaling=lr_scaling,
             max_lr_scale=max_lr_scale,
             regrowth=regrowth,
+            pruned=pruned,
+            pattern=pattern,
+            return_order=return_order,
+            shuffle_seed=shuffle_seed,
+            strategy=strategy,
         )
-        self.schedule = schedule
+        self.schedule, self._strategy = schedule, strategy
         self.update = 0
         self.record: list[Switch] = []
         self._model, self._optimizer = unwrapped(model), optimizer
@@ -110,7 +132,7 @@ class Sniper:
                 on_state_loaded=self._on_state_loaded,
             ),
         )
-        self._pruning = Pruning(chain, self._settings, schedule)
+        self._pruning = pruning_of(chain, self._settings, schedule, strategy)
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
             parameters = scored_parameters(self._model, optimizer, shapes)
@@ -121,9 +143,12 @@ class Sniper:
             self._pruning.parameters = parameters
         try:
             if scores is not None:
-                self._pruning.prune_first(scores, schedule.until_rise(0))
+                if shuffle_seed is not None:
+                    scores = shuffled(scores, shuffle_seed)
+                self._pruning.prune_first(scores)
                 self._record_switch()
-                warn_of_dead_tensors(scores, self._pruning.pruned_counts())
+                if pruned == "zero":
+                    warn_of_dead_tensors(scores, self._pruning.pruned_counts())
             self._attach()
         except BaseException:
             self.detach()
@@ -199,7 +224,7 @@ class Sniper:
 
     def _on_gradient(self, name: str) -> None:
         if self._pruning.keep:
-            self._pruning.zero_gradient(name)
+            self._pruning.on_gradient(name)
         elif not any(self.schedule.upcoming(self.update)):
             self.detach()  # not earlier, within a step, where torch iterates over the hooks
 
@@ -223,25 +248,22 @@ class Sniper:
         if not is_update:
             return
         self.update += 1
-        if self.sparsity != self.schedule(self.update - 1):
-            self._switch()
-
-    def _switch(self) -> None:
-        if self.sparsity > self.schedule(self.update - 1):
-            self._pruning.prune_more(self.schedule.until_rise(self.update))
-        else:
-            self._pruning.regrow()
-        self._pruning.free_unneeded(self.schedule, self.update)
-        self._record_switch()
+        if self._pruning.switch(self.update):
+            self._record_switch()
 
     def _record_switch(self) -> None:
         """Record the present sparsity, and set the learning rates that follow from it."""
+        self.record.append(self._pruning.recorded(self._follow_rates()))
+
+    def _follow_rates(self) -> Switch:
+        """Set the learning rates that follow from the present masks; return their sparsity."""
         sizes = {name: p.numel() for name, p in self._pruning.parameters.items()}
-        pruned = self._pruning.pruned_counts()
-        achieved = sum(pruned.values()) / sum(sizes.values())
-        tensors = {name: pruned[name] / size for name, size in sizes.items()}
-        self.record.append(Switch(self.update, self.sparsity, achieved, tensors))
-        self._rates.follow(self.record[-1], self._pruning.parameters)
+        counts = self._pruning.pruned_counts()
+        achieved = sum(counts.values()) / sum(sizes.values())
+        tensors = {name: counts[name] / size for name, size in sizes.items()}
+        present = Switch(self.update, self.sparsity, achieved, tensors)
+        self._rates.follow(present, self._pruning.parameters)
+        return present
 
     # ---- resuming
 
@@ -282,13 +304,14 @@ class Sniper:
         self.update, self.record = state["update"], [Switch(**each) for each in state["record"]]
         self._pruning.load_state_dict(state)
         self._rates.load_state_dict(state["rates"], dict(self._named()))
-        self._rates.follow(self.record[-1], self._pruning.parameters)
+        self._follow_rates()
         self._attach()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sniper":
         """Copy model and optimizer too, unless `memo` has their copies, and attach to them."""
         model, optimizer = copy.deepcopy((self._model, self._optimizer), memo)
         settings = {key: value for key, value in self._settings.items() if key != "schedule"}
+        settings["strategy"] = copy.deepcopy(self._strategy, memo)
         twin = Sniper(model, optimizer, None, self.schedule, **settings)
         if self._pruning.parameters:
             twin.load_state_dict(copy.deepcopy(self.state_dict()))
