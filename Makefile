@@ -15,7 +15,8 @@ SEED ?= 0
 RESULTS ?=
 RECORDS ?=
 BACKEND ?= torch
-VOICE ?=
+# Without RUN=, a voice that comes with the recipe speaks.
+VOICE ?= $(if $(filter file,$(origin RUN)),$(wildcard voices/$(RECIPE)))
 MELS ?=
 VOCODER ?= $(if $(MELS),gta,recordings)
 
@@ -97,13 +98,13 @@ report: ## the same as stage7
 
 # Passed through the environment and not expanded, since texts may contain quotes and dollar signs.
 say: export SAY_TEXT = $(value TEXT)
-say: setup ## speak: TEXT="Hello." RUN=<folder in exp/> or VOICE= OUTPUT= SPEED= PITCH= ENERGY= BACKEND=
+say: setup ## speak TEXT="Hello." with the recipe's voice, VOICE=<folder> or RUN=<folder in exp/>: OUTPUT= SPEED= ...
 	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
 export: setup ## export RUN=<folder in exp/> or VOICE= to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) $(SPEAKING)
-voice: setup ## write RUN=<folder in exp/> as a voice that needs neither data/ nor exp/: VOICE=voices/<recipe>
-	$(PYTHON) scripts/voice.py $(SETTINGS) $(SPEAKING)
+voice: setup ## write RUN=<folder in exp/> as a voice that needs neither data/ nor exp/, to VOICE=<folder>
+	$(PYTHON) scripts/voice.py $(SETTINGS) 'name="$(RUN)"' $(if $(filter file,$(origin VOICE)),,'voice="$(VOICE)"')
 gta-mels: setup ## ground-truth-aligned mels of RUN=<folder in exp/>, to fine-tune HiFi-GAN on
 	$(PYTHON) scripts/gta_mels.py $(SETTINGS) 'name="$(RUN)"'
 finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make gta-mels>
@@ -128,8 +129,8 @@ test-cluster: $(VENV)/installed-dev cluster ## run the tests of Slurm, Ray and D
 	@command -v slurmctld munged > /dev/null || \
 	    echo "Slurm's test is skipped: apt-get install slurm-wlm munge, and run this as root"
 	$(PYTHON) -m pytest -m "slow or not slow" -rs -n 1 tests/cluster
-lint: $(VENV)/installed-dev ## check style
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+lint: $(VENV)/installed-dev ## check style and types
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 bench: $(VENV)/installed-dev ## measure each part on this machine; the last two benchmarks need make demo
 	$(PYTHON) scripts/bench/sniper_cost.py
 	$(PYTHON) scripts/bench/training.py

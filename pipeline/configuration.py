@@ -17,6 +17,8 @@ from pipeline.errors import RecipeError
 from pipeline.stages import EVALUATION
 
 PROJECT = Path(__file__).resolve().parents[1]
+RESOURCES = PROJECT if (PROJECT / "conf").is_dir() else PROJECT / "sniper_tts"
+"""Has conf/, recipes/, scripts/ and voices/: a checkout, or what a wheel installs of one."""
 CAPS = (0.75, 0.95, 1.0)
 """Choices for the largest sparsity of a single tensor. The paper's is 0.75; 1 is no cap."""
 LONGEST_NAME = 200
@@ -44,13 +46,15 @@ def hydra_main(function: Callable[[DictConfig], None]) -> None:
     def guarded(config: DictConfig) -> None:
         # Here rather than outside, since a launcher may call this in a process of its own.
         register_resolvers()
+        if not Path(config.recipe.folder).exists():  # outside a checkout
+            config.recipe.folder = str(RESOURCES / config.recipe.folder)
         try:
             function(config)
         except RecipeError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
 
-    conf = str(PROJECT / "conf")
+    conf = str(RESOURCES / "conf")
     hydra.main(version_base="1.3", config_path=conf, config_name="config")(guarded)()
 
 

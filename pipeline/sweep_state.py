@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from pipeline.configuration import PROJECT, run_settings
+from pipeline.configuration import RESOURCES, run_settings
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 from pipeline.locks import is_alive
@@ -51,7 +51,7 @@ class SweepRun:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", str(PROJECT / "scripts" / "run.py"), *self.overrides],
+                [sys.executable, "-u", str(RESOURCES / "scripts" / "run.py"), *self.overrides],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # The last line of the log is shown for a failed run. Without this it would be

@@ -46,10 +46,10 @@ def export(config: DictConfig) -> None:
 
 
 def make_voice(config: DictConfig) -> None:
-    """Write a trained run as a voice to the folder `config.voice`, by default `voices/<recipe>`."""
+    """Write a trained run as a voice to the folder `config.voice`, by default in the run's."""
     from speech.voice_folder import write_voice
 
-    folder = Path(config.voice or f"voices/{config.recipe.name}")
+    folder = Path(config.voice or f"{config.paths.run}/voice")
     write_voice(config, folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB. Speak with it: make say VOICE={folder} TEXT=...")

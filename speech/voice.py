@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
 from hifigan.vocoder import load_vocoder
+from pipeline.configuration import RESOURCES
 from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import read_json
@@ -102,9 +103,13 @@ def load_voice(folder: Path | str) -> Voice:
 
 
 def configured_voice(config: DictConfig) -> Voice:
-    """The voice in the folder `config.voice`, or the run of this configuration if it is empty."""
+    """The voice `config.voice`, or the run of this configuration if that is empty.
+
+    A voice is given by its folder, or by its name if it comes with this package.
+    """
     if config.get("voice"):
-        return load_voice(config.voice)
+        packaged = RESOURCES / "voices" / config.voice
+        return load_voice(packaged if packaged.exists() else config.voice)
     run, language = Path(config.paths.run), config.corpus.get("language")
     return Voice(
         folder=run,
