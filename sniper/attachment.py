@@ -1,6 +1,5 @@
 """The hooks by which a `Sniper` follows gradients and updates, one `Sniper` to an optimizer."""
 
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,16 +17,12 @@ from torch.optim import Optimizer
 _ATTACHED: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-# The code of the function in which torch runs a step and its hooks.
-_STEP_CODE = Optimizer.profile_hook_step(lambda self: None).__code__
-
-
 @dataclass(frozen=True)
 class Events:
     """The functions that an `Attachment` calls.
 
     Attributes:
-        on_gradient: with a parameter's name, after each accumulation of its gradient.
+        on_gradient: with a parameter's name and itself, after each accumulation of its gradient.
         before_update: when all gradients are there.
         apply_rates: just before the update.
         restore_rates: before anyone may look at the learning rates, with whether the optimizer
@@ -36,7 +31,7 @@ class Events:
         on_state_loaded: after the optimizer has loaded a state.
     """
 
-    on_gradient: Callable[[str], None]
+    on_gradient: Callable[[str, Tensor], None]
     before_update: Callable[[], None]
     apply_rates: Callable[[], None]
     restore_rates: Callable[[bool], None]
@@ -61,6 +56,7 @@ class Attachment:
         self._chain, self._events = chain, events
         self._objects: list[Any] = []
         self._handles: list[Any] = []
+        self._running: list[weakref.ref[_Step]] = []  # outermost first
         self._has_gradients = False
         self._in_closure = False
         self._idle = _IdleWatch(type(chain[0]).__name__)
@@ -97,11 +93,16 @@ class Attachment:
                 ):
                     self._handles.append(register(hook))
         for name, parameter in parameters.items():
-            frozen = not parameter.requires_grad
-            parameter.requires_grad_(True)  # or torch refuses the hook, which a thawed weight needs
-            hook = partial(self._after_accumulation, name)
-            self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
-            parameter.requires_grad_(not frozen)
+            self._on_gradient_of(parameter, partial(self._events.on_gradient, name))
+        watched = next((p for p in parameters.values() if p.requires_grad), None)
+        if watched is not None:
+            self._on_gradient_of(watched, self._between_steps)
+
+    def _on_gradient_of(self, parameter: nn.Parameter, hook: Callable[[Tensor], None]) -> None:
+        frozen = not parameter.requires_grad
+        parameter.requires_grad_(True)  # or torch refuses the hook, which a thawed weight needs
+        self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+        parameter.requires_grad_(not frozen)
 
     def detach(self) -> None:
         """Remove the hooks."""
@@ -119,30 +120,30 @@ class Attachment:
     def _state_loaded(self, *_: Any) -> None:
         self._events.on_state_loaded()
 
-    def _after_accumulation(self, name: str, parameter: nn.Parameter) -> None:
-        self._events.on_gradient(name)
+    def _between_steps(self, parameter: nn.Parameter) -> None:
+        """No step is running when gradients come outside of a closure."""
         if not self._in_closure:
+            self._running = []
             self._idle.on_gradient(parameter)
 
     # ---- steps
 
-    def _before_step(
-        self, optimizer: Optimizer, args: tuple, kwargs: dict
-    ) -> tuple[tuple, dict] | None:
-        outer = self._running_steps()[1:]
-        if optimizer in outer:
-            return None
+    def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        step = _Step(kwargs, optimizer)
+        outer = [each() for each in self._running]
+        self._running.append(weakref.ref(step, self._after_exit))
+        if any(each is not None and each.optimizer is optimizer for each in outer):
+            return args, step
         if not outer:
             self._has_gradients = False
         self._events.restore_rates(False)
-        kwargs = _Arguments(kwargs, self._after_exit)
-        if kwargs.get("closure") is not None:
-            kwargs["closure"] = self._wrapped(optimizer, kwargs["closure"])
+        if step.get("closure") is not None:
+            step["closure"] = self._wrapped(optimizer, step["closure"])
         elif len(args) > 1 and args[1] is not None:
             args = (args[0], self._wrapped(optimizer, args[1]), *args[2:])
         else:
             self._before_update(optimizer)
-        return args, kwargs
+        return args, step
 
     def _wrapped(self, optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         """The closure, which computes gradients inside the step, followed by `before_update`."""
@@ -166,8 +167,8 @@ class Attachment:
             self._events.apply_rates()
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        outer = self._running_steps()[1:]
-        if optimizer in outer:
+        outer = [each() for each in self._running[:-1]]
+        if any(each is not None and each.optimizer is optimizer for each in outer):
             return
         self._events.restore_rates(True)
         if not outer:
@@ -175,30 +176,23 @@ class Attachment:
             self._events.after_step(self._has_gradients and not skipped)
             self._idle.reset()
 
-    def _after_exit(self) -> None:
-        """Restore the rates that an exception inside a step has left in place."""
-        if not self._running_steps():
+    def _after_exit(self, step: "weakref.ref[_Step]") -> None:
+        """Note that a step is over, and restore the rates that an exception has left in place."""
+        self._running = [each for each in self._running if each is not step]
+        if not self._running:
             self._events.restore_rates(False)
 
-    def _running_steps(self) -> list[Optimizer]:
-        """Return the optimizers of the chain whose steps are running, innermost first."""
-        running, frame = [], sys._getframe(1)
-        while frame is not None:
-            if frame.f_code is _STEP_CODE and frame.f_locals.get("self") in self._chain:
-                running.append(frame.f_locals["self"])
-            frame = frame.f_back
-        return running
 
+class _Step(dict):
+    """Keyword arguments of a step, which live as long as the step runs, even if it fails.
 
-class _Arguments(dict):
-    """Keyword arguments of a step, which call a function when the step is over or has failed."""
+    torch keeps what a hook before the step has returned in a local variable of the function that
+    runs the step.
+    """
 
-    def __init__(self, arguments: dict, after_exit: Callable[[], None]) -> None:
+    def __init__(self, arguments: dict, optimizer: Optimizer) -> None:
         super().__init__(arguments)
-        self._after_exit = after_exit
-
-    def __del__(self) -> None:
-        self._after_exit()
+        self.optimizer = optimizer
 
 
 class _IdleWatch:
@@ -213,18 +207,17 @@ class _IdleWatch:
 
     def reset(self) -> None:
         """There has been an update."""
-        self._watched: nn.Parameter | None = None
-        self._version, self._changes, self._renewals = 0, 0, 0
+        self._version: int | None = None
+        self._changes, self._renewals = 0, 0
         self._gradient: Callable[[], Tensor | None] = lambda: None
 
     def on_gradient(self, parameter: nn.Parameter) -> None:
         """Count changes of a weight and new gradients, which accumulation does not make."""
-        if self._watched is None:
-            self._watched, self._version = parameter, parameter._version
-        if self._warned or parameter is not self._watched:
+        if self._warned:
             return
         if parameter._version != self._version:
-            self._version, self._changes = parameter._version, self._changes + 1
+            self._changes += self._version is not None
+            self._version = parameter._version
         if self._gradient() is not parameter.grad:
             self._gradient, self._renewals = weakref.ref(parameter.grad), self._renewals + 1
         if self._changes >= 3 or self._renewals >= 30:

@@ -4,15 +4,19 @@ import torch
 from torch import Tensor, nn
 
 _INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_SMALL = 2**16
 _CHUNK = 2**18
 
 
 def bitmask(mask: Tensor, like: Tensor) -> Tensor:
     """Turn a bool mask (True = kept) into a bit mask with the memory layout of `like`.
 
-    With equal layouts, one pass over both tensors reads memory in order.
+    With equal layouts, one pass over both tensors reads memory in order. The masks of small tensors
+    have integers of the size of their values, which are fastest; those of large ones have bytes.
     """
-    return torch.empty_like(like, dtype=torch.int8).copy_(mask).neg_()
+    small = like.numel() <= _SMALL and not like.is_complex()
+    dtype = _INTEGER_OF_SIZE[like.element_size()] if small else torch.int8
+    return torch.empty_like(like, dtype=dtype, requires_grad=False).copy_(mask).neg_()
 
 
 def zero_pruned(values: Tensor, keep: Tensor) -> None:
@@ -20,10 +24,14 @@ def zero_pruned(values: Tensor, keep: Tensor) -> None:
 
     A bitwise AND is faster than a product with the mask, and it clears NaNs too.
     """
+    values = values.detach()
     if values.is_complex():
         values, keep = torch.view_as_real(values), keep[..., None]
     if values.is_sparse:  # of shape [rows, ...], where some rows may occur several times
         values, keep = values._values(), keep[tuple(values._indices())]
+    if values.element_size() == keep.element_size():
+        values.view(keep.dtype).bitwise_and_(keep)
+        return
     integers = values.view(_INTEGER_OF_SIZE[values.element_size()])
     if values.device.type != "cpu":
         integers.bitwise_and_(keep)

@@ -1,7 +1,8 @@
 """Which weights are pruned now, and when and at what value each of them returns."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
 from sniper.strategies.levels import level_function
 from sniper.switch import Switch
+
+
+_NEVER: tuple[Callable[[], None], tuple] = (lambda: None, ())
 
 
 class Pruning:
@@ -56,6 +60,8 @@ class Pruning:
         self._undo: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self._unknown: set[str] = set()  # states of the optimizer that were warned of
         self._versions: dict[str, int] = {}  # of the weights when they were last zeroed
+        # For each gradient that has been masked, itself and its state and the mask's at that time.
+        self._zeroed: dict[str, tuple[Callable[[], Tensor | None], tuple]] = {}
         self._looks = 100  # into changed weights, until it is left at that
 
     @property
@@ -212,14 +218,25 @@ class Pruning:
         """Zero the gradient of the pruned weights of one tensor when some has come."""
         self.zero_gradient(name)
 
-    @torch.no_grad()
     def zero_gradient(self, name: str) -> None:
         """Zero the gradient of the pruned weights of one tensor."""
-        gradient = self.parameters[name].grad
-        if gradient is not None and name in self.keep:
-            if self.keep[name].device != gradient.device:
-                self._move(name)
-            zero_pruned(gradient, self.keep[name])
+        gradient, keep = self.parameters[name].grad, self.keep.get(name)
+        if gradient is None or keep is None:
+            return
+        if keep.device != gradient.device:
+            self._follow_device(name)
+            keep = self.keep[name]
+        zero_pruned(gradient, keep)
+        self._zeroed[name] = weakref.ref(gradient), _versions(gradient, keep)
+
+    def zero_gradients(self) -> None:
+        """Zero the gradients that are new or have changed since `zero_gradient`."""
+        for name, keep in self.keep.items():
+            gradient, (zeroed, then) = self.parameters[name].grad, self._zeroed.get(name, _NEVER)
+            if gradient is not None and (
+                zeroed() is not gradient or then != _versions(gradient, keep)
+            ):
+                self.zero_gradient(name)
 
     @torch.no_grad()
     def zero_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -268,7 +285,7 @@ class Pruning:
             if kind in ("moment", "copy") and type(state) is Tensor
         ]
 
-    def _move(self, name: str) -> None:
+    def _follow_device(self, name: str) -> None:
         """Follow a weight that has moved to another device."""
         for tensors in (self.keep, self.falls_until_return, self._initial):
             if name in tensors:
@@ -305,3 +322,7 @@ class Pruning:
         )
         self.keep = {name: unpack(m, self.parameters[name]) for name, m in state["masks"].items()}
         self.zero_weights()
+
+
+def _versions(gradient: Tensor, keep: Tensor) -> tuple:
+    return gradient._version, id(keep), keep._version

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from operator import is_
 from typing import Any
 
 import torch
@@ -17,9 +18,8 @@ class ScaledRates:
     """Scales the rates of single parameters, unseen by schedulers, checkpoints and closures.
 
     Between `apply` and `restore`, a group whose parameters have different rates is replaced by
-    one group for each rate. What an optimizer keeps in its groups is carried over from step to
-    step: once in the optimizer's own group where the groups of a split agree, as counters do, and
-    for each parameter where they do not.
+    one group for each rate. These parts of a group last from step to step, with all that an
+    optimizer keeps in them, such as counters and sums of rates.
 
     Attributes:
         lr_scaling: `"per_tensor"`, `"global"` or `"none"`, as for `Sniper`.
@@ -38,10 +38,10 @@ class ScaledRates:
         self._scales: dict[int, float] = {}  # by id of the parameter
         self._default = 1.0  # for parameters that _scales leaves out
         self._scales_global = 1.0
-        self._own: list[Group] | None = None
-        # Own group, its own rate, and the groups that stand for it with their rates and values.
-        self._splits: list[tuple[Group, Any, list[tuple[Group, float, Group]]]] = []
-        self._kept: dict[int, Group] = {}  # by id of the parameter, shared within a split
+        self._own: list[Group] | None = None  # the optimizer's own groups, while scaled
+        self._splits: list[_Split] = []
+        # Values of groups that differ between parts, by id of the parameter; one dict for a part.
+        self._kept: dict[int, Group] = {}
         self._verified = False
 
     def follow(self, switch: Switch, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -50,6 +50,7 @@ class ScaledRates:
         def scale(sparsity: float) -> float:
             return min(self._limit, 1 / (1 - sparsity)) if sparsity < 1 else self._limit
 
+        self._forget_splits()
         self._scales_global = scale(switch.achieved)
         self._scales, self._default = {}, 1.0
         if self.lr_scaling == "global":
@@ -70,73 +71,58 @@ class ScaledRates:
         """Scale the rates, right before the update."""
         if self._own is not None or not (self._scales or self._default != 1.0):
             return
-        self._own = self._optimizer.param_groups
-        groups: list[Group] = []
-        for group in self._own:
-            self._forget_overwritten(group)
-            members: dict[tuple[float, int], list[Tensor]] = {}
-            for p in group["params"]:
-                key = self._scales.get(id(p), self._default), id(self._kept.get(id(p)))
-                members.setdefault(key, []).append(p)
-            rate, parts = group["lr"], []
-            for (scale, _), params in members.items():
-                # A group that is not split stays the same object, to which others may refer.
-                watched = dict(group) if self._verified else _Watched(group)
-                part = group if len(members) == 1 else watched
-                part.update(self._kept.get(id(params[0]), {}))
-                if part is not group:
-                    part.update(_own_tensors(part), params=params)
-                part["lr"] = rate * scale
-                parts.append((part, scale, dict(part) | _own_tensors(part)))
-            self._splits.append((group, rate, parts))
-            groups += [part for part, *_ in parts] or [group]
-        if len(groups) > len(self._own):
+        self._own = own = self._optimizer.param_groups
+        if len(own) != len(self._splits) or not all(map(_Split.stands_for, self._splits, own)):
+            self._forget_splits()
+            self._splits = [self._split(group) for group in own]
+        groups = [part for split in self._splits for part in split.enter()]
+        if len(groups) > len(own):
             self._optimizer.param_groups = groups
 
     def restore(self, after_update: bool = False) -> None:
         """Bring the optimizer's own groups back, right after the update or before others look."""
         if self._own is None:
             return
-        if after_update:
+        for split in self._splits:
+            split.leave()
+        self._optimizer.param_groups, self._own = self._own, None
+        if after_update and not self._verified:
             self._verify()
-        for group, rate, parts in self._splits:
-            changed = {key for part, _, then in parts for key in _changed(part, then)}
-            for key in changed - {"params", "lr"}:
-                values = [part[key] for part, *_ in parts if key in part]
-                agree = all(_same(value, values[0]) for value in values)
-                for part, *_ in parts:
-                    kept = {k: v for k, v in self._kept_of(part).items() if k != key}
-                    if not agree and key in part:
-                        kept[key] = part[key]
-                    for p in part["params"]:
-                        self._kept[id(p)] = kept
-                group[key] = values[0]
-            group.update(self._kept.get(id(group["params"][0]), {}) if group["params"] else {})
-            # An optimizer that sets its own rate has set a scaled one.
-            group["lr"] = rate
-            if "lr" in changed:
-                group["lr"] = next(
-                    part["lr"] / scale
-                    for part, scale, then in parts
-                    if "lr" in _changed(part, then)
-                )
-        self._optimizer.param_groups = self._own
-        self._splits, self._own = [], None
 
-    def _kept_of(self, part: Group) -> Group:
-        return self._kept.get(id(part["params"][0]), {})
-
-    def _forget_overwritten(self, group: Group) -> None:
-        """Drop kept values of a group that someone has set since, such as a scheduler."""
+    def _split(self, group: Group) -> "_Split":
+        """Split a group by rate, and by the values that differ between its parameters."""
         lead = self._kept.get(id(group["params"][0]), {}) if group["params"] else {}
+        # Someone has set these values since, such as a scheduler.
         for key in [key for key, value in lead.items() if not _same(group.get(key), value)]:
             for p in group["params"]:
-                self._kept[id(p)].pop(key, None)
+                self._kept.get(id(p), {}).pop(key, None)
+        members: dict[tuple[float, int], list[Tensor]] = {}
+        for p in group["params"]:
+            key = self._scales.get(id(p), self._default), id(self._kept.get(id(p)) or None)
+            members.setdefault(key, []).append(p)
+        if len(members) < 2:  # the same object, to which others may refer
+            return _Split(group, [group], [scale for scale, _ in members] or [1.0])
+        parts = []
+        for params in members.values():
+            part = dict(group) if self._verified else _Watched(group)
+            values = group | self._kept.get(id(params[0]), {})
+            part.update({key: _copied(value) for key, value in values.items()}, params=params)
+            parts.append(part)
+        return _Split(group, parts, [scale for scale, _ in members])
+
+    def _forget_splits(self) -> None:
+        """Forget the parts, but for the values that differ between those of a group."""
+        for split in self._splits:
+            for part in split.parts:
+                values = split.own_values(part)
+                self._kept |= {id(p): values for p in dict.get(part, "params")}
+        self._kept = {p: values for p, values in self._kept.items() if values}
+        self._splits = []
 
     def _verify(self) -> None:
         """At the first update with split groups, look whether the optimizer has read them all."""
-        watched = [p for *_, parts in self._splits for p, *_ in parts if isinstance(p, _Watched)]
-        if self._verified or not watched:
+        watched = [p for split in self._splits for p in split.parts if isinstance(p, _Watched)]
+        if not watched:
             return
         self._verified = True
         active = [each for each in watched if any(p.grad is not None for p in each["params"])]
@@ -145,6 +131,7 @@ class ScaledRates:
             self._fall_back("none", f"{name} does not read the rates of its parameter groups")
         elif not all({"lr", "params"} <= each.read for each in active):
             self._fall_back("global", f"{name} does not use every one of its parameter groups")
+        self._forget_splits()
 
     def _fall_back(self, lr_scaling: str, reason: str) -> None:
         self.lr_scaling, self._scales = lr_scaling, {}
@@ -156,7 +143,8 @@ class ScaledRates:
         )
 
     def state_dict(self, names: Mapping[int, str]) -> dict[str, Any]:
-        """What the optimizer's own checkpoint lacks: values of its groups that differ by split."""
+        """What the optimizer's own checkpoint lacks: values of its groups that differ by part."""
+        self._forget_splits()
         kept = {id(values): values for values in self._kept.values() if values}
         return {
             "lr_scaling": self.lr_scaling,
@@ -174,10 +162,81 @@ class ScaledRates:
         self, state: Mapping[str, Any], parameters: Mapping[str, nn.Parameter]
     ) -> None:
         """Take over `state_dict()`."""
-        self.lr_scaling, self._verified, self._kept = state["lr_scaling"], state["verified"], {}
+        self._splits, self._kept = [], {}
+        self.lr_scaling, self._verified = state["lr_scaling"], state["verified"]
         for each in state["kept"]:
             values = dict(each["values"])
             self._kept |= {id(parameters[name]): values for name in each["parameters"]}
+
+
+class _Split:
+    """A group of an optimizer, and the parts that stand for it inside a step."""
+
+    def __init__(self, group: Group, parts: list[Group], scales: list[float]) -> None:
+        """
+        Args:
+            parts: `[group]` itself if all its parameters have the same rate.
+            scales: the factor of each part's rate.
+        """
+        self.group, self.parts, self._scales = group, parts, scales
+        self._params = list(group["params"])
+        self._rate, self._rates = group["lr"], []  # of the group, and those given to the parts
+        self._remember_shown()
+
+    def stands_for(self, group: Group) -> bool:
+        """Whether this is the split of a group as it is now."""
+        params = group["params"]
+        same = group is self.group and len(params) == len(self._params)
+        return same and all(map(is_, params, self._params))
+
+    def enter(self) -> list[Group]:
+        """Return the parts with scaled rates, and with what others have set in the group."""
+        if self.parts[0] is not self.group:
+            for key in self._set_by_others():
+                for part in self.parts:
+                    part[key] = _copied(self.group[key])
+        self._rate = self.group["lr"]
+        self._rates = [self._rate * scale for scale in self._scales]
+        for part, rate in zip(self.parts, self._rates, strict=True):
+            part["lr"] = rate
+        return self.parts
+
+    def leave(self) -> None:
+        """Show in the group what the optimizer has written into the first part."""
+        found = [dict.get(part, "lr") for part in self.parts]
+        if self.parts[0] is not self.group:
+            self.group.update(self.parts[0], params=self.group["params"])
+            self._remember_shown()
+        self.group["lr"] = self._rate
+        for rate, given, scale in zip(found, self._rates, self._scales, strict=True):
+            if rate is not given:  # an optimizer that sets its own rate has set a scaled one
+                self.group["lr"] = rate / scale
+                break
+
+    def own_values(self, part: Group) -> Group:
+        """Return the values of a part that are not the same in all parts."""
+        return {
+            key: value
+            for key, value in dict.items(part)
+            if key not in ("params", "lr")
+            and not all(_same(value, dict.get(other, key)) for other in self.parts)
+        }
+
+    def _remember_shown(self) -> None:
+        self._shown = dict(self.group)
+        self._versions = {k: v._version for k, v in self._shown.items() if torch.is_tensor(v)}
+
+    def _set_by_others(self) -> list[str]:
+        """Return the keys of the group whose values have been set since they were shown."""
+        return [
+            key
+            for key, value in self.group.items()
+            if key not in ("params", "lr")
+            and (
+                value is not self._shown.get(key, self)
+                or (key in self._versions and value._version != self._versions[key])
+            )
+        ]
 
 
 class _Watched(Group):
@@ -200,18 +259,12 @@ class _Watched(Group):
         return super().items()
 
 
-def _own_tensors(part: Group) -> Group:
-    """Return copies of the tensors in a group, which its optimizer may change in place."""
-    return {k: v.clone() for k, v in dict.items(part) if torch.is_tensor(v) and k != "lr"}
+def _copied(value: Any) -> Any:
+    """Return a copy of a tensor, which an optimizer may change in place in one part."""
+    return value.clone() if torch.is_tensor(value) else value
 
 
 def _same(a: Any, b: Any) -> bool:
     if torch.is_tensor(a) and torch.is_tensor(b):
         return a is b or a.shape == b.shape and torch.equal(a, b)
     return a is b or not (torch.is_tensor(a) or torch.is_tensor(b)) and bool(a == b)
-
-
-def _changed(part: Group, then: Group) -> list[str]:
-    """Return the keys whose values are no longer what they were then."""
-    others = [key for key, value in dict.items(part) if value is not then.get(key, then)]
-    return [key for key in others if key not in then or not _same(part[key], then[key])]

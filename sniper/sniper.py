@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -207,8 +207,7 @@ class Sniper:
         Backward passes and updates do so themselves. Call this before clipping gradients that
         have been set by hand.
         """
-        for name in self._pruning.keep:
-            self._pruning.zero_gradient(name)
+        self._pruning.zero_gradients()
 
     # ---- training
 
@@ -222,7 +221,7 @@ class Sniper:
             self._places = places_of(self._model, parameters)
             self._attachment.attach(parameters)
 
-    def _on_gradient(self, name: str) -> None:
+    def _on_gradient(self, name: str, _: Tensor) -> None:
         if self._pruning.keep:
             self._pruning.on_gradient(name)
         elif not any(self.schedule.upcoming(self.update)):
