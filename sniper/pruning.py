@@ -17,7 +17,6 @@ from sniper.scores import Scores
 from sniper.strategies.levels import level_function
 from sniper.switch import Switch
 
-
 _NEVER: tuple[Callable[[], None], tuple] = (lambda: None, ())
 
 
