@@ -22,6 +22,7 @@ VOCODER ?= $(if $(MELS),gta,recordings)
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+STARTED := $(shell date +%s)
 PYTHON := $(VENV)/bin/python
 SETTINGS = recipe=$(RECIPE) $(ARGS)
 SPEAKING = 'name="$(RUN)"' $(if $(VOICE),'voice="$(VOICE)"')
@@ -63,11 +64,7 @@ setup: $(VENV)/installed ## create the virtual environment and install the requi
 cluster: $(VENV)/installed-cluster ## install the packages for Slurm, Ray and Dask: requirements-cluster.txt
 
 demo: setup ## run the whole recipe: stages 1-3, stages 4-6 of three systems, stage 7
-	$(PYTHON) scripts/stage1_download.py $(SETTINGS)
-	$(PYTHON) scripts/stage2_align.py $(SETTINGS)
-	$(PYTHON) scripts/stage3_features.py $(SETTINGS)
-	$(PYTHON) scripts/sweep.py jobs=3 $(SETTINGS) sweep=demo
-	$(PYTHON) scripts/stage7_tables.py $(SETTINGS)
+	SNIPER_TTS_STARTED=$(STARTED) $(PYTHON) scripts/demo.py jobs=3 $(SETTINGS) sweep=demo
 
 stage1: setup ## download the corpus
 	$(PYTHON) scripts/stage1_download.py $(SETTINGS)

@@ -16,7 +16,7 @@ from rich.live import Live
 from pipeline.configuration import evaluation_fingerprint, run_name, search_path, task_overrides
 from pipeline.errors import RecipeError
 from pipeline.records import evaluated_as, keep_record, read_records
-from pipeline.sweep_progress import SweepProgress
+from pipeline.sweep_progress import SweepProgress, stages_of
 from pipeline.sweep_state import SweepRun, sweep_file, table, write_state
 
 REFERENCES = [["system=vocoded", "name=vocoded"], ["system=natural", "name=natural"]]
@@ -99,6 +99,16 @@ def leave_to_records(runs: list[SweepRun], folder: Path) -> list[str]:
     return messages
 
 
+def is_finished(run: SweepRun) -> bool:
+    """Whether the run is evaluated with its settings, and what it was evaluated on is still there.
+
+    This needs no process for the run.
+    """
+    folder = Path(run.folder)
+    stages = [folder / stage / "stage.json" for stage in stages_of(run)]
+    return evaluated_as(folder) == run.fingerprint and all(path.exists() for path in stages)
+
+
 def side_by_side(config: DictConfig) -> int:
     """How many runs at once: `config.jobs`, or by default as many as the CPU has cores for.
 
@@ -127,6 +137,11 @@ def run_sweep(config: DictConfig) -> None:
     messages = leave_to_records(runs, Path(config.records)) if config.records else []
     jobs = side_by_side(config)
     state = sweep_file(Path(config.paths.experiment), HydraConfig.get().runtime.choices.sweep)
+
+    for run in runs:
+        if run.state == "waiting" and is_finished(run):
+            run.state = "done"
+            messages.append(f"{run.name}: {_ending(run, config.records)}")
 
     console = Console()
     for message in messages:

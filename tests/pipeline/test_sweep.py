@@ -21,7 +21,7 @@ from fastspeech2.training.sparsity import sparsity_schedule
 from pipeline.errors import RecipeError
 from pipeline.records import keep_record
 from pipeline.stages import EVALUATION
-from pipeline.sweep import leave_to_records, planned_runs, side_by_side
+from pipeline.sweep import is_finished, leave_to_records, planned_runs, side_by_side
 from pipeline.sweep_state import (
     SweepRun,
     read_state,
@@ -101,6 +101,22 @@ def test_runs_with_a_current_record_are_not_redone(tmp_path):
         f"{dense.name}: recorded",
         f"{constant.name}: its record has other settings than today's",
     ]
+
+
+def test_a_finished_run_needs_no_process_until_one_of_its_stages_is_gone(tmp_path):
+    run = SweepRun(str(tmp_path), overrides=["sparsity=dense"], fingerprint="current")
+    for stage in ("train", "synthesis", "evaluation"):
+        (tmp_path / stage).mkdir()
+        state = {"fingerprint": "current", "complete": True}
+        (tmp_path / stage / "stage.json").write_text(json.dumps(state))
+    assert is_finished(run)
+    run.fingerprint = "of other settings"
+    assert not is_finished(run)
+    run.fingerprint = "current"
+    shutil.rmtree(tmp_path / "train")
+    assert not is_finished(run)
+    reference = SweepRun(str(tmp_path), overrides=["system=natural"], fingerprint="current")
+    assert is_finished(reference)
 
 
 def test_status_shows_each_run(tmp_path):
