@@ -4,6 +4,9 @@ SNIPER (arXiv 2211.07283) starts training with a part of the weights masked out,
 return at their initial values during training. `recipes/digits/` is a complete small example.
 """
 
+from sniper.export import compact, expand, imported_masks, make_permanent, to_sparse
+from sniper.flops import Flops, count_flops
+from sniper.integrations.plots import plot
 from sniper.masks import global_masks, layerwise_masks, sparsity_of
 from sniper.optimizers import register_optimizer
 from sniper.prunable import prunable_parameters
@@ -21,6 +24,14 @@ from sniper.strategies import SET, RigL
 from sniper.switch import Switch
 
 __all__ = [
+    "Flops",
+    "compact",
+    "count_flops",
+    "expand",
+    "imported_masks",
+    "make_permanent",
+    "plot",
+    "to_sparse",
     "SET",
     "RigL",
     "Sniper",

@@ -77,6 +77,14 @@ class Pruning:
             name: int((self.keep[name] == 0).sum()) if self.keep else 0 for name in self.parameters
         }
 
+    def sparsity(self, update: int) -> float:
+        """The schedule's sparsity after this many updates."""
+        return self.schedule(update)
+
+    def upcoming(self, update: int) -> list[float]:
+        """The schedule's sparsities from an update on."""
+        return self.schedule.upcoming(update)
+
     def recorded(self, switch: Switch) -> Switch:
         """Return what is recorded of a switch."""
         return switch

@@ -80,6 +80,27 @@ class SparsitySchedule:
         return cls._smooth(lambda t: 1 - (1 - t) ** 3, start, end, updates, **when)
 
     @classmethod
+    def alternating(
+        cls, sparsity: float, phase: int, until: int, begin: int | None = None
+    ) -> "SparsitySchedule":
+        """Alternate sparse and dense phases, as AC/DC does (Peste et al. 2021, arXiv 2106.12379).
+
+        There, weights return at 0 (`regrowth="zero"`), and the mask of each sparse phase has the
+        largest magnitudes.
+
+        Args:
+            phase: updates of each phase.
+            until: the update from which the model stays sparse.
+            begin: updates before the first sparse phase; one phase by default.
+        """
+        first = phase if begin is None else begin
+        if not 0 < phase <= until - first:
+            raise ValueError(f"there is no time for phases of {phase} updates until {until}")
+        starts = range(first, until, phase)
+        phases = {start: 0.0 if i % 2 else sparsity for i, start in enumerate(starts)}
+        return cls({0: 0.0} | phases | {until: sparsity})
+
+    @classmethod
     def _smooth(
         cls,
         curve: Callable[[float], float],

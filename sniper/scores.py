@@ -49,7 +49,7 @@ def snip_scores(
     """
     model = unwrapped(model)
     parameters = prunable_parameters(model, **selection)
-    with _left_as_found(model, dropout):
+    with left_as_found(model, dropout):
         sums = _sums(
             model, loss_fn, batches, parameters, lambda w, g: (w * g).abs() if absolute else w * g
         )
@@ -71,7 +71,7 @@ def grasp_scores(
     """
     model, batches = unwrapped(model), list(batches)
     parameters = prunable_parameters(model, **selection)
-    with _left_as_found(model, dropout):
+    with left_as_found(model, dropout):
         gradient = _sums(model, loss_fn, batches, parameters, lambda w, g: g)
 
     def flow(model: nn.Module, batch: Any) -> Tensor:
@@ -83,7 +83,7 @@ def grasp_scores(
         pairs = zip(gradient.values(), found, strict=True)
         return sum((fixed * g).sum() for fixed, g in pairs if g is not None)
 
-    with _left_as_found(model, dropout):
+    with left_as_found(model, dropout):
         return _sums(model, flow, batches, parameters, lambda w, g: w * g)
 
 
@@ -103,7 +103,7 @@ def synflow_scores(
     def flow(model: nn.Module, _: None) -> Tensor:
         return output_fn(model).sum()
 
-    with _left_as_found(model, weights=True):
+    with left_as_found(model, weights=True):
         model.eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -135,7 +135,7 @@ def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 @contextmanager
-def _left_as_found(
+def left_as_found(
     model: nn.Module, dropout: bool | None = None, weights: bool = False
 ) -> Iterator[None]:
     """Restore buffers, modes, random state and, if asked, weights, even after an error."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Number
+from types import MappingProxyType
 from typing import Any
 
 from torch.optim import Optimizer
@@ -34,6 +35,7 @@ def checked_settings(
     return_order: str = "highest_first",
     shuffle_seed: int | None = None,
     strategy: Strategy | None = None,
+    groups: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return all settings in the form that checkpoints hold: plain numbers, strings and lists.
 
@@ -52,7 +54,7 @@ def checked_settings(
         raise ValueError("min_density would be ignored, as the paper's code has none")
     _check_choice("allocation", allocation, ("global", "uniform", "erk"))
     _check_choice("lr_scaling", lr_scaling, LR_SCALINGS)
-    regrowth = getattr(strategy, "regrowth", "init") if regrowth is None else regrowth
+    given, regrowth = regrowth, regrowth or getattr(strategy, "regrowth", "init")
     _check_choice("regrowth", regrowth, REGROWTHS)
     _check_choice("pruned", pruned, PRUNED)
     _check_choice("return_order", return_order, ORDERS)
@@ -74,7 +76,22 @@ def checked_settings(
     check_controls(settings, schedule)
     if optimizer is not None:
         check_rates(optimizer, lr_scaling)
-    return plain({"schedule": schedule.milestones} | settings)
+    inherited = {"schedule": schedule} | settings | {"regrowth": given}
+    own = {pattern: _checked_group(pattern, inherited, group) for pattern, group in groups.items()}
+    return plain({"schedule": schedule.milestones} | settings | {"groups": own})
+
+
+def _checked_group(
+    pattern: str, settings: Mapping[str, Any], group: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check the settings of a group, which are its own or those of the `Sniper`."""
+    for name in ("lr_scaling", "max_lr_scale", "pruned", "shuffle_seed", "groups"):
+        if name in group:
+            raise ValueError(f"{name} is the same for all groups, so {pattern} cannot have its own")
+    if isinstance(settings["min_density"], Mapping):
+        raise ValueError("beside groups, min_density is a number: give it to each group by itself")
+    own = {**settings, **group}
+    return checked_settings(SparsitySchedule.of(own.pop("schedule")), **own)
 
 
 def check_cap(

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
 from sniper.settings import check_cap, checked_settings, plain
+from sniper.strategies.groups import GroupedPruning
 from sniper.strategies.growth import Strategy
 from sniper.strategies.kinds import pruning_of
 from sniper.strategies.levels import shuffled
@@ -62,6 +64,7 @@ class Sniper:
         return_order: str = "highest_first",
         shuffle_seed: int | None = None,
         strategy: Strategy | None = None,
+        groups: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         """Attach to a model and its optimizer, and apply `schedule(0)` at once.
 
@@ -90,6 +93,10 @@ class Sniper:
                 (`"highest_first"`) or last (`"highest_last"`).
             shuffle_seed: shuffle the scores within each tensor, which keeps every tensor's share.
             strategy: moves masks between switches, such as `RigL`; see `sniper.strategies`.
+            groups: `{"encoder.*": {"schedule": 0.8, "cap": 0.9}}` gives parameters of these names
+                their own schedule, cap, min_density, allocation, redistribute, pattern, regrowth,
+                return_order or strategy, and a threshold of scores of their own. The first pattern
+                that matches a name counts.
 
         Raises:
             ValueError: there are no scores, or a scored parameter is not in the model or not in the
@@ -114,8 +121,10 @@ class Sniper:
             return_order=return_order,
             shuffle_seed=shuffle_seed,
             strategy=strategy,
+            groups=groups,
         )
-        self.schedule, self._strategy = schedule, strategy
+        self.schedule = schedule
+        self._given = {"regrowth": regrowth, "strategy": strategy, "groups": groups}
         self.update = 0
         self.record: list[Switch] = []
         self._model, self._optimizer = unwrapped(model), optimizer
@@ -132,13 +141,17 @@ class Sniper:
                 on_state_loaded=self._on_state_loaded,
             ),
         )
-        self._pruning = pruning_of(chain, self._settings, schedule, strategy)
+        if groups:
+            self._pruning = GroupedPruning(chain, self._settings, schedule, groups, strategy)
+        else:
+            self._pruning = pruning_of(chain, self._settings, schedule, strategy)
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
             parameters = scored_parameters(self._model, optimizer, shapes)
             scores = {plain_name(name): score for name, score in scores.items()}
             sizes = {name: p.numel() for name, p in parameters.items()}
-            check_cap(self._settings, schedule.upcoming(0), sizes)
+            if not groups:
+                check_cap(self._settings, schedule.upcoming(0), sizes)
             self._attachment.require_free(parameters.values())
             self._pruning.parameters = parameters
         try:
@@ -168,8 +181,13 @@ class Sniper:
 
     @property
     def sparsity(self) -> float:
-        """The schedule's present sparsity."""
-        return self.schedule(self.update)
+        """The schedule's present sparsity; with groups, of all of them together."""
+        return self._pruning.sparsity(self.update)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings in the form that checkpoints hold."""
+        return self._settings
 
     @property
     def masks(self) -> Masks:
@@ -215,7 +233,7 @@ class Sniper:
         """Place hooks on the optimizer and on the parameters, if they have anything to do."""
         self.detach()
         parameters = self._pruning.parameters
-        if not parameters or any(self.schedule.upcoming(self.update)):
+        if not parameters or any(self._pruning.upcoming(self.update)):
             if parameters:
                 require_equal_masks(self._pruning.keep)
             self._places = places_of(self._model, parameters)
@@ -224,7 +242,7 @@ class Sniper:
     def _on_gradient(self, name: str, _: Tensor) -> None:
         if self._pruning.keep:
             self._pruning.on_gradient(name)
-        elif not any(self.schedule.upcoming(self.update)):
+        elif not any(self._pruning.upcoming(self.update)):
             self.detach()  # not earlier, within a step, where torch iterates over the hooks
 
     def _before_update(self) -> None:
@@ -310,7 +328,7 @@ class Sniper:
         """Copy model and optimizer too, unless `memo` has their copies, and attach to them."""
         model, optimizer = copy.deepcopy((self._model, self._optimizer), memo)
         settings = {key: value for key, value in self._settings.items() if key != "schedule"}
-        settings["strategy"] = copy.deepcopy(self._strategy, memo)
+        settings |= self._given
         twin = Sniper(model, optimizer, None, self.schedule, **settings)
         if self._pruning.parameters:
             twin.load_state_dict(copy.deepcopy(self.state_dict()))

@@ -76,6 +76,6 @@ def pattern_levels(
 
 def _level_in_row(score: Tensor, of: int, sparsities: Sequence[float]) -> Tensor:
     """Rank each weight among `of` in a row, and prune the lowest."""
-    ranks = score.unflatten(1, (-1, of)).argsort(2, stable=True).argsort(2, stable=True)
+    ranks = score.unflatten(1, (-1, of)).argsort(dim=2, stable=True).argsort(dim=2)
     levels = sum((ranks < round(s * of)).to(level_dtype(sparsities)) for s in sparsities)
     return levels.flatten(1, 2)

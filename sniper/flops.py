@@ -1,0 +1,109 @@
+"""Theoretical floating-point operations of a masked model: torch's counter, and densities.
+
+A multiplication and an addition count as two operations. What no weight takes part in, such as the
+products within attention, is not made sparser by masks.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sniper.prunable import plain_name, unwrapped
+from sniper.scores import left_as_found
+from sniper.strategies.growth import Strategy
+from sniper.switch import Switch
+
+
+@dataclass(frozen=True)
+class Flops:
+    """The operations of one forward pass.
+
+    Attributes:
+        weights: {parameter name: operations that it takes part in}, for all parameters.
+        other: operations without parameters.
+    """
+
+    weights: dict[str, int]
+    other: int
+
+    def forward(self, tensors: Mapping[str, float] | None = None) -> float:
+        """Return the operations of a forward pass at these sparsities (`Switch.tensors`)."""
+        sparsities = tensors or {}
+        dense = [(1 - sparsities.get(name, 0.0)) * n for name, n in self.weights.items()]
+        return sum(dense) + self.other
+
+    def update(self, tensors: Mapping[str, float] | None = None, pruned: str = "zero") -> float:
+        """Return the operations of a forward and a backward pass, which costs twice as much.
+
+        One half of the backward pass computes gradients of activations, the other those of weights.
+        Weights that are `"frozen"` only save the latter.
+        """
+        if pruned == "frozen":
+            return 2 * self.forward() + self.forward(tensors)
+        return 3 * self.forward(tensors)
+
+    def training(
+        self,
+        record: Sequence[Switch],
+        updates: int,
+        pruned: str = "zero",
+        strategy: Strategy | None = None,
+    ) -> float:
+        """Return the operations of a training, one such batch for each update.
+
+        Args:
+            record: of its `Sniper`; empty if it was dense.
+            updates: of the whole training.
+            strategy: where it needs gradients of all weights, their computation is dense.
+        """
+        ends = [*((s.update, s.tensors) for s in record if s.update < updates), (updates, {})]
+        total = ends[0][0] * self.update()
+        for (start, tensors), (end, _) in pairwise(ends):
+            total += (end - start) * self.update(tensors, pruned)
+            if strategy is not None and strategy.needs_gradients:
+                moves = sum(strategy.acts(update) for update in range(start + 1, end + 1))
+                total += moves * (self.forward() - self.forward(tensors))
+        return total
+
+
+def count_flops(model: nn.Module, run: Callable[[nn.Module], Any]) -> Flops:
+    """Count the operations of `run(model)`, without gradients. The model is left as it was.
+
+    Weights count where they are used as they are: not after a cast, as autocast makes, and not by
+    operations that torch does not count, such as fused recurrent layers. A warning names those
+    with several dimensions of which nothing was counted.
+    """
+    model = unwrapped(model)
+    parameters = {plain_name(name): p for name, p in model.named_parameters()}
+    with left_as_found(model), torch.no_grad(), _CounterByWeight(parameters) as counter:
+        run(model)
+    unseen = [n for n, p in parameters.items() if p.dim() > 1 and not counter.weights[n]]
+    if unseen:
+        warnings.warn(f"no operations were counted for {', '.join(unseen)}", stacklevel=2)
+    return Flops(counter.weights, counter.get_total_flops() - sum(counter.weights.values()))
+
+
+class _CounterByWeight(FlopCounterMode):
+    """Counts by the parameter in whose memory an operand lies."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        super().__init__(display=False)
+        self.weights = dict.fromkeys(parameters, 0)
+        self._sizes = {name: p.numel() for name, p in parameters.items()}
+        self._places = [(p.data_ptr(), p.data_ptr() + p.nbytes, n) for n, p in parameters.items()]
+
+    def _count_flops(self, func_packet: Any, out: Any, args: Any, kwargs: Any) -> Any:
+        before = self.get_total_flops()
+        result = super()._count_flops(func_packet, out, args, kwargs)
+        if count := self.get_total_flops() - before:
+            addresses = [each.data_ptr() for each in args if isinstance(each, Tensor)]
+            found = [n for low, high, n in self._places if any(low <= a < high for a in addresses)]
+            if found:  # beside a weight, there may be its bias
+                self.weights[max(found, key=self._sizes.__getitem__)] += count
+        return result
