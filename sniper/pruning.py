@@ -216,7 +216,7 @@ class Pruning:
             self.keep = {}
         if len(schedule.until_rise(update)) == 1:
             self.falls_until_return = {}
-        if len(schedule.upcoming(update)) == 1:
+        if len(schedule.upcoming(update)) == 1 and not (self._keep_all_initial and self.keep):
             self._initial = {}
 
     # ---- masks in force

@@ -53,11 +53,6 @@ class FrozenPruning(Pruning):
         weight, initial = self.parameters[name].detach(), self._initial[name]
         return bool((weight != initial)[self.keep[name] == 0].any())
 
-    def _free_unneeded(self, update: int) -> None:
-        initial = self._initial
-        super()._free_unneeded(update)
-        self._initial = initial if self.keep else {}
-
 
 class UnmaskedPruning(Pruning):
     """Pruned weights are trained like all others: nothing follows from masks but learning rates."""
@@ -74,4 +69,6 @@ class UnmaskedPruning(Pruning):
     def _nothing(self, *_: object, **__: object) -> None:
         """Leave weights, gradients and states alone."""
 
-    zero_gradient = zero_weights = zero_states = warn_of_changes = _clear = _set = _nothing
+    zero_gradient = zero_gradients = zero_weights = zero_states = warn_of_changes = _clear = (
+        _set
+    ) = _nothing

@@ -94,9 +94,9 @@ class GroupedPruning:
         """Follow all schedules right after an update; return whether a sparsity has changed."""
         return any([part.switch(update) for part in self._parts.values()])
 
-    def on_gradient(self, name: str) -> None:
+    def on_gradient(self, name: str, *gradient: Tensor) -> None:
         """Zero the gradient of pruned weights."""
-        self._of(name).on_gradient(name)
+        self._of(name).on_gradient(name, *gradient)
 
     def zero_gradient(self, name: str) -> None:
         """Zero the gradient of pruned weights."""
@@ -121,5 +121,5 @@ class GroupedPruning:
             part.load_state_dict(state["groups"][pattern] | {"update": state["update"]})
 
 
-_FOR_ALL = ("prune_first", "undo_first", "forget_undo", "zero_weights", "zero_states",
-            "warn_of_changes")  # fmt: skip
+_FOR_ALL = ("prune_first", "undo_first", "forget_undo", "zero_gradients", "zero_weights",
+            "zero_states", "warn_of_changes")  # fmt: skip

@@ -41,7 +41,7 @@ class MovingPruning(Pruning):
         self._watching = self.strategy.needs_gradients and self.strategy.acts(update)
 
     @torch.no_grad()
-    def on_gradient(self, name: str) -> None:
+    def on_gradient(self, name: str, *_: Tensor) -> None:
         """Keep a gradient before the pruned part of it is zeroed."""
         gradient = self.parameters[name].grad
         if self._watching and self.keep and gradient is not None:
@@ -50,7 +50,7 @@ class MovingPruning(Pruning):
             if former is gradient:  # more was added to it, where only the kept part is still there
                 dense = torch.where(self.keep[name] != 0, dense, dense + sums)
             self._gradients[name] = gradient, dense
-        super().on_gradient(name)
+        super().on_gradient(name, *_)
 
     @torch.no_grad()
     def switch(self, update: int) -> bool:
