@@ -23,6 +23,7 @@ class Events:
 
     Attributes:
         on_gradient: with a parameter's name and itself, after each accumulation of its gradient.
+        between_steps: when gradients have come, but not those of a closure within a step.
         before_update: when all gradients are there.
         apply_rates: just before the update.
         restore_rates: before anyone may look at the learning rates, with whether the optimizer
@@ -32,6 +33,7 @@ class Events:
     """
 
     on_gradient: Callable[[str, Tensor], None]
+    between_steps: Callable[[], None]
     before_update: Callable[[], None]
     apply_rates: Callable[[], None]
     restore_rates: Callable[[bool], None]
@@ -125,6 +127,7 @@ class Attachment:
         if not self._in_closure:
             self._running = []
             self._idle.on_gradient(parameter)
+            self._events.between_steps()
 
     # ---- steps
 

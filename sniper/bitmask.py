@@ -5,6 +5,12 @@ from torch import Tensor, nn
 
 _INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SMALL = 2**16
+_SMALL_DTYPES = {
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
 _CHUNK = 2**18
 
 
@@ -14,8 +20,7 @@ def bitmask(mask: Tensor, like: Tensor) -> Tensor:
     With equal layouts, one pass over both tensors reads memory in order. The masks of small tensors
     have integers of the size of their values, which are fastest; those of large ones have bytes.
     """
-    small = like.numel() <= _SMALL and not like.is_complex()
-    dtype = _INTEGER_OF_SIZE[like.element_size()] if small else torch.int8
+    dtype = _SMALL_DTYPES.get(like.dtype, torch.int8) if like.numel() <= _SMALL else torch.int8
     return torch.empty_like(like, dtype=dtype, requires_grad=False).copy_(mask).neg_()
 
 
@@ -25,13 +30,13 @@ def zero_pruned(values: Tensor, keep: Tensor) -> None:
     A bitwise AND is faster than a product with the mask, and it clears NaNs too.
     """
     values = values.detach()
+    if keep.dtype is _SMALL_DTYPES.get(values.dtype) and not values.is_sparse:
+        values.view(keep.dtype).bitwise_and_(keep)
+        return
     if values.is_complex():
         values, keep = torch.view_as_real(values), keep[..., None]
     if values.is_sparse:  # of shape [rows, ...], where some rows may occur several times
         values, keep = values._values(), keep[tuple(values._indices())]
-    if values.element_size() == keep.element_size():
-        values.view(keep.dtype).bitwise_and_(keep)
-        return
     integers = values.view(_INTEGER_OF_SIZE[values.element_size()])
     if values.device.type != "cpu":
         integers.bitwise_and_(keep)

@@ -101,14 +101,14 @@ class Pruning:
 
     def switch(self, update: int) -> bool:
         """Follow the schedule right after an update; return whether the sparsity has changed."""
-        present, before = self.schedule(update), self.schedule(update - 1)
-        if present > before:
+        if not self.schedule.changes_at(update):
+            return False
+        if self.schedule(update) > self.schedule(update - 1):
             self.prune_more(self.schedule.until_rise(update))
-        elif present < before:
+        else:
             self.regrow()
-        if present != before:
-            self._free_unneeded(update)
-        return present != before
+        self._free_unneeded(update)
+        return True
 
     @torch.no_grad()
     def prune_more(self, sparsities: Sequence[float]) -> None:
@@ -185,6 +185,7 @@ class Pruning:
     @torch.no_grad()
     def regrow(self) -> None:
         """Let the weights return whose fall of sparsity this is."""
+        self.zero_states()  # in case that gradients were edited where torch does not see it
         for name in self.parameters:
             self._regrow(name)
         self._remember_versions()
@@ -221,7 +222,7 @@ class Pruning:
 
     # ---- masks in force
 
-    def on_gradient(self, name: str) -> None:
+    def on_gradient(self, name: str, _: Tensor | None = None) -> None:
         """Zero the gradient of the pruned weights of one tensor when some has come."""
         self.zero_gradient(name)
 
@@ -237,7 +238,7 @@ class Pruning:
         self._zeroed[name] = weakref.ref(gradient), _versions(gradient, keep)
 
     def zero_gradients(self) -> None:
-        """Zero the gradients that are new or have changed since `zero_gradient`."""
+        """Zero the gradients that have been set or edited since `zero_gradient`."""
         for name, keep in self.keep.items():
             gradient, (zeroed, then) = self.parameters[name].grad, self._zeroed.get(name, _NEVER)
             if gradient is not None and (

@@ -206,12 +206,11 @@ class _Split:
         found = [dict.get(part, "lr") for part in self.parts]
         if self.parts[0] is not self.group:
             self.group.update(self.parts[0], params=self.group["params"])
-            self._remember_shown()
         self.group["lr"] = self._rate
-        for rate, given, scale in zip(found, self._rates, self._scales, strict=True):
-            if rate is not given:  # an optimizer that sets its own rate has set a scaled one
-                self.group["lr"] = rate / scale
-                break
+        if not all(map(is_, found, self._rates)):  # an optimizer that sets its own rate
+            changes = zip(found, self._rates, self._scales, strict=True)
+            self.group["lr"] = next(new / scale for new, old, scale in changes if new is not old)
+        self._remember_shown()
 
     def own_values(self, part: Group) -> Group:
         """Return the values of a part that are not the same in all parts."""
@@ -224,10 +223,13 @@ class _Split:
 
     def _remember_shown(self) -> None:
         self._shown = dict(self.group)
-        self._versions = {k: v._version for k, v in self._shown.items() if torch.is_tensor(v)}
+        tensors = [each for each in self._shown.items() if isinstance(each[1], Tensor)]
+        self._versions = {key: value._version for key, value in tensors}
 
     def _set_by_others(self) -> list[str]:
         """Return the keys of the group whose values have been set since they were shown."""
+        if not self._versions and all(map(is_, self.group.values(), self._shown.values())):
+            return []
         return [
             key
             for key, value in self.group.items()

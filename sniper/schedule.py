@@ -37,6 +37,7 @@ class SparsitySchedule:
         given = sorted((int(update), float(sparsity)) for update, sparsity in milestones.items())
         changes = [then for now, then in pairwise(given) if then[1] != now[1]]
         self.milestones: list[tuple[int, float]] = [given[0], *changes]
+        self._changes = {update for update, _ in changes}
 
     @classmethod
     def of(cls, value: Any) -> "SparsitySchedule":
@@ -117,6 +118,10 @@ class SparsitySchedule:
     def __call__(self, update: int) -> float:
         """Return the sparsity after `update` updates."""
         return self.milestones[bisect_right(self.milestones, (update, math.inf)) - 1][1]
+
+    def changes_at(self, update: int) -> bool:
+        """Whether the sparsity changes right after this many updates."""
+        return update in self._changes
 
     def upcoming(self, update: int) -> list[float]:
         """Return the sparsity after `update` updates and all sparsities that follow it."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -130,10 +130,15 @@ class Sniper:
         self._model, self._optimizer = unwrapped(model), optimizer
         self._rates = ScaledRates(optimizer, chain[-1], lr_scaling, max_lr_scale)
         self._state_loaded = False
+        if groups:
+            self._pruning = GroupedPruning(chain, self._settings, schedule, groups, strategy)
+        else:
+            self._pruning = pruning_of(chain, self._settings, schedule, strategy)
         self._attachment = Attachment(
             chain,
             Events(
-                on_gradient=self._on_gradient,
+                on_gradient=self._pruning.on_gradient,
+                between_steps=self._between_steps,
                 before_update=self._before_update,
                 apply_rates=self._rates.apply,
                 restore_rates=self._rates.restore,
@@ -141,10 +146,6 @@ class Sniper:
                 on_state_loaded=self._on_state_loaded,
             ),
         )
-        if groups:
-            self._pruning = GroupedPruning(chain, self._settings, schedule, groups, strategy)
-        else:
-            self._pruning = pruning_of(chain, self._settings, schedule, strategy)
         if scores is not None:
             shapes = {name: score.shape for name, score in scores.items()}
             parameters = scored_parameters(self._model, optimizer, shapes)
@@ -225,7 +226,8 @@ class Sniper:
         Backward passes and updates do so themselves. Call this before clipping gradients that
         have been set by hand.
         """
-        self._pruning.zero_gradients()
+        for name in self._pruning.keep:
+            self._pruning.zero_gradient(name)
 
     # ---- training
 
@@ -239,10 +241,8 @@ class Sniper:
             self._places = places_of(self._model, parameters)
             self._attachment.attach(parameters)
 
-    def _on_gradient(self, name: str, _: Tensor) -> None:
-        if self._pruning.keep:
-            self._pruning.on_gradient(name)
-        elif not any(self._pruning.upcoming(self.update)):
+    def _between_steps(self) -> None:
+        if not self._pruning.keep and not any(self._pruning.upcoming(self.update)):
             self.detach()  # not earlier, within a step, where torch iterates over the hooks
 
     def _before_update(self) -> None:
@@ -255,7 +255,7 @@ class Sniper:
         if self._state_loaded:
             self._pruning.zero_states()
             self._state_loaded = False
-        self.mask_gradients()  # again, since gradients may have been set or edited
+        self._pruning.zero_gradients()
 
     def _on_state_loaded(self) -> None:
         self._state_loaded = True  # act at the next update: masks may be loaded after this state

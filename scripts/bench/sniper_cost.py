@@ -1,73 +1,46 @@
-"""The cost of sparse training of the model `espnet`: time of an update, scoring, memory.
+"""The cost of sparse training: time of an update of five models, scoring, memory, masks.
 
-`make bench` runs it, and so does `python scripts/bench/sniper_cost.py`. Each time is the median of
-the ratios of paired steps, which alternate between the two things compared: a machine that slows
-down for a while slows both. The quartiles beside a ratio say how far to trust it, since other work
-on the machine widens them.
+`make bench` runs it, and so does `python scripts/bench/sniper_cost.py`; the names of some of the
+models as arguments leave out everything but the updates of these. Each time is the median of the
+ratios of paired steps, which alternate between the two things compared: a machine that slows down
+for a while slows both. The quartiles beside a ratio say how far to trust it, since other work on
+the machine widens them. Time is that of the processor, so that waiting for it does not count.
 """
 
 import gc
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from fastspeech2.model.fastspeech2 import FastSpeech2
-from fastspeech2.training.loss import fastspeech2_loss
-from pipeline.configuration import PROJECT
 from pipeline.hardware import keep_freed_memory, machine_description
-from sniper import Sniper, SparsitySchedule, magnitude_scores, snip_scores
+from sniper import Sniper, SparsitySchedule, global_masks, magnitude_scores, snip_scores
+from sniper.masks import global_levels
+from sniper_models import MODELS, Case
 
-VOCABULARY, MELS = 80, 80
-# A minibatch of the recipe `ljspeech` has 9,000 frames. That recipe accumulates eight of them for
-# an update, where masks cost less than here: two of their three passes happen once an update.
-UTTERANCES, PHONES, FRAMES_PER_PHONE = 16, 70, 8
 FALLING = {0: 0.4, 2: 0.2, 3: 0.1, 4: 0.0}
 
-Batch = dict[str, Tensor]
 
-
-def build_model() -> FastSpeech2:
-    """The `espnet` model of conf/model/, with random weights."""
+def build(name: str) -> Case:
     torch.manual_seed(0)
-    config = OmegaConf.load(PROJECT / "conf" / "model" / "espnet.yaml")
-    return FastSpeech2(config, VOCABULARY, MELS)
+    return MODELS[name]()
 
 
-def build_batch() -> Batch:
-    """Random utterances, `[utterances, phones]` and `[utterances, frames, mels]`."""
-    generator = torch.Generator().manual_seed(1)
-    shape = (UTTERANCES, PHONES)
-    return {
-        "phones": torch.randint(1, VOCABULARY, shape, generator=generator),
-        "phone_lengths": torch.full((UTTERANCES,), PHONES),
-        "durations": torch.full(shape, FRAMES_PER_PHONE),
-        "pitch": torch.randn(shape, generator=generator),
-        "energy": torch.randn(shape, generator=generator),
-        "mel": torch.randn(UTTERANCES, PHONES * FRAMES_PER_PHONE, MELS, generator=generator),
-    }
-
-
-def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
-    inputs = [batch[k] for k in ("phones", "phone_lengths", "durations", "pitch", "energy")]
-    output = model(*inputs)
-    targets = [batch[k] for k in ("mel", "durations", "pitch", "energy", "phone_lengths")]
-    return fastspeech2_loss(output, *targets).total
-
-
-def trainee(sparsity: float, lr_scaling: str, batch: Batch) -> Callable[[], None]:
+def trainee(name: str, sparsity: float, lr_scaling: str = "none") -> Callable[[], None]:
     """Return a function that makes one update of its own model at a constant sparsity."""
-    model = build_model()
+    model, loss = build(name)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
     schedule = SparsitySchedule.constant(sparsity)
     Sniper(model, optimizer, magnitude_scores(model), schedule, cap=0.75, lr_scaling=lr_scaling)
 
     def update() -> None:
         optimizer.zero_grad()
-        loss_fn(model, batch).backward()
+        loss(model).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
@@ -81,7 +54,7 @@ def paired_ratios(
 ) -> dict[str, list[float]]:
     """Quartiles over rounds of the time of each function ÷ the time of `base` in the same round.
 
-    Rounds continue for `seconds`, and there are at least seven.
+    Rounds continue for `seconds` of wall clock, and there are at least seven.
     """
     functions = {"base": base} | others
     ratios: dict[str, list[float]] = {name: [] for name in others}
@@ -92,35 +65,53 @@ def paired_ratios(
         took = {}
         # Reverse the order each time, because the second of a pair may find warmer caches.
         for name in list(functions)[:: 1 if rounds % 2 else -1]:
-            start = time.perf_counter()
+            start = time.process_time()
             functions[name]()
-            took[name] = time.perf_counter() - start
+            took[name] = time.process_time() - start
         for name in others:
             ratios[name].append(took[name] / took["base"])
         rounds += 1
     return {name: statistics.quantiles(values, n=4) for name, values in ratios.items()}
 
 
-def update_ratios(seconds: float) -> dict[str, list[float]]:
+def update_ratios(name: str, seconds: float) -> dict[str, list[float]]:
     """Time of an update with masks ÷ without, for constant 40 %."""
-    batch = build_batch()
     others = {
-        "masks": trainee(0.4, "none", batch),
-        "masks and per-tensor learning rates": trainee(0.4, "per_tensor", batch),
+        "masks": trainee(name, 0.4),
+        "masks and per-tensor learning rates": trainee(name, 0.4, "per_tensor"),
     }
-    return paired_ratios(trainee(0.0, "none", batch), others, seconds)
+    return paired_ratios(trainee(name, 0.0), others, seconds)
 
 
 def scoring_ratio(seconds: float) -> list[float]:
     """Time of scoring a batch ÷ time of one forward and backward pass."""
-    model, batch = build_model(), build_batch()
+    model, loss = build("espnet")
 
     def plain() -> None:
         model.zero_grad()
-        loss_fn(model, batch).backward()
+        loss(model).backward()
 
-    score = {"scoring": lambda: snip_scores(model, loss_fn, [batch])}
+    score = {"scoring": lambda: snip_scores(model, lambda m, _: loss(m), [None])}
     return paired_ratios(plain, score, seconds)["scoring"]
+
+
+def masks_of(count: int, levels: int) -> None:
+    """Print the time and the memory of masks for this many scores at falling sparsities."""
+    generator = torch.Generator().manual_seed(0)
+    scores = {"a": torch.randn(count, generator=generator).abs_()}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    if levels == 1:
+        global_masks(scores, 0.4)
+    else:
+        global_levels(scores, [0.4 * (1 - i / levels) for i in range(levels)])
+    took = time.perf_counter() - start
+    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    print(
+        f"  masks of {count:.0e} weights at {levels} sparsities: {took:.2f} s, "
+        f"{1 + more / (4 * count):.2f} × the memory of the scores at most, scores included",
+        flush=True,
+    )
 
 
 def live_bytes() -> int:
@@ -133,7 +124,7 @@ def live_bytes() -> int:
 
 def memory_ratios(levels: dict[int, float]) -> tuple[float, float]:
     """Extra memory ÷ memory of the parameters, after the first update and once dense."""
-    model = build_model()
+    model, _ = build("espnet")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -155,18 +146,18 @@ def report(what: str, quartiles: list[float], limit: float) -> None:
     print(line, flush=True)
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     torch.set_flush_denormal(True)
     keep_freed_memory()
-    values = sum(p.numel() for p in build_model().parameters()) / 1e6
-    frames = UTTERANCES * PHONES * FRAMES_PER_PHONE
-    print(
-        f"sniper on FastSpeech2 (espnet, {values:.1f} M values; {frames} frames an update; ", end=""
-    )
-    print(f"fused Adam, clipping; {machine_description()})", flush=True)
-    limits = {"masks": 1.02, "masks and per-tensor learning rates": 1.03}
-    for name, quartiles in update_ratios(seconds=90).items():
-        report(f"update with {name}, constant 40 % ÷ dense", quartiles, limits[name])
+    print(f"sniper, updates with fused Adam and clipping ({machine_description()})", flush=True)
+    for name in names or MODELS:
+        values = sum(p.numel() for p in build(name)[0].parameters()) / 1e6
+        print(f" {name}, {values:.2f} M values", flush=True)
+        limit = 1.02 if name == "espnet" else 1.05
+        for what, quartiles in update_ratios(name, 90 if name == "espnet" else 15).items():
+            report(f"update with {what}, constant 40 % ÷ dense", quartiles, limit)
+    if names:
+        return
     report("scoring a batch ÷ forward and backward", scoring_ratio(seconds=60), 1.10)
     for start in (0.4, 0.8):
         sparse, dense = memory_ratios({**FALLING, 0: start})
@@ -174,7 +165,11 @@ def main() -> None:
             f"  extra memory ÷ parameters, {start:.0%} falling to 0: {sparse:.2f} while sparse "
             f"(limit 1.3), {dense:.2f} once dense (limit 0)"
         )
+    for count in (10**6, 10**7, 10**8):
+        for levels in (1, 4, 100):  # each in a process of its own, whose peak of memory it is
+            code = f"import sniper_cost; sniper_cost.masks_of({count}, {levels})"
+            subprocess.run([sys.executable, "-c", code], check=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

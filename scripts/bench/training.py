@@ -25,7 +25,7 @@ from make_large_corpus import lengths
 from pipeline.configuration import PROJECT
 from pipeline.hardware import fast_bfloat16, keep_freed_memory, machine_description
 from preprocessing.features.store import FeatureStore
-from sniper_cost import loss_fn
+from sniper_models import loss_fn
 
 UTTERANCES, VOCABULARY, MELS = 16, 361, 80
 ROUNDS = 5
