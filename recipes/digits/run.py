@@ -57,44 +57,55 @@ def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return tuple(torch.from_numpy(part) for part in parts)
 
 
-def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    images, labels = batch
-    return nn.functional.cross_entropy(model(images), labels)
+class Task:
+    """A perceptron and its data, which a seed determines: split, initial weights and order.
+
+    Attributes:
+        model: from images `[images, 64]` to logits `[images, 10]`.
+    """
+
+    def __init__(self, seed: int) -> None:
+        torch.set_num_threads(1)
+        self._images, self._test_images, self._labels, self._test_labels = digits(seed)
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(
+            nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+        )
+        self._order = torch.Generator().manual_seed(seed)
+
+    def batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels of the next epoch."""
+        shuffled = torch.randperm(len(self._images), generator=self._order)
+        return [(self._images[chosen], self._labels[chosen]) for chosen in shuffled.split(BATCH)]
+
+    @staticmethod
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        return nn.functional.cross_entropy(model(images), labels)
+
+    def epoch(self, optimizer: torch.optim.Optimizer) -> float:
+        """Train for an epoch; return the test accuracy, a fraction."""
+        for batch in self.batches():
+            optimizer.zero_grad()
+            self.loss(self.model, batch).backward()
+            optimizer.step()
+        with torch.no_grad():
+            hits = self.model(self._test_images).argmax(1) == self._test_labels
+        return float(hits.float().mean())
 
 
 def train(system: str, seed: int, learning_rate: float) -> list[float]:
     """Train one system; return the test accuracy after each epoch, a fraction."""
-    torch.set_num_threads(1)
-    images, test_images, labels, test_labels = digits(seed)
-    torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
-    )
-    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
-    order = torch.Generator().manual_seed(seed)
-
-    def batches() -> list[tuple[Tensor, Tensor]]:
-        shuffled = torch.randperm(len(images), generator=order)
-        return [(images[chosen], labels[chosen]) for chosen in shuffled.split(BATCH)]
-
-    scores = snip_scores(model, loss_fn, batches()[:SCORING_BATCHES])
+    task = Task(seed)
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=learning_rate)
+    scores = snip_scores(task.model, task.loss, task.batches()[:SCORING_BATCHES])
     levels, lr_scaling = SYSTEMS[system]
     schedule = SparsitySchedule.steps(
         {epoch * UPDATES_PER_EPOCH: sparsity for epoch, sparsity in levels.items()}
     )
     # Under the paper's cap of 75 % per tensor, 80 % could not be reached.
-    Sniper(model, optimizer, scores, schedule, cap=0.95, lr_scaling=lr_scaling)
-
-    accuracies = []
-    for _ in range(EPOCHS):
-        for batch in batches():
-            optimizer.zero_grad()
-            loss_fn(model, batch).backward()
-            optimizer.step()
-        with torch.no_grad():
-            hits = model(test_images).argmax(1) == test_labels
-        accuracies.append(float(hits.float().mean()))
-    return accuracies
+    Sniper(task.model, optimizer, scores, schedule, cap=0.95, lr_scaling=lr_scaling)
+    return [task.epoch(optimizer) for _ in range(EPOCHS)]
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
