@@ -95,6 +95,13 @@ class SniperCallback(Callback):
         self._state: dict[str, Any] = {}
         self._module: Callable[[], Any] | None = None  # to which _state belongs, if not loaded
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether the schedule and those of all groups are dense throughout."""
+        groups = self.settings.get("groups", {}).values()
+        schedules = [SparsitySchedule.of(group.get("schedule", self.schedule)) for group in groups]
+        return all(schedule.is_dense for schedule in (self.schedule, *schedules))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the model and its optimizer, which a resumed run has restored by now.
 
@@ -105,7 +112,7 @@ class SniperCallback(Callback):
         """
         if self._module is not None and self._module() is not pl_module:
             self._state, self.sniper = {}, None  # of an earlier fit of another module
-        if self.schedule.is_dense:
+        if self.is_dense:
             if self._state:
                 raise ValueError("the schedule is dense now, but was sparse in the checkpoint")
             return
@@ -175,7 +182,8 @@ class SniperCallback(Callback):
         if not callable(self.score):
             parameters = prunable_parameters(module, **self.selection)
             sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-            check_cap(settings, self.schedule.upcoming(0), sizes)
+            if not settings["groups"]:  # groups are checked when the Sniper is built
+                check_cap(settings, self.schedule.upcoming(0), sizes)
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
         if self.score == "magnitude":

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from sniper_cases import OPTIMIZERS, assert_sparse, cross_entropy, small_batches, small_model, train
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import prune
 
+import sniper
 from sniper import SET, RigL, Sniper, SparsitySchedule, magnitude_scores, snip_scores
 from sniper.strategies import DropAndGrow, Strategy, View
 
@@ -259,3 +262,43 @@ def test_a_strategy_may_change_the_sparsity_and_it_is_recorded():
 def test_the_base_class_grows_nothing_by_itself():
     with pytest.raises(NotImplementedError):
         DropAndGrow().masks(View(1, {"w": torch.ones(2)}, {"w": torch.ones(2) > 0}, {}))
+
+
+def readme_block(word):
+    """The code block of sniper/README.md that contains a word."""
+    text = (Path(sniper.__file__).parent / "README.md").read_text("utf-8")
+    return next(block for block in text.split("```python\n")[1:] if word in block).split("```")[0]
+
+
+def test_the_strategy_of_the_readme_runs_as_printed():
+    code = readme_block("FillRows")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = {"Sniper": Sniper, "model": model, "optimizer": optimizer,
+             "scores": magnitude_scores(model)}  # fmt: skip
+    exec(code.replace("every=100", "every=2"), found)
+    before = found["sniper"].masks
+    train(model, optimizer, small_batches(4))
+    assert_sparse(model, optimizer, found["sniper"])
+    assert any(not torch.equal(before[n], mask) for n, mask in found["sniper"].masks.items())
+
+
+def test_flops_and_export_of_the_readme_run_as_printed(tmp_path):
+    model, optimizer, attached = built(None, {0: 0.6, 2: 0.2})
+    train(model, optimizer, small_batches(3))
+    pruned_model = small_model()
+    prune.random_unstructured(pruned_model[3], "weight", amount=0.3)
+    found = vars(sniper) | {"model": model, "loss_fn": cross_entropy, "torch": torch}
+    found |= {"batch": small_batches(1)[0], "sniper": attached, "pruned_model": pruned_model}
+    found["path"] = tmp_path / "compact.pt"
+    masks_again = "masks = imported_masks"
+    before, after = readme_block("count_flops").split(masks_again)
+    exec(before, found)
+    model = small_model()
+    found |= {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
+    exec((masks_again + after).replace('"sparsity.png"', "picture"),
+         found | {"picture": tmp_path / "sparsity.png"})  # fmt: skip
+    state = sniper.expand(torch.load(tmp_path / "compact.pt", weights_only=True))
+    assert torch.equal(state["3.weight"], found["sniper"]._model[3].weight)
+    assert (tmp_path / "sparsity.png").stat().st_size > 0
