@@ -84,24 +84,24 @@ def global_levels(
     limits = prunable_counts(sizes, cap, min_density)
     if redistribute:
         check_reachable(sizes, sparsities[0], cap, min_density)
-    ranking = torch.cat([score.flatten() for score in scores.values()])
-    counts = [count_of(sparsity, len(ranking)) for sparsity in sparsities]
-    pruned = lowest(ranking, counts[0])
-    found = [int(part.sum()) for part in pruned.split(list(sizes.values()))]
-    protected = None
-    if any(count > limit for count, limit in zip(found, limits.values(), strict=True)):
-        # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
-        # masks nested.
-        parts = zip(ranking.split(list(sizes.values())), limits.values(), strict=True)
-        protected = ~torch.cat([lowest(part, limit) for part, limit in parts])
+    parts = [score.flatten() for score in scores.values()]
+    counts = [count_of(sparsity, sum(sizes.values())) for sparsity in sparsities]
+    levels = levels_of(parts, counts)
+    # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
+    # masks nested.
+    while over := [
+        i for i, limit in enumerate(limits.values()) if int((levels[i] > 0).sum()) > limit
+    ]:
+        for i in over:
+            allowed = lowest(parts[i], list(limits.values())[i])
+            if redistribute:
+                parts[i] = parts[i].masked_fill(~allowed, math.inf)
+            else:
+                levels[i] *= allowed
         if redistribute:
-            ranking[protected] = math.inf
-            pruned = lowest(ranking, counts[0])
-    levels = levels_of(ranking, counts, pruned)
-    if protected is not None:
-        levels[protected] = 0
-    split = levels.split(list(sizes.values()))
-    return {n: part.view(scores[n].shape) for n, part in zip(scores, split, strict=True)}
+            levels = levels_of(parts, counts)
+    shapes = ((name, score.shape) for name, score in scores.items())
+    return {n: level.view(shape) for (n, shape), level in zip(shapes, levels, strict=True)}
 
 
 def layerwise_masks(
@@ -149,12 +149,11 @@ def layerwise_levels(
         else [count_of(sparsity, size) for size in sizes.values()]
         for sparsity in sparsities
     ]
-    return {
-        name: levels_of(score.flatten(), [min(count[i], limits[name]) for count in counts]).view(
-            score.shape
-        )
-        for i, (name, score) in enumerate(scores.items())
-    }
+    levels = {}
+    for i, (name, score) in enumerate(scores.items()):
+        own = [min(count[i], limits[name]) for count in counts]
+        levels[name] = levels_of([score.flatten()], own)[0].view(score.shape)
+    return levels
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
@@ -232,7 +231,8 @@ def _checked(
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is a fraction between 0 and 1, not {value}")
     require_finite(scores)
-    return {n: s if s.is_floating_point() else s.double() for n, s in scores.items()}
+    single = all(s.dtype in (torch.float16, torch.bfloat16, torch.float32) for s in scores.values())
+    return {n: s.float() if single else s.double() for n, s in scores.items()}
 
 
 def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:

@@ -128,7 +128,8 @@ def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
 
 def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return the scores; raise ValueError if some are NaN or infinite, naming the parameters."""
-    bad = [name for name, score in scores.items() if not torch.isfinite(score).all()]
+    extremes = {name: torch.stack(score.aminmax()) for name, score in scores.items() if len(score)}
+    bad = [name for name, ends in extremes.items() if not torch.isfinite(ends).all()]
     if bad:
         raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
     return scores

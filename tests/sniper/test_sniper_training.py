@@ -189,10 +189,18 @@ def held_bytes(sniper):
     return sum(tensors.values())
 
 
+def wide_model():
+    """The masks of tensors as large as its weight have bytes, those of small ones words."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 4200))
+
+
 @pytest.mark.parametrize(("start", "limit"), [(0.4, 0.8), (0.8, 1.3)])
-def test_memory_and_hooks_are_released_once_dense(start, limit):
+@pytest.mark.parametrize(("build", "more"), [(wide_model, 0), (small_model, 0.75)])
+def test_memory_and_hooks_are_released_once_dense(start, limit, build, more):
     schedule = SparsitySchedule.steps({0: start, 2: start / 2, 4: 0.0})
-    model, optimizer, sniper = attached(schedule)
+    model, limit = build(), limit + more
+    optimizer = OPTIMIZERS["adamw decay"](model.parameters())
+    sniper = Sniper(model, optimizer, magnitude_scores(model), schedule)
     size = sum(p.nbytes for p in model.parameters())
     train(model, optimizer, small_batches(1))
     assert 0.4 * size < held_bytes(sniper) < limit * size
