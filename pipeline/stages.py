@@ -98,12 +98,18 @@ def _corpus(config: DictConfig) -> Iterable:
 
     Recordings on disk do not take part, since they are too large to be read by every stage.
     """
-    yield _without(config.corpus, "max_seconds")
+    settings = _without(config.corpus, "max_seconds")
+    language, lexicon = settings.get("language"), None
+    # Stage 1 fetches some languages' files with the corpus. They are not there before.
+    if language and Path(language["lexicon"]).is_relative_to(config.paths.downloads):
+        settings["language"] = _without(config.corpus.language, "lexicon", "rules")
+    elif language:
+        lexicon = [_list_file(language["lexicon"])]
+    yield settings
     source = config.corpus.get("source", {})
     if texts := _texts(source):
         yield file_digests(texts, Path(source.get("folder") or ""))
-    if language := config.corpus.get("language"):
-        yield _list_file(language.lexicon)
+    yield from lexicon or []
 
 
 def _alignments(config: DictConfig) -> Iterable:

@@ -7,12 +7,12 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from audio.constants import SAMPLE_RATE
 from evaluation.metrics.distances import distance, duration_errors_ms
 from evaluation.metrics.error_rates import ErrorRates
-from evaluation.metrics.measures import MEASURES
+from evaluation.metrics.measures import MEASURES, NOT_RECOGNISED
 from evaluation.metrics.naturalness import NaturalnessPredictor
 from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
 from pipeline.files import read_csv, read_json, write_csv, write_json
@@ -46,7 +46,9 @@ def evaluate_run(config: DictConfig) -> None:
     clips = read_csv(synthesis / "manifest.csv")
     store = FeatureStore(config.paths.features)
     device = device_of(config.trainer.accelerator)
-    recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
+    recogniser = None
+    if config.evaluation.recogniser:
+        recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
     stage = EVALUATION.output(config)
     stage.begin()
@@ -58,10 +60,11 @@ def evaluate_run(config: DictConfig) -> None:
             if not cached.exists():
                 waveform, _ = soundfile.read(synthesis / clip["wav"], dtype="float32")
                 at_16k = soxr.resample(waveform, SAMPLE_RATE, RECOGNISER_RATE)
-                transcript = recogniser.transcribe(at_16k)
                 row = {name: clip[name] for name in ("set", "id", "text")}
-                row |= {"transcript": transcript, "mos": naturalness.score(at_16k)}
-                row |= error_rates.errors(clip["text"], transcript)
+                row |= {"mos": naturalness.score(at_16k)}
+                if recogniser:
+                    row["transcript"] = recogniser.transcribe(at_16k)
+                    row |= error_rates.errors(clip["text"], row["transcript"])
                 if clip["segment"] and config.system != "natural":
                     segment = store.segment(int(clip["segment"]))
                     natural = natural_waveform(segment)
@@ -90,9 +93,11 @@ def _durations(segment, wav: Path) -> dict:
 def definitions(config: DictConfig) -> dict[str, str]:
     """What each measure means under these settings."""
     texts = {measure.name: measure.definition for measure in MEASURES} | TRAINING_DEFINITIONS
+    if not config.evaluation.recogniser:
+        texts |= {name: NOT_RECOGNISED for name in texts if name.startswith(("wer_", "cer_"))}
     settings = {
         "recogniser": config.evaluation.name,
-        "beam": config.evaluation.recogniser.beam,
+        "beam": OmegaConf.select(config, "evaluation.recogniser.beam"),
         "silence": config.evaluation.silence,
         "method": config.evaluation.f0.method,
         "threads": config.trainer.threads,
@@ -113,7 +118,7 @@ def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
         "clips": {name: sum(row["set"] == name for row in rows) for name in ("heldout", "other")},
         "measures": {measure.name: measure.value(rows) for measure in MEASURES},
         "definitions": definitions(config),
-        "recogniser": config.evaluation.name,
+        "recogniser": config.evaluation.name if config.evaluation.recogniser else None,
         "synthesis": read_json(run / "synthesis" / "record.json"),
         "training": training,
     }

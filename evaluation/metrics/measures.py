@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NOT_RECOGNISED = (
+    "Error rates were not measured: no recogniser was used (evaluation.recogniser=null)."
+)
+"""In place of the definitions of error rates."""
 LOWER, HIGHER = -1, 1
 """Whether lower or higher values of a measure are better."""
 

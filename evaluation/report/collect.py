@@ -205,6 +205,11 @@ def _precision_name(precision: tuple[str | None, str | None]) -> str:
     return ", ".join(known) or "precision not recorded"
 
 
+def is_recognised(groups: list[Group]) -> bool:
+    """Tell whether a recogniser transcribed any run, so that there are error rates."""
+    return any(run.metrics["recogniser"] for group in groups for run in group.runs)
+
+
 def baselines(group: Group, groups: list[Group]) -> list[Group]:
     """Find what a trained group is tested against: dense, and constant sparsity of the same start.
 

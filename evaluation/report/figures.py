@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from evaluation.report import speech_figures, training_figures
-from evaluation.report.collect import Group
+from evaluation.report.collect import Group, is_recognised
 from pipeline.files import atomic_path
 from preprocessing.features.store import FeatureStore
 
@@ -40,8 +40,9 @@ def write_figures(
         figures[caption] = ("masks.png", figure)
     if figure := training_figures.layers(trained):
         figures["Sparsity of each tensor at each system's highest level"] = ("layers.png", figure)
-    caption = "Word error rate by length of the ground truth, all seeds pooled"
-    figures[caption] = ("wer_by_length.png", speech_figures.errors_by_length(groups))
+    if is_recognised(groups):
+        caption = "Word error rate by length of the ground truth, all seeds pooled"
+        figures[caption] = ("wer_by_length.png", speech_figures.errors_by_length(groups))
     if store and (figure := speech_figures.sentence(groups, store, f0)):
         caption = "Mel, phones (on top) and F0 (line) of one held-out sentence in each system"
         figures[caption] = ("sentence.png", figure)

@@ -46,9 +46,7 @@ def _clip(row: dict, label: str, longest: float) -> dict:
         "audio": _data_url(audio.getvalue(), "audio/mpeg"),
         "mel": _data_url(picture.getvalue(), "image/png"),
         "width": round(100 * mel.shape[1] * HOP / rate / longest, 1),
-        "transcript": row["transcript"],
-        "errors": row["word_errors"],
-        "words": row["words"],
+        **{name: row.get(name) for name in ("transcript", "word_errors", "words")},
         "mos": f"{float(row['mos']):.2f}",
     }
 

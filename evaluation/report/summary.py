@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from evaluation.report.collect import Group
+from evaluation.report.collect import Group, is_recognised
 from evaluation.report.columns import Column, at, best, cost_columns, loss_columns, measure_columns
 from evaluation.report.compare import PairedTest, describe
 from evaluation.report.tables import Table, cell, interval_of
@@ -100,7 +100,7 @@ def _headline_columns(groups: list[Group]) -> list[Column]:
     return [
         replace(early, heading="Loss at 10 %"),
         replace(lowest, heading="Lowest loss"),
-        *measure_columns("wer_heldout", "mos_heldout"),
+        *measure_columns(*(["wer_heldout"] if is_recognised(groups) else []), "mos_heldout"),
         replace(seconds, heading="Training, min", scale=1 / 60),
     ]
 

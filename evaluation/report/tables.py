@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluation.listening.tables import listening_tables
-from evaluation.report.collect import Group
+from evaluation.metrics.measures import NOT_RECOGNISED
+from evaluation.report.collect import Group, is_recognised
 from evaluation.report.columns import (
     EARLY,
     INTELLIGIBILITY,
@@ -125,8 +126,10 @@ def _table(
         for run in group.runs:
             values = [column.value(run) for column in columns]
             runs.append([run.folder.name, group.label, run.seed, *values])
-    tests = paired_tests(groups, columns)
-    return Table(name, title, rows, runs, tests, NOTES.get(name, ""))
+    tests, note = paired_tests(groups, columns), NOTES.get(name, "")
+    if name in ("intelligibility", "naturalness") and not is_recognised(groups):
+        note = NOT_RECOGNISED
+    return Table(name, title, rows, runs, tests, note)
 
 
 def tables_of_listeners(analysis: dict) -> list[Table]:

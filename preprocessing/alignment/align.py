@@ -99,9 +99,15 @@ def _transcripts(
     transcripts, lexicon, unaligned = {}, {}, []
     for utterance in utterances:
         try:
-            words = [token for token in language.tokens(utterance.text) if token != PAUSE]
-            new = {word: language.pronunciations(word) for word in words if word not in lexicon}
-            lexicon |= new
+            tokens = language.tokens(utterance.text)
+            words = [token for token in tokens if token != PAUSE]
+            if language.connected:
+                for token, phones in zip(tokens, language.connected(tokens), strict=True):
+                    if token != PAUSE and phones not in lexicon.setdefault(token, []):
+                        lexicon[token].append(phones)
+            else:
+                new = {word: language.pronunciations(word) for word in words if word not in lexicon}
+                lexicon |= new
         except RecipeError as error:
             unaligned.append((utterance.id, str(error)))
         else:

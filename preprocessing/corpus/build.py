@@ -8,7 +8,7 @@ from pipeline.errors import FaultsError, RecipeError
 from pipeline.settings import chosen
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import CORPUS
-from preprocessing.corpus import asterisk, ljspeech, readers
+from preprocessing.corpus import asterisk, festvox, ljspeech, readers
 from preprocessing.corpus.metadata import (
     Utterance,
     write_metadata,
@@ -39,16 +39,20 @@ def build_corpus(config: DictConfig) -> None:
     """
     stage = CORPUS.output(config)
     stage.refuse_foreign_files()
-    language = corpus_language(config.corpus)
     layouts = {
         "asterisk": _build_asterisk,
+        "festvox": _build_festvox,
         "ljspeech": _build_ljspeech,
         "table": _build_recordings,
         "folders": _build_recordings,
     }
     build = chosen("corpus.layout", config.corpus.layout, layouts)
+    downloads = Path(config.paths.downloads)
+    if build == _build_festvox:  # It brings the files of its language.
+        downloads = festvox.obtain(config.corpus.source, downloads)
+    language = corpus_language(config.corpus)
     # Each layout checks its inputs before it begins the stage, which may empty an earlier result.
-    published, left_out = build(config.corpus, Path(config.paths.downloads), stage)
+    published, left_out = build(config.corpus, downloads, stage)
     texts = {u.id: config.corpus.corrections.get(u.id, u.text) for u in published}
     utterances = [Utterance(u.id, u.raw, language.normalise(texts[u.id])) for u in published]
     kept, unusable = screen(utterances, stage.folder, config.corpus.screening, language)
@@ -87,10 +91,24 @@ def _build_ljspeech(
     return ljspeech.download_archive(corpus, downloads, stage)
 
 
+def _build_festvox(
+    corpus: DictConfig, voice: Path, stage: StageFolder
+) -> tuple[list[Utterance], Reasons]:
+    recordings = festvox.read_voice(voice)
+    grids = Path(corpus.language.lexicon).with_name("TextGrid")
+    festvox.write_textgrids(recordings, grids, corpus_language(corpus))
+    return _convert(corpus, recordings, stage)
+
+
 def _build_recordings(
     corpus: DictConfig, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
-    published = readers.LAYOUTS[corpus.layout](corpus.source)
+    return _convert(corpus, readers.LAYOUTS[corpus.layout](corpus.source), stage)
+
+
+def _convert(
+    corpus: DictConfig, published: list[Recording], stage: StageFolder
+) -> tuple[list[Utterance], Reasons]:
     is_selected = selection(corpus, {recording.id for recording in published})
     recordings = [recording for recording in published if is_selected(recording.id)]
     seconds, faults = 0.0, []

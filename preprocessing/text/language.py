@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from pipeline.errors import FaultsError, RecipeError
 from preprocessing.text import english, pronunciation
+from preprocessing.text.letter_to_sound import read_rules
 from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
@@ -36,6 +37,8 @@ class Language:
     """The phones that a TextGrid may contain beside silences."""
     replacements: Callable[[str], list[tuple[str, str, str]]] = lambda text: []
     """Lists the written and spoken words where normalising changes a text, and the rule."""
+    connected: Callable[[list[str]], list[list[str]]] | None = None
+    """Gives the phones of each word and pause of a text, where they depend on its neighbours."""
 
 
 ENGLISH = Language(
@@ -55,6 +58,9 @@ def corpus_language(corpus: DictConfig) -> Language:
     - `lexicon`: a pronunciation dictionary such as MFA's, with a line `word PHONE PHONE ...` for
       each pronunciation, the commonest first. Upper and lower case are the same.
     - `phones`: a list of the allowed phones; null allows all that are in the lexicon.
+    - `phonology`: optionally, the name of a class such as `russian.Russian`. Made from the lexicon
+      and from the letter-to-sound rules in the file `rules`, it guesses words that the lexicon
+      lacks, and turns the phonemes of words into the phones of connected speech.
 
     Raises:
         RecipeError: the lexicon is missing or has faults, or the normaliser cannot be imported.
@@ -68,13 +74,32 @@ def corpus_language(corpus: DictConfig) -> Language:
     lexicon = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
     phones = {phone for variants in lexicon.values() for each in variants for phone in each}
 
-    def pronunciations(word: str) -> list[list[str]]:
-        if word not in lexicon:
-            raise RecipeError(f"the word '{word}' is not in {path}: add it")
-        return lexicon[word]
+    phonology = None
+    if settings.get("phonology"):
+        phonology = _imported("phonology", settings)(lexicon, read_rules(Path(settings.rules)))
 
-    normalise = _function(settings.normaliser) if settings.normaliser else _composed
-    return Language(normalise, _words, pronunciations, frozenset(settings.phones or phones))
+    def pronunciations(word: str) -> list[list[str]]:
+        if word in lexicon:
+            return lexicon[word]
+        if phonology is None:
+            raise RecipeError(f"the word '{word}' is not in {path}: add it")
+        try:
+            return [phonology.guess(word)]
+        except ValueError as error:
+            raise RecipeError(f"the word '{word}' cannot be pronounced: {error}") from error
+
+    def connected(tokens: list[str]) -> list[list[str]]:
+        return phonology.connected(
+            [[PAUSE] if token == PAUSE else pronunciations(token)[0] for token in tokens]
+        )
+
+    return Language(
+        _imported("normaliser", settings) if settings.normaliser else _composed,
+        _words,
+        pronunciations,
+        frozenset(settings.phones or phones),
+        connected=connected if phonology else None,
+    )
 
 
 @cache
@@ -109,16 +134,16 @@ def _composed(written: str) -> str:
     return unicodedata.normalize("NFC", written)
 
 
-def _function(name: str) -> Callable[[str], str]:
-    """Import a normaliser by its dotted name."""
+def _imported(setting: str, language: DictConfig) -> Callable:
+    """Import the function or class that a setting of the language names."""
     from hydra.errors import HydraException
-    from hydra.utils import get_method
+    from hydra.utils import get_object
 
     try:
-        return get_method(name)
+        return get_object(language[setting])
     except (HydraException, ImportError, ValueError) as error:
         raise RecipeError(
-            f"cannot import the function corpus.language.normaliser={name}: {error}"
+            f"cannot import corpus.language.{setting}={language[setting]}: {error}"
         ) from error
 
 

@@ -35,15 +35,18 @@ class Pronouncer:
         Raises:
             RecipeError: the text is empty, or a character or word cannot be pronounced.
         """
-        phones: list[str] = []
-        for token in self._language.tokens(self._language.normalise(text)):
-            if token == PAUSE:
-                phones.append(PAUSE)
-            else:
-                phones += (self._lexicon.get(token) or self._language.pronunciations(token))[0]
+        tokens = self._language.tokens(self._language.normalise(text))
+        if self._language.connected:
+            words = self._language.connected(tokens)
+        else:
+            words = [[PAUSE] if token == PAUSE else self._pronunciation(token) for token in tokens]
+        phones = [phone for word in words for phone in word]
         if self._symbols and PAUSE not in self._symbols:
             phones = [phone for phone in phones if phone != PAUSE]
         return [self._known(phone) for phone in phones]
+
+    def _pronunciation(self, word: str) -> list[str]:
+        return (self._lexicon.get(word) or self._language.pronunciations(word))[0]
 
     def _known(self, phone: str) -> str:
         """Return the phone, or the same vowel with the nearest stress that the model knows."""

@@ -133,7 +133,7 @@ def test_only_the_lexicon_pronounces_texts(mine):
 def test_faults_of_a_language_are_reported(mine, tmp_path):
     with pytest.raises(RecipeError, match="lexicon=/absent does not exist"):
         corpus_language(settings(mine, lexicon="/absent"))
-    with pytest.raises(RecipeError, match="cannot import the function .*normaliser=no.such"):
+    with pytest.raises(RecipeError, match="cannot import corpus.language.normaliser=no.such"):
         corpus_language(settings(mine, normaliser="no.such"))
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("one w ʌ n\ntwo t uː\nthree\nfour f sil\n", "utf-8")

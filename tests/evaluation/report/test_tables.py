@@ -4,14 +4,17 @@ import csv
 from pathlib import Path
 
 import pytest
+from conftest import composed
 from omegaconf import OmegaConf
 from table_cases import DECAYING, add_run, make_experiment, runs_in
 
+from evaluation.metrics.evaluate import definitions
 from evaluation.report.collect import grouped
 from evaluation.report.columns import INTELLIGIBILITY, at, best, cost_columns, loss_columns
 from evaluation.report.compare import paired_tests
 from evaluation.report.formats import latex
 from evaluation.report.paper import read_paper
+from evaluation.report.summary import headline
 from evaluation.report.tables import make_tables, readings, tables_of_listeners, write_tables
 from pipeline.errors import RecipeError
 
@@ -164,3 +167,17 @@ def test_the_recipes_contain_no_values_of_the_paper():
     for name in ("allison", "ljspeech"):
         recipe = OmegaConf.load(f"conf/recipe/{name}.yaml").recipe
         assert read_paper(Path(recipe.folder) / "paper.yaml") == {}
+
+
+def test_runs_without_a_recogniser_say_so(tmp_path):
+    add_run(tmp_path, "sparsity=dense", 0, {"kind": "dense"}, 0.0, 0.4, 1.5, recogniser=None)
+    groups = groups_of(tmp_path)
+    tables = {t.name: t for t in make_tables(groups, {}, tmp_path / "paper.yaml")}
+    assert len(tables["intelligibility"].rows) == 1
+    for name in ("intelligibility", "naturalness"):
+        assert "not measured: no recogniser was used" in tables[name].note
+    assert "WER held-out, %" not in headline(groups)["headings"]
+    (dense,) = [row for row in tables["naturalness"].rows if row[0] == "Dense"]
+    assert dense[2] == "3.00"
+    texts = definitions(composed("recipe=festvox_ru"))
+    assert "no recogniser" in texts["wer_heldout"] and "DistillMOS" in texts["mos_heldout"]
