@@ -30,8 +30,8 @@ from preprocessing.text.language import corpus_language
 def build_corpus(config: DictConfig) -> None:
     """Write `wavs/`, `metadata.csv`, `dropped.csv` and `texts.csv` into `paths.corpus`.
 
-    `texts.csv` lists each part of a text that normalising changed: as written, as spoken, and the
-    rule.
+    `texts.csv` lists each part of a text that normalising changed: as written, as spoken, the rule,
+    and what else it can mean, if it is ambiguous.
 
     Raises:
         RecipeError: the corpus cannot be fetched or verified, or the disk is full.

@@ -84,9 +84,9 @@ def write_reasons(path: Path | str, rows: Iterable[tuple[str, str]]) -> None:
     write_csv(path, ["id", "reason"], ({"id": id, "reason": reason} for id, reason in rows))
 
 
-def write_replacements(path: Path | str, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    """Write a CSV table of what normalising changed in the texts: `id,written,spoken,rule`."""
-    columns = ["id", "written", "spoken", "rule"]
+def write_replacements(path: Path | str, rows: Iterable[tuple[str, str, str, str, str]]) -> None:
+    """Write a CSV table of what normalising changed: `id,written,spoken,rule,ambiguous`."""
+    columns = ["id", "written", "spoken", "rule", "ambiguous"]
     write_csv(path, columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 

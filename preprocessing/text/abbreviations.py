@@ -55,6 +55,7 @@ _TITLE = re.compile(rf"\b({_any(map(str.capitalize, _WITHOUT_DOT))})(?=\s+[A-Z][
 _PLACE = re.compile(r"\b(Ft|Mt)(?=\s+[A-Z][a-z])")
 _STREET_OR_TITLE = re.compile(r"\b(St|Dr)\b(\.?)(?!\w)(?=(\s+[A-Z])?)")
 _NUMBER = re.compile(r"\d|(?:ty|teen|hundred|one|two|three|four|five|six|seven|eight|nine|ten)$")
+_ORDINAL = re.compile(r"(?i)(?:[a-z]+-)?(?:first|second|third|fifth|eighth|ninth|twelfth|[a-z]+th)")
 _DOCTORATE = re.compile(r"\bPh\.?\s?D\b\.?")
 # J. D. Smith, U.S., a.m.
 _INITIALS = re.compile(r"\b(?:[A-Z]\.\s){1,}(?:[A-Z]\.)+(?!\w)|\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
@@ -111,6 +112,8 @@ def _street_or_title(match: re.Match) -> str:
     after_name = bool(before) and before[-1][:1].isupper() and before[-1][-1].isalnum()
     numbered = any(_NUMBER.search(word.lower()) for word in before[:-1])
     ends = not match.string[match.end() :].strip()
+    if not match[3] and before and _ORDINAL.fullmatch(before[-1]):  # 2nd St.
+        return _STREETS[match[1].lower()] + ("." if match[2] and ends else "")
     if after_name and (numbered or not match[3]):
         return _STREETS[match[1].lower()] + ("." if match[2] and (match[3] or ends) else "")
     if match[3]:

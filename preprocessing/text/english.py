@@ -81,10 +81,29 @@ def normalise(text: str) -> str:
     return re.sub(r"\s+([.,;:!?])", r"\1", "".join(written)).strip()
 
 
-def replacements(text: str) -> list[tuple[str, str, str]]:
-    """List what `normalise` replaces in a text: the written words, the spoken words, and the step.
+_AMBIGUOUS = [
+    (re.compile(pattern), doubt)
+    for pattern, doubt in (
+        (r"\b(?:0?[1-9]|1[0-2])[/.](?:0?[1-9]|1[0-2])[/.]\d{2,4}\b", "month or day first"),
+        (r"(?<![\d/])\d+/\d+\b(?!/)", "fraction, date or alternative"),
+        (r"\d\s?-\s?\d", "range, score, difference or number with hyphens"),
+        (r"(?<![\d$£€.,:-])1[1-9]\d\d\b(?![,.:]\d)", "year or number"),
+        (r"\b\d{1,2}:\d\d\b", "time, ratio or verse"),
+        (r"\b(?:St|Dr)\b", "saint or street, doctor or drive"),
+        (r"\b[IVXL]+\b(?!\.?\w)", "Roman numeral or letters"),
+    )
+]
+"""Written words that have several readings, of which one is guessed."""
+
+
+def replacements(text: str) -> list[tuple[str, str, str, str]]:
+    """List what `normalise` replaces in a text.
 
     Changes of punctuation alone are not listed.
+
+    Returns:
+        The written words, the spoken words, the step, and what else the written words can mean,
+        which is empty if they are not ambiguous.
     """
     found = []
     for part in _INLINE.split(text)[::2]:
@@ -96,7 +115,9 @@ def replacements(text: str) -> list[tuple[str, str, str]]:
             matcher = SequenceMatcher(None, *bare, autojunk=False)
             for kind, i, j, k, m in matcher.get_opcodes():
                 if kind != "equal":
-                    found.append((" ".join(before[i:j]), " ".join(after[k:m]), name))
+                    written, spoken = " ".join(before[i:j]), " ".join(after[k:m])
+                    doubts = (doubt for pattern, doubt in _AMBIGUOUS if pattern.search(written))
+                    found.append((written, spoken, name, next(doubts, "")))
     return found
 
 

@@ -35,8 +35,9 @@ class Language:
     """Gives a word's pronunciations, the commonest first. Raises RecipeError if it has none."""
     phones: frozenset[str]
     """The phones that a TextGrid may contain beside silences."""
-    replacements: Callable[[str], list[tuple[str, str, str]]] = lambda text: []
-    """Lists the written and spoken words where normalising changes a text, and the rule."""
+    replacements: Callable[[str], list[tuple[str, str, str, str]]] = lambda text: []
+    """Lists the written and spoken words where normalising changes a text, the rule, and whether
+    the written words are ambiguous."""
     connected: Callable[[list[str]], list[list[str]]] | None = None
     """Gives the phones of each word and pause of a text, where they depend on its neighbours."""
 

@@ -94,6 +94,17 @@ def _adjective(match: re.Match) -> str:
     return f"{match[1]} {_SINGULAR_UNITS[match[2].lower()]}"
 
 
+def _ordinal(match: re.Match) -> str:
+    """Give an ordinal the ending that its number has."""
+    number = int(match[1].replace(",", ""))
+    teens = 10 < number % 100 < 14
+    return match[1] + ("th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th"))
+
+
+def _cents(match: re.Match) -> str:
+    return f"{_cardinal(match[1])} {'cent' if match[1] == '1' else 'cents'}"
+
+
 def _version(match: re.Match) -> str:
     return " point ".join(match[0].split("."))
 
@@ -110,8 +121,14 @@ _BEFORE = [
         (r"(?<=\d)³|(?<!\d\s[A-Za-z])(?<=\b[A-Za-z])³", " cubed"),
         # a 6-ft. wall
         (rf"(?i)(?<![\w.])({_AMOUNT})-({'|'.join(_SINGULAR_UNITS)})\b\.?", _adjective),
-        # 5 lb. of it, whose dot ends no sentence
-        (rf"(?<=\d)(\s?(?:{_UNITS}))\.(?=[,;:)]|\s+[a-z])", r"\1"),
+        # 5 lb. of it, whose dot ends no sentence; 3 in. of it, which is no preposition
+        (r"(?<=\b1)\s?in\.(?=[,;:)]|\s+[a-z\d])", " inch"),
+        (r"(?<=\d)\s?in\.(?=[,;:)]|\s+[a-z\d])", " inches"),
+        (rf"(?<=\d)(\s?(?:{_UNITS}))\.(?=[,;:)]|\s+[a-z\d])", r"\1"),
+        # 111st, which the grammars would read as "eleven saint"
+        (r"(?<![\w.,])(\d++(?:,\d{3})*+)(?:st|nd|rd|th)\b", _ordinal),
+        # 50¢
+        (rf"(?<![\w.])({_AMOUNT})\s?¢", _cents),
         # $5m-$10m
         (rf"(?i)(\d[\s-]?{_SCALE})\s?-\s?(?=[$£€]\d)", r"\1 to "),
         # -$5.20, US$5, $1.5M, $5-10 million

@@ -43,6 +43,13 @@ def words(text: str) -> str:
         ("mail me@site.org", "mail me at site dot org"),
         ('"1984" is 5" long', "nineteen eighty four is five inches long"),
         ("in 340 B.C., from 4:00 am - 8:12 pm", "in three forty B.C. sp from four A.M. to eight"),
+        (
+            "the 111st, 12nd and 1,003th",
+            "the one hundred and eleventh sp twelfth and one thousand and",
+        ),
+        ("5 ft. 3 in. tall, 3 in 10", "five feet three inches tall sp three in ten"),
+        ("50¢ or 1 ¢", "fifty cents or one cent"),
+        ("on 2nd St., the second St. Mary", "on second street sp the second saint mary"),
         ("she is 5′10″ tall", "she is five feet ten inches tall"),
         ("Feb. 3 was cold", "february third was cold"),
         ("at 12 Mill St, Salem, OR 97301", "at twelve mill street sp salem sp oregon nine seven"),
@@ -165,12 +172,29 @@ def test_sentences_of_other_scripts(text, parts):
 
 def test_replacements_are_listed_with_their_rule():
     assert replacements("Dr. Lee paid $5 at AT&T {HH AY1} – now") == [
-        ("$5", "five dollars", "numbers"),
-        ("AT&T", "A.T. and T", "acronyms"),
-        ("Dr.", "doctor", "abbreviations"),
+        ("$5", "five dollars", "numbers", ""),
+        ("AT&T", "A.T. and T", "acronyms", ""),
+        ("Dr.", "doctor", "abbreviations", "saint or street, doctor or drive"),
     ]
-    assert replacements("It is *so* big") == [("*so*", "so", "characters")]
+    assert replacements("It is *so* big") == [("*so*", "so", "characters", "")]
     assert replacements("Nothing, to “change”.") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        ("on 5/6/2020 we met", "month or day first"),
+        ("on 5/16/2020 we met", ""),
+        ("in 1868 he left", "year or number"),
+        ("it costs $1868 now", ""),
+        ("won by 5-4 there", "range, score, difference or number with hyphens"),
+        ("at 3:16 then", "time, ratio or verse"),
+        ("see Part I of it", "Roman numeral or letters"),
+        ("take 5 of them", ""),
+    ],
+)
+def test_ambiguous_words_are_marked(text, doubt):
+    assert [row[3] for row in replacements(text)] == [doubt]
 
 
 def test_a_plain_text_loads_no_grammar():

@@ -167,7 +167,13 @@ def test_stage_1_lists_what_it_replaced_in_texts(tmp_path):
     config = table_corpus(tmp_path, texts)
     build_corpus(config)
     assert read_csv(Path(config.paths.corpus) / "texts.csv") == [
-        {"id": "one", "written": "5", "spoken": "five", "rule": "numbers"},
-        {"id": "one", "written": "Dr.", "spoken": "doctor", "rule": "abbreviations"},
-        {"id": "three", "written": "II.", "spoken": "two.", "rule": "abbreviations"},
+        {"id": "one", "written": "5", "spoken": "five", "rule": "numbers", "ambiguous": ""},
+        {
+            **{"id": "one", "written": "Dr.", "spoken": "doctor", "rule": "abbreviations"},
+            "ambiguous": "saint or street, doctor or drive",
+        },
+        {
+            **{"id": "three", "written": "II.", "spoken": "two.", "rule": "abbreviations"},
+            "ambiguous": "Roman numeral or letters",
+        },
     ]
