@@ -1,0 +1,55 @@
+"""FLOPs of FastSpeech2, dense and masked, against counts by hand."""
+
+import pytest
+import torch
+from conftest import PROJECT
+from omegaconf import OmegaConf
+
+from fastspeech2.kernels.select import faster_kernels
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from sniper import Switch, count_flops, global_masks, magnitude_scores, prunable_parameters
+
+PHONES, FRAMES = 6, 24
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """The model `espnet` and its FLOPs for one sentence."""
+    torch.manual_seed(0)
+    config = OmegaConf.load(PROJECT / "conf" / "model" / "espnet.yaml")
+    model = FastSpeech2(config, 50, 80).eval()
+    inputs = [torch.ones(1, PHONES).long(), torch.tensor([PHONES]),
+              torch.full((1, PHONES), FRAMES // PHONES), *torch.ones(2, 1, PHONES)]  # fmt: skip
+    with faster_kernels(frozenset()):
+        return model, count_flops(model, lambda m: m(*inputs))
+
+
+def test_two_layers_counted_by_hand(counted):
+    """A convolution of the decoder, 384 to 1536 channels, and one of its linear layers."""
+    model, flops = counted
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    frames = FRAMES // model.config.reduction_factor if hasattr(model, "config") else FRAMES
+    convolution = next(n for n in shapes if n.startswith("decoder") and shapes[n] == (1536, 384, 3))
+    linear = next(n for n in shapes if n.startswith("encoder") and shapes[n] == (384, 384))
+    assert flops.weights[convolution] == 2 * frames * 1536 * 384 * 3
+    assert flops.weights[linear] == 2 * PHONES * 384 * 384
+
+
+def test_every_prunable_weight_is_counted(counted):
+    model, flops = counted
+    assert all(flops.weights[name] > 0 for name in prunable_parameters(model))
+
+
+def test_masks_save_their_share_of_each_layer(counted):
+    model, flops = counted
+    scores = magnitude_scores(model)
+    shares = {}
+    for sparsity in (0.4, 0.2, 0.0):
+        masks = global_masks(scores, sparsity, cap=0.75)
+        shares[sparsity] = {n: 1 - float(mask.double().mean()) for n, mask in masks.items()}
+    saved = sum(share * flops.weights[name] for name, share in shares[0.4].items())
+    assert flops.forward(shares[0.4]) == pytest.approx(flops.forward() - saved)
+    record = [Switch(u, s, s, shares[s]) for u, s in ((0, 0.4), (10, 0.2), (30, 0.0))]
+    by_hand = 3 * (10 * flops.forward(shares[0.4]) + 20 * flops.forward(shares[0.2])
+                   + 70 * flops.forward())  # fmt: skip
+    assert flops.training(record, updates=100) == pytest.approx(by_hand)
