@@ -5,6 +5,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from inspect import signature
 from itertools import count, islice
 from typing import Any
@@ -22,6 +23,8 @@ from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores,
 from sniper.settings import check_cap, checked_settings
 from sniper.sniper import Sniper
 from sniper.switch import Switch
+
+Score = str | Callable[[LightningModule, Iterable[Any]], Scores]
 
 
 class SniperCallback(Callback):
@@ -41,7 +44,7 @@ class SniperCallback(Callback):
         self,
         schedule: SparsitySchedule | Mapping[int, float] | float,
         *,
-        score: str | Callable[[LightningModule, Iterable[Any]], Scores] = "snip",
+        score: Score | Mapping[str, Score] = "snip",
         scoring_batches: int,
         loss_fn: Callable[[LightningModule, Any], Tensor] | None = None,
         dropout: bool | None = None,
@@ -52,7 +55,8 @@ class SniperCallback(Callback):
     ) -> None:
         """
         Args:
-            score: `"snip"`, `"grasp"`, `"magnitude"`, `"random"`, or `score(module, batches)`.
+            score: `"snip"`, `"grasp"`, `"magnitude"`, `"random"`, or `score(module, batches)`; or
+                {pattern: one of these}, where the first pattern that matches a parameter counts.
             scoring_batches: number of batches to score with. They come from a separate iteration
                 over the training data, which changes neither the order of training nor any random
                 state. Several processes take turns: batch i goes to process i modulo their number.
@@ -70,12 +74,16 @@ class SniperCallback(Callback):
                 out of its range.
             TypeError: a setting is unknown.
         """
-        if isinstance(score, str) and score not in ("snip", "grasp", "magnitude", "random"):
-            raise ValueError(f"score is snip, grasp, magnitude, random or a function, not {score}")
+        self._methods = list(score.values()) if isinstance(score, Mapping) else [score]
+        for each in self._methods:
+            if isinstance(each, str) and each not in ("snip", "grasp", "magnitude", "random"):
+                raise ValueError(
+                    f"score is snip, grasp, magnitude, random or a function, not {each}"
+                )
         ignored = {}
-        if score not in ("snip", "grasp"):
+        if not {"snip", "grasp"} & {each for each in self._methods if isinstance(each, str)}:
             ignored |= {"loss_fn": loss_fn is not None, "dropout": dropout is not None}
-        if callable(score):
+        if all(callable(each) for each in self._methods):
             ignored |= {"include": bool(include), "exclude": bool(exclude)}
         if any(ignored.values()):
             given = ", ".join(name for name, is_given in ignored.items() if is_given)
@@ -172,23 +180,39 @@ class SniperCallback(Callback):
         self.scoring_seconds = state_dict.get("scoring_seconds", 0.0)
 
     def _check_before_scoring(self, trainer: Trainer, module: LightningModule) -> None:
-        runs_training_step = self.score in ("snip", "grasp") and self.loss_fn is None
+        runs_training_step = self.loss_fn is None and any(
+            each in ("snip", "grasp") for each in self._methods
+        )
         if runs_training_step and not module.automatic_optimization:
             raise ValueError(
                 "with manual optimization, training_step would update the model while it is scored:"
                 " give SniperCallback a loss_fn"
             )
         settings = checked_settings(self.schedule, trainer.optimizers[0], **self.settings)
-        if not callable(self.score):
+        if not any(callable(each) for each in self._methods):
             parameters = prunable_parameters(module, **self.selection)
             sizes = {name: parameter.numel() for name, parameter in parameters.items()}
             if not settings["groups"]:  # groups are checked when the Sniper is built
                 check_cap(settings, self.schedule.upcoming(0), sizes)
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
-        if self.score == "magnitude":
+        if not isinstance(self.score, Mapping):
+            return self._scores_by(self.score, trainer, module)
+        found = {
+            each: self._scores_by(each, trainer, module) for each in dict.fromkeys(self._methods)
+        }
+        names = set.intersection(*(set(scores) for scores in found.values()))
+        methods = {
+            name: next((s for p, s in self.score.items() if fnmatchcase(name, p)), None)
+            for name in next(iter(found.values()))
+            if name in names
+        }
+        return {name: found[method][name] for name, method in methods.items() if method}
+
+    def _scores_by(self, score: Score, trainer: Trainer, module: LightningModule) -> Scores:
+        if score == "magnitude":
             return magnitude_scores(module, **self.selection)
-        if self.score == "random":
+        if score == "random":
             return random_scores(module, self.seed, **self.selection)
         with (
             isolate_rng(),
@@ -196,9 +220,9 @@ class SniperCallback(Callback):
             trainer.precision_plugin.train_step_context(),
         ):
             batches = self._batches(trainer)
-            if callable(self.score):
-                return self.score(module, batches)
-            method = {"snip": snip_scores, "grasp": grasp_scores}[self.score]
+            if callable(score):
+                return score(module, batches)
+            method = {"snip": snip_scores, "grasp": grasp_scores}[score]
             # The number of each batch in the sequence that the processes share.
             numbered = zip(count(trainer.global_rank, trainer.world_size), batches, strict=False)
             return method(module, self._loss, numbered, dropout=self.dropout, **self.selection)

@@ -6,7 +6,7 @@ leave a whole number. `"4x1"` prunes blocks of 4 outputs by 1 input as one, by t
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -39,6 +39,19 @@ def check_sparsities(pattern: str, sparsities: Sequence[float]) -> None:
         )
 
 
+def check_shapes(pattern: str, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise ValueError that names the parameters of which a pattern does not divide the shape."""
+    kind, rows, columns = parsed(pattern)
+    rows = 1 if kind == ":" else rows
+    unfit = [
+        f"{name} {tuple(shape)}"
+        for name, shape in shapes.items()
+        if len(shape) < 2 or shape[0] % rows or shape[1] % columns
+    ]
+    if unfit:
+        raise ValueError(f"the pattern {pattern} does not divide {', '.join(unfit)}: exclude them")
+
+
 def pattern_levels(
     pattern: str,
     levels: Callable[[Scores, Sequence[float]], dict[str, Tensor]],
@@ -53,17 +66,10 @@ def pattern_levels(
     Raises:
         ValueError: tensors cannot be divided in this way; the message names them.
     """
-    kind, first, second = parsed(pattern)
-    rows, columns = (1, second) if kind == ":" else (first, second)
-    unfit = [
-        f"{name} {tuple(score.shape)}"
-        for name, score in scores.items()
-        if score.dim() < 2 or score.shape[0] % rows or score.shape[1] % columns
-    ]
-    if unfit:
-        raise ValueError(f"the pattern {pattern} does not divide {', '.join(unfit)}: exclude them")
+    check_shapes(pattern, {name: score.shape for name, score in scores.items()})
+    kind, rows, columns = parsed(pattern)
     if kind == ":":
-        return {name: _level_in_row(score, second, sparsities) for name, score in scores.items()}
+        return {name: _level_in_row(score, columns, sparsities) for name, score in scores.items()}
     blocks = {
         name: score.unflatten(1, (-1, columns)).unflatten(0, (-1, rows)).double().mean((1, 3))
         for name, score in scores.items()

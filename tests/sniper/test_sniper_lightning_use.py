@@ -7,7 +7,7 @@ from lightning_cases import DENSE, SCHEDULE, Classifier, data, fit
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from sniper import SparsitySchedule
+from sniper import SparsitySchedule, magnitude_scores
 from sniper.integrations.lightning import SniperCallback
 
 
@@ -115,3 +115,22 @@ def test_the_example_of_the_digits_runs(tmp_path):
     callback = SniperCallback(schedule, scoring_batches=8)
     fit(tmp_path, callback, updates=2)
     assert callback.sniper.sparsity == 0.8
+
+
+def test_groups_have_their_own_scores_and_schedules(tmp_path):
+    module = Classifier()
+    magnitudes = magnitude_scores(module)
+    names = list(magnitudes)
+    callback = SniperCallback(
+        SparsitySchedule.constant(0.0),
+        score={names[0]: "magnitude", "*": "snip"},
+        scoring_batches=2,
+        groups={names[0]: {"schedule": 0.5}},
+    )
+    fit(tmp_path, callback, module=module, updates=2)
+    masks = callback.sniper.masks
+    kept, score = masks[names[0]], magnitudes[names[0]]
+    assert score[kept].min() >= score[~kept].max() and 0.4 < kept.double().mean() < 0.6
+    assert all(mask.all() for name, mask in masks.items() if name != names[0])
+    with pytest.raises(ValueError, match="not snap"):
+        SniperCallback(0.4, score={"*": "snap"}, scoring_batches=2)
