@@ -242,6 +242,11 @@ def _reader(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
         return
     try:
         with zipfile.ZipFile(source) as archive:
+            if locked := [each.filename for each in archive.infolist() if each.flag_bits & 1]:
+                raise RecipeError(
+                    f"{source} is encrypted ({locked[0]} needs a password): unpack it, and name "
+                    "the folder"
+                )
             yield archive.namelist(), archive.read
     except zipfile.BadZipFile as error:
         raise RecipeError(f"{source} is neither a folder nor a zip file: {error}") from error

@@ -35,7 +35,7 @@ def is_finished(folder: str) -> bool:
         ({"source__table": "lst.csv"}, "corpus.source.table=lst.csv does not exist"),
         ({"source__text": "spoken"}, "has no row with spoken"),
         ({"source__folder": "/absent"}, "does not exist"),
-        ({"layout": "tables"}, "choose one of asterisk, ljspeech, table, folders"),
+        ({"layout": "tables"}, "choose one of asterisk, festvox, ljspeech, table"),
         ({"only": ["four"]}, "corpus.only names utterances that are not there: four"),
         ({"language": {"lexicon": "/absent", "phones": None}}, "lexicon=/absent does not exist"),
     ],
@@ -152,6 +152,18 @@ def test_two_textgrids_of_one_utterance_are_reported(aligned, tmp_path, zipped):
     with pytest.raises(FaultsError, match="Keep one for each") as caught:
         align(aligned)
     assert sorted(name for name, _ in caught.value.faults) == ["one", "one", "three", "three"]
+    assert is_finished(aligned.paths.alignments)
+
+
+def test_an_encrypted_zip_is_reported(aligned, tmp_path):
+    write_grid(tmp_path / "grids" / "one.TextGrid", [("HH", 0, 1.5)])
+    path = Path(shutil.make_archive(str(tmp_path / "grids"), "zip", tmp_path / "grids"))
+    contents = bytearray(path.read_bytes())
+    contents[contents.index(b"PK\1\2") + 8] |= 1  # the flag in the zip file's directory
+    path.write_bytes(contents)
+    aligned.aligner.source = str(path)
+    with pytest.raises(RecipeError, match=r"is encrypted \(one.TextGrid needs a password\)"):
+        align(aligned)
     assert is_finished(aligned.paths.alignments)
 
 
