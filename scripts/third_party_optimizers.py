@@ -1,4 +1,4 @@
-"""Try `sniper` with the optimizers of third parties, and print a table of what comes of each.
+"""Try `sniper` with the optimizers of third parties, and write a table into sniper/README.md.
 
 `pip install pytorch_optimizer torch_optimizer schedulefree prodigyopt` first; packages that are
 missing are left out. The training of a small model falls and rises in sparsity, is stopped and
@@ -7,10 +7,12 @@ else is a fault.
 """
 
 import copy
-import importlib
+import importlib.util
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from sniper import Sniper, SparsitySchedule, magnitude_scores
 PACKAGES = ("torch.optim", "pytorch_optimizer", "torch_optimizer", "schedulefree", "prodigyopt")
 SCHEDULE = SparsitySchedule.steps({0: 0.5, 4: 0.2, 7: 0.6, 10: 0.3})
 UPDATES, STOP = 12, 5
+README = Path(__file__).resolve().parents[1] / "sniper" / "README.md"
+BEGIN, END = "<!-- optimizers: written by scripts/third_party_optimizers.py -->", "<!-- end -->"
 Make = Callable[[nn.Module], torch.optim.Optimizer]
 
 
@@ -147,17 +151,35 @@ def outcome(make: Make) -> str:
     return f"told: {own[0]}" if own else "clean"
 
 
+def table() -> str:
+    """Return the table in Markdown: optimizers by what comes of them."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for name, make in optimizers():
+        kind, _, message = " ".join(outcome(make).split()).partition(": ")
+        message = message.replace(name.split(".")[-1], "…")  # alike for all of them
+        names.setdefault(kind, {}).setdefault(message.split("; ")[0][:150], []).append(name)
+        print(f"{name}: {kind} {message}", flush=True)
+    counts = {kind: sum(map(len, each.values())) for kind, each in names.items()}
+    versions = [f"{p.split('.')[0]} {version(p.split('.')[0])}" for p in PACKAGES if _is_there(p)]
+    total = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    rows = [
+        f"| {kind} | {', '.join(each)} | {message.replace('|', chr(92) + '|')} |"
+        for kind in sorted(names.keys() - {"clean"})
+        for message, each in sorted(names[kind].items())
+    ]
+    head = f"Of {sum(counts.values())} in {', '.join(versions)}: {total}."
+    return "\n".join([head, "", "| | optimizers | message |", "|---|---|---|", *rows])
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package.split(".")[0]) is not None
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    counts: dict[str, int] = {}
-    print("| optimizer | |\n|---|---|")
-    for name, make in optimizers():
-        result = " ".join(outcome(make).split())
-        kind = result.split(":")[0]
-        counts[kind] = counts.get(kind, 0) + 1
-        if kind != "clean":
-            print(f"| {name} | {result[:150]} |", flush=True)
-    print("\n" + ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items())))
+    before, rest = README.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
 
 
 if __name__ == "__main__":
