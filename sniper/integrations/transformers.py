@@ -66,7 +66,8 @@ class SniperTrainerCallback(TrainerCallback, ExportableState):
         resumed = state.global_step > 0
         if resumed and "saved" not in saved:
             raise ValueError(
-                f"the checkpoint of update {state.global_step} was trained without SniperTrainerCallback"
+                f"the checkpoint of update {state.global_step} was trained without "
+                "SniperTrainerCallback"
             )
         if not resumed and self.scores is None:
             raise ValueError("SniperTrainerCallback needs the scores of the untrained model")

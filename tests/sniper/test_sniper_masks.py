@@ -247,6 +247,7 @@ def test_schedules():
     assert len(SparsitySchedule.linear(0.4, 0.0, 4000).milestones) == 101
     assert SparsitySchedule.linear(0.4, 0.0, 4000, every=1)(1) == pytest.approx(0.3999)
     assert SparsitySchedule.steps({0: 0, 5: 0.0}).is_dense and not cubic.is_dense
+    assert not SparsitySchedule.steps({0: 0.4, 1: 0.0}).is_dense
     assert steps == SparsitySchedule({0: 0.4, 1000: 0.1, 500: 0.2, 700: 0.2, 2000: 0})
 
 
