@@ -172,6 +172,8 @@ def analyse(accepted: list[dict], refused: int, key: Key) -> Analysis:
                 ((e.systems, e.sentence), -1 if e.value is None else e.value)
                 for e in preferred
             ),
-            RATING: krippendorff_alpha((((e.systems, e.sentence), e.value) for e in rated), True),
+            RATING: krippendorff_alpha(
+                (((e.systems, e.sentence), e.value) for e in rated), "ordinal"
+            ),
         },
     )

@@ -12,20 +12,26 @@ preference, and 1 to 5 for a rating; `plays` counts how often each clip was hear
 """
 
 import json
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from evaluation.listening.design import PREFERENCE, Plan, Trial
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from evaluation.listening.design import PREFERENCE, RATING, Plan, Trial
 from pipeline.errors import RecipeError
-from pipeline.files import read_json
 
 MAX_BYTES = 200_000
 """Size limit for the answers of one listener."""
-FIELDS = {"test", "listener", "plan", "headphones", "seconds", "answers"}
 KINDS = (".json", ".jsonl")
 
 
@@ -51,23 +57,15 @@ def read_key(folder: Path) -> Key:
     path = folder / "key.json"
     if not path.exists():
         raise RecipeError(f"{path} does not exist: run `make listening-test` first")
-    saved = read_json(path)
-    plans = [
-        [Trial(each["kind"], each["sentence"], tuple(each["systems"])) for each in plan]
-        for plan in saved["plans"]
-    ]
-    return Key(saved["test"], saved["labels"], plans)
+    return TypeAdapter(Key).validate_json(path.read_bytes())
 
 
 def parse(text: bytes | str) -> Any:
-    """Parse strict JSON, without NaN and repeated names, which Python's parser allows.
+    """Parse JSON without repeated names, which Python's parser allows.
 
     Raises:
-        AnswerError: the text is not strict JSON.
+        AnswerError: the text is not such JSON.
     """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict:
         if len(dict(pairs)) < len(pairs):
@@ -75,9 +73,70 @@ def parse(text: bytes | str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=without_repeats)
+        return json.loads(text, object_pairs_hook=without_repeats)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise AnswerError(f"not JSON: {error}") from None
+
+
+class TrialAnswer(BaseModel):
+    """The answer to one trial, and how often each of its clips was heard to its end."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    answer: Any
+    plays: list[Annotated[int, Field(ge=1, lt=10_000)]]
+
+    def require_fit(self, trial: Trial) -> None:
+        """Raise ValueError if this does not answer `trial`."""
+        VALUES[trial.kind].validate_python(self.answer)
+        if len(self.plays) != len(trial.systems):
+            raise ValueError(f"plays has to have {len(trial.systems)} counts")
+
+
+class Answers(BaseModel):
+    """All answers of one listener. The key of the test is the context of their validation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    test: str
+    listener: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    participant: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    plan: Annotated[int, Field(ge=0)]
+    headphones: bool
+    seconds: Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False)]
+    answers: list[TrialAnswer]
+
+    @model_validator(mode="after")
+    def _fit_the_test(self, info: ValidationInfo) -> Self:
+        key: Key = info.context
+        if self.test != key.test:
+            raise ValueError("the answers belong to another test")
+        if self.plan >= len(key.plans):
+            raise ValueError(f"plan has to be below {len(key.plans)}")
+        plan = key.plans[self.plan]
+        if len(self.answers) != len(plan):
+            raise ValueError(f"answers has to have {len(plan)} items")
+        for number, (answer, trial) in enumerate(zip(self.answers, plan, strict=True), 1):
+            try:
+                answer.require_fit(trial)
+            except ValueError as error:
+                raise ValueError(f"answer {number}: {reason(error)}") from None
+        return self
+
+
+VALUES = {
+    PREFERENCE: TypeAdapter(Literal["left", "right", "same"]),
+    RATING: TypeAdapter(Annotated[int, Field(strict=True, ge=1, le=5)]),
+}
+"""What may answer a trial of each kind."""
+
+
+def reason(error: ValueError) -> str:
+    """The first fault that pydantic found, or the error's own message."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def check(found: Any, key: Key) -> dict:
@@ -86,62 +145,11 @@ def check(found: Any, key: Key) -> dict:
     Raises:
         AnswerError: describes the first fault.
     """
-    _require(isinstance(found, dict), "not a JSON object")
-    _require(
-        found.keys() - {"participant"} == FIELDS,
-        f"the fields have to be {', '.join(sorted(FIELDS))} and, optionally, participant",
-    )
-    _require(found["test"] == key.test, "the answers belong to another test")
-    _require(
-        isinstance(found["listener"], str) and re.fullmatch("[0-9a-f]{32}", found["listener"]),
-        "listener has to be 32 hexadecimal digits",
-    )
-    participant = found.get("participant")
-    _require(
-        participant is None or isinstance(participant, str) and 1 <= len(participant) <= 200,
-        "participant has to be null or a text of up to 200 characters",
-    )
-    _require(
-        type(found["plan"]) is int and 0 <= found["plan"] < len(key.plans),
-        f"plan has to be from 0 to {len(key.plans) - 1}",
-    )
-    _require(isinstance(found["headphones"], bool), "headphones has to be true or false")
-    seconds = found["seconds"]
-    _require(
-        type(seconds) in (int, float) and 0 <= seconds < 1e9 and math.isfinite(seconds),
-        "seconds has to be a duration",
-    )
-    plan, answers = key.plans[found["plan"]], found["answers"]
-    _require(
-        isinstance(answers, list) and len(answers) == len(plan),
-        f"answers have to be a list of {len(plan)}",
-    )
-    for number, (answer, trial) in enumerate(zip(answers, plan, strict=True), 1):
-        _check_answer(answer, trial, f"answer {number}")
+    try:
+        Answers.model_validate(found, context=key)
+    except ValidationError as error:
+        raise AnswerError(reason(error)) from None
     return found
-
-
-def _check_answer(answer: Any, trial: Trial, where: str) -> None:
-    _require(isinstance(answer, dict), f"{where} has to be an object")
-    _require(answer.keys() == {"answer", "plays"}, f"{where} has to have answer and plays")
-    value, plays = answer["answer"], answer["plays"]
-    if trial.kind == PREFERENCE:
-        _require(value in ("left", "right", "same"), f"{where} has to be left, right or same")
-    else:
-        _require(type(value) is int and 1 <= value <= 5, f"{where} has to be from 1 to 5")
-    clips = len(trial.systems)
-    _require(
-        isinstance(plays, list)
-        and len(plays) == clips
-        and all(type(each) is int and 0 <= each < 10_000 for each in plays),
-        f"{where}: plays have to be {clips} counts",
-    )
-    _require(min(plays) >= 1, f"{where}: a clip was not heard to its end")
-
-
-def _require(condition: Any, reason: str) -> None:
-    if not condition:
-        raise AnswerError(reason)
 
 
 def identities(answers: dict) -> list[str]:
@@ -171,11 +179,13 @@ def read_answers(source: Path, key: Key) -> tuple[list[dict], list[tuple[str, st
     seen: dict[str, str] = {}
     for where, text in _texts(source):
         try:
-            _require(text is not None, "not a plain file whose name ends in .json or .jsonl")
-            _require(len(text) <= MAX_BYTES, f"more than {MAX_BYTES} bytes")
+            if text is None:
+                raise AnswerError("not a plain file whose name ends in .json or .jsonl")
+            if len(text) > MAX_BYTES:
+                raise AnswerError(f"more than {MAX_BYTES} bytes")
             answers = check(parse(text), key)
-            for identity in identities(answers):
-                _require(identity not in seen, f"a duplicate of {seen.get(identity)}")
+            if first := next(filter(None, map(seen.get, identities(answers))), None):
+                raise AnswerError(f"a duplicate of {first}")
         except AnswerError as error:
             refused.append((where, str(error)))
             continue

@@ -3,7 +3,7 @@
 <folder>/test/          index.html, page.js, page.css, clips/<digest>.wav
 <folder>/key.json       the system and the sentence of each clip in each plan
 <folder>/key.<id>.json  the key of a test that was written to this folder before
-<folder>/answers.jsonl  answers that `make serve` has collected
+<folder>/answers.sqlite answers that `make serve` has collected; answers.jsonl is their export
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
 from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
 from evaluation.listening.loudness import match_loudness
+from evaluation.listening.store import has_answers
 from evaluation.report.collect import Run, grouped
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
@@ -174,11 +175,10 @@ def public_test(plans: list[Plan], files: dict[str, str], sample: str) -> dict:
 
 
 def _refuse_other_answers(folder: Path, test: str) -> None:
-    collected = folder / "answers.jsonl"
-    if collected.exists() and read_json(folder / "key.json")["test"] != test:
+    if has_answers(folder) and read_json(folder / "key.json")["test"] != test:
         raise RecipeError(
-            f"{collected} holds answers to another test, which need its key: move {folder} to "
-            "another place first"
+            f"{folder} holds answers to another test, which need its key: move it to another place "
+            "first"
         )
 
 

@@ -36,18 +36,18 @@ def write_test(config: DictConfig) -> None:
 def serve_test(config: DictConfig) -> None:
     """Serve the listening test and collect answers until the process is interrupted or ended."""
     from evaluation.listening.server import make_server
+    from evaluation.listening.store import DATABASE
 
     folder, settings = Path(config.paths.listening), config.listening
-    server = make_server(folder, settings.host, settings.port, str(settings.completion))
-    host, port = server.server_address[:2]
-    print(f"listening test at http://{host}:{port}/, answers in {folder / 'answers.jsonl'}")
+    server, listener = make_server(folder, settings.host, settings.port, str(settings.completion))
+    host, port = listener.getsockname()
+    print(f"listening test at http://{host}:{port}/, answers in {folder / DATABASE}")
     print("Press Ctrl-C to stop.", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("stopped")
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 def show_preferences(config: DictConfig) -> None:
@@ -58,12 +58,15 @@ def show_preferences(config: DictConfig) -> None:
     """
     from evaluation.listening.analysis import analyse
     from evaluation.listening.answers import read_answers, read_key
+    from evaluation.listening.store import DATABASE, EXPORT, AnswerStore
     from evaluation.listening.tables import listening_tables
     from evaluation.report.formats import markdown
 
     folder = Path(config.paths.listening)
     key = read_key(folder)
-    source = Path(config.listening.results or folder / "answers.jsonl")
+    source = Path(config.listening.results or folder / EXPORT)
+    if not config.listening.results and (folder / DATABASE).exists():
+        AnswerStore(folder, key).close()  # which writes what the server has collected
     accepted, refused = read_answers(source, key)
     for where, reason in refused:
         print(f"refused {where}: {reason}")

@@ -1,200 +1,158 @@
 """A small server for a listening test: it serves the page and its clips and collects answers.
 
-It reads the files of the test when it starts and serves nothing else, so no address can lead to
-other files. Answers are checked and flushed to the disk before they are acknowledged.
+It serves nothing but the files of the test. Answers are checked and durably stored before they are
+acknowledged. No listener's address is logged.
 """
 
-import json
-import mimetypes
-import re
-import sys
-import traceback
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import asyncio
+import socket
+import sqlite3
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-from evaluation.listening.answer_file import AnswerFile, DuplicateError
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from evaluation.listening.answers import MAX_BYTES, AnswerError, read_key
+from evaluation.listening.store import AnswerStore, DuplicateError
 from pipeline.errors import RecipeError
 
 REQUEST_SECONDS = 30
-"""A connection is closed if it is silent for this long."""
+"""A connection is closed if a request does not arrive for this long."""
+MAX_CONNECTIONS = 800
 ANSWERS = "answers"
 """Address for answers, relative to the page."""
-ADDRESS_TAG = b'name="answers-address" content=""'
+ADDRESS_TAG = 'name="answers-address" content=""'
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; connect-src *; img-src data:",
+}
 
 
-class ListeningServer(ThreadingHTTPServer):
-    """Serves one test, with one thread for each connection.
+class ImpatientProtocol(H11Protocol):
+    """Closes connections that stay silent before or within the head of a request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+
+def make_app(folder: Path, completion: str = "") -> FastAPI:
+    """Make the application that serves the test in `folder`.
 
     Args:
-        address: host and port.
-        folder: the folder that `build` wrote.
+        folder: that `build` wrote.
         completion: code or address that participants get when their answers are stored.
 
     Raises:
         RecipeError: the folder does not hold a complete test.
-        OSError: the server cannot listen at this address.
     """
+    key, index = read_key(folder), folder / "test" / "index.html"
+    if not index.exists():
+        raise RecipeError(f"{index.parent} holds no listening test: run `make listening-test`")
+    page = index.read_text("utf-8")
+    if key.test not in page:
+        raise RecipeError(
+            f"{folder}/key.json belongs to another test: run `make listening-test` again"
+        )
+    page = page.replace(ADDRESS_TAG, ADDRESS_TAG.replace('=""', f'="{ANSWERS}"'))
+    store = AnswerStore(folder, key)
+    next_listener = count(len(store))
 
-    # socketserver's default of 5 refused some of two dozen listeners who connected at once.
-    request_queue_size = 128
+    @asynccontextmanager
+    async def lifespan(app: FastAPI):
+        yield
+        store.close()
 
-    def __init__(self, address: tuple[str, int], folder: Path, completion: str):
-        key = read_key(folder)
-        self.completion = completion
-        self.answers = AnswerFile(folder / "answers.jsonl", key)
-        self.files = served_files(folder / "test")
-        if key.test.encode() not in self.files["/index.html"]:
-            raise RecipeError(
-                f"{folder}/key.json belongs to another test: run `make listening-test` again"
-            )
-        self._plans, self._next_listener = len(key.plans), count(self.answers.listeners)
-        super().__init__(address, _Handler)
+    app = FastAPI(lifespan=lifespan, openapi_url=None, max_body_size=MAX_BYTES)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["Content-Type"]
+    )
 
-    def next_plan(self) -> int:
-        """Assign plans in turn, so that each side of every pair is heard equally often."""
-        return next(self._next_listener) % self._plans
+    @app.middleware("http")
+    async def add_headers(request: Request, call_next):
+        response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print errors, except for broken connections, without the listener's address."""
-        if not isinstance(sys.exception(), ConnectionError):
-            traceback.print_exc()
+    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.api_route("/index.html", methods=["GET", "HEAD"])
+    async def show_page(request: Request):
+        if request.url.path == "/" and "plan" not in request.query_params:
+            # Plans are assigned in turn, so that each side of every pair is heard equally often.
+            # What the address says about the participant is kept.
+            plan = f"plan={next(next_listener) % len(key.plans)}"
+            query = "&".join(filter(None, [plan, request.url.query]))
+            return RedirectResponse(f"/?{query}", 303)
+        return HTMLResponse(page)
+
+    @app.post(f"/{ANSWERS}")
+    async def collect(request: Request):
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                body = await request.body()
+            await run_in_threadpool(store.add, body)
+        except (TimeoutError, ClientDisconnect):
+            return reply(408, reason="the answers did not arrive")
+        except DuplicateError as error:
+            return reply(409, reason=str(error), completion=completion)
+        except AnswerError as error:
+            return reply(400, reason=str(error))
+        except sqlite3.Error:
+            return reply(507, reason="the answers could not be stored")
+        return reply(201, completion=completion)
+
+    app.mount("/", StaticFiles(directory=folder / "test"))
+    return app
 
 
-def served_files(folder: Path) -> dict[str, bytes]:
-    """Read the files of a test: from path in the address to contents.
-
-    If the page has no address for answers, it gets this server's.
-
-    Raises:
-        RecipeError: the folder holds no test.
-    """
-    if not (folder / "index.html").exists():
-        raise RecipeError(f"{folder} holds no listening test: run `make listening-test`")
-    files = {
-        "/" + str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    here = ADDRESS_TAG.replace(b'content=""', f'content="{ANSWERS}"'.encode())
-    files["/index.html"] = files["/index.html"].replace(ADDRESS_TAG, here)
-    return files
+def reply(status: int, **fields: str) -> JSONResponse:
+    """Tell whether answers were stored, and why not or how to go on."""
+    return JSONResponse({"stored": status == 201, **fields}, status)
 
 
-def make_server(folder: Path, host: str, port: int, completion: str = "") -> ListeningServer:
-    """Make a server for the test in `folder`, ready for `serve_forever`.
+def make_server(
+    folder: Path, host: str, port: int, completion: str = ""
+) -> tuple[uvicorn.Server, socket.socket]:
+    """Make a server for the test in `folder`, and the socket for its `run(sockets=[...])`.
 
     Raises:
         RecipeError: the folder does not hold a complete test, or the host and port cannot be used.
     """
+    app = make_app(folder, completion)
     try:
-        return ListeningServer((host, port), folder, completion)
+        listener = socket.create_server((host, port), backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
         raise RecipeError(
             f"cannot listen at {host}:{port} ({error}): choose another with listening.port"
         ) from None
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD with the test's files, and takes answers by POST."""
-
-    server: ListeningServer
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "ListeningTest", ""
-    timeout = REQUEST_SECONDS
-
-    def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        if address.path == "/" and "plan" not in parse_qs(address.query):
-            # What the address says about the participant is kept.
-            query = "&".join(filter(None, [f"plan={self.server.next_plan()}", address.query]))
-            self._send(HTTPStatus.SEE_OTHER, headers={"Location": f"/?{query}"})
-            return
-        path = "/index.html" if address.path == "/" else address.path
-        if path not in self.server.files:
-            self._send(HTTPStatus.NOT_FOUND, b"not found\n")
-            return
-        self._send_file(path)
-
-    do_HEAD = do_GET
-
-    def do_OPTIONS(self) -> None:
-        """Let pages of other servers send their answers here."""
-        self._send(HTTPStatus.NO_CONTENT, headers={"Access-Control-Allow-Headers": "Content-Type"})
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if urlsplit(self.path).path != f"/{ANSWERS}":
-            self._refuse(HTTPStatus.NOT_FOUND, "not found")
-        elif not re.fullmatch("[0-9]{1,12}", length):
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
-        elif int(length) > MAX_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MAX_BYTES} bytes")
-        else:
-            self._store(self.rfile.read(int(length)))
-
-    def _store(self, body: bytes) -> None:
-        try:
-            self.server.answers.append(body)
-        except DuplicateError as error:
-            self._refuse(HTTPStatus.CONFLICT, str(error), completion=self.server.completion)
-        except AnswerError as error:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-        except OSError:
-            self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "the answers could not be stored")
-        else:
-            self._send_json(HTTPStatus.CREATED, stored=True, completion=self.server.completion)
-
-    def _refuse(self, status: HTTPStatus, reason: str, **fields: str) -> None:
-        # The rest of the request was not read, so the connection cannot be used again.
-        self.close_connection = True
-        self._send_json(status, {"Connection": "close"}, stored=False, reason=reason, **fields)
-
-    def _send_json(
-        self, status: HTTPStatus, headers: dict[str, str] | None = None, **fields: bool | str
-    ) -> None:
-        self._send(status, json.dumps(fields).encode() + b"\n", "application/json", headers)
-
-    def _send_file(self, path: str) -> None:
-        """Send a file, or the one range of it that players on phones ask for."""
-        body = self.server.files[path]
-        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-        asked = re.fullmatch(r"bytes=(\d{1,12})-(\d{0,12})", self.headers.get("Range", ""))
-        if asked is None:
-            self._send(HTTPStatus.OK, body, kind, {"Accept-Ranges": "bytes"})
-            return
-        first, last = int(asked[1]), min(int(asked[2] or len(body)), len(body) - 1)
-        if first > last:
-            whole = {"Content-Range": f"bytes */{len(body)}"}
-            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=whole)
-            return
-        part = {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
-        self._send(HTTPStatus.PARTIAL_CONTENT, body[first : last + 1], kind, part)
-
-    def _send(
-        self,
-        status: HTTPStatus,
-        body: bytes = b"",
-        kind: str = "text/plain",
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        headers = (headers or {}) | {
-            "Content-Type": kind + ("; charset=utf-8" if kind.startswith("text/") else ""),
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Access-Control-Allow-Origin": "*",
-            "Content-Security-Policy": "default-src 'self'; connect-src *; img-src data:",
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_) -> None:
-        """Log nothing, since a log would tell who listened when."""
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=REQUEST_SECONDS,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config), listener

@@ -1,5 +1,9 @@
 """Listening tests of synthetic sounds, and simulated listeners with known preferences."""
 
+import contextlib
+import copy
+import json
+import threading
 from pathlib import Path
 from random import Random
 
@@ -9,6 +13,7 @@ import soundfile
 from audio.constants import SAMPLE_RATE
 from evaluation.listening.answers import Key
 from evaluation.listening.design import CLEAN, PREFERENCE, Trial, make_plans
+from evaluation.listening.server import make_server
 from evaluation.report.collect import Run
 from pipeline.files import write_csv
 
@@ -74,3 +79,71 @@ class Listener:
                 for trial in key.plans[plan]
             ],
         }
+
+
+KEY = make_key(["dense", "sniper"])
+GOOD = Listener(0, "sniper", 0.7).answers(KEY, 0)
+
+
+def changed(**fields) -> dict:
+    return copy.deepcopy(GOOD) | fields
+
+
+def with_answer(**fields) -> dict:
+    answers = copy.deepcopy(GOOD)
+    answers["answers"][0] |= fields
+    return answers
+
+
+BAD = [
+    (b"", "not JSON"),
+    (b"\xff\xfe", "not JSON"),
+    (b"[" * 50_000, "not JSON"),
+    (b'{"plan": 1, "plan": 2}', "a name is repeated"),
+    (json.dumps(changed(seconds=float("nan"))).encode(), "seconds: .* finite number"),
+    (json.dumps(changed(seconds=float("inf"))).encode(), "seconds: "),
+    (json.dumps(with_answer(answer=float("nan"))).encode(), "answer 1: .* integer"),
+    (b"[]", "valid dictionary"),
+    (json.dumps(changed(more=1)).encode(), "more: Extra inputs are not permitted"),
+    (json.dumps({"test": GOOD["test"]}).encode(), "listener: Field required"),
+    (json.dumps(changed(test="another")).encode(), "another test"),
+    (json.dumps(changed(listener="../../etc/passwd")).encode(), "listener: .* pattern"),
+    (json.dumps(changed(listener="0" * 32 + "\n")).encode(), "listener: .* pattern"),
+    (json.dumps(changed(listener=None)).encode(), "listener: .* valid string"),
+    (json.dumps(changed(plan=10_000)).encode(), "plan has to be below"),
+    (json.dumps(changed(plan=True)).encode(), "plan: .* valid integer"),
+    (json.dumps(changed(plan=-1)).encode(), "plan: .* greater than or equal to 0"),
+    (json.dumps(changed(headphones="yes")).encode(), "headphones: .* valid boolean"),
+    (json.dumps(changed(participant="")).encode(), "participant: .* at least 1 character"),
+    (json.dumps(changed(participant="x" * 201)).encode(), "participant: .* at most 200"),
+    (json.dumps(changed(participant=7)).encode(), "participant: .* valid string"),
+    (json.dumps(changed(seconds=-1)).encode(), "seconds: .* greater than or equal to 0"),
+    (json.dumps(changed(seconds=1e300)).encode(), "seconds: .* less than"),
+    (json.dumps(changed(answers=GOOD["answers"][:-1])).encode(), "answers has to have 44 items"),
+    (json.dumps(changed(answers=GOOD["answers"] * 2)).encode(), "answers has to have 44 items"),
+    (json.dumps(with_answer(answer="both")).encode(), "answer 1: .* integer"),
+    (json.dumps(with_answer(answer=["left"])).encode(), "answer 1: "),
+    (json.dumps(with_answer(answer=6)).encode(), "answer 1: "),
+    (json.dumps(with_answer(answer=True)).encode(), "answer 1: "),
+    (json.dumps(with_answer(plays=[1] * 9)).encode(), "answer 1: plays has to have 1 counts"),
+    (json.dumps(with_answer(plays=[1.5, 1])).encode(), "answers.0.plays.0: .* valid integer"),
+    (json.dumps(with_answer(why="<script>")).encode(), "answers.0.why: Extra inputs"),
+]
+
+
+@contextlib.contextmanager
+def running(server, listener):
+    """Run a server of `make_server` in a thread meanwhile; the context gives its host and port."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+def serving(folder: Path, **options):
+    """Serve the test in this folder meanwhile."""
+    return running(*make_server(folder, "127.0.0.1", 0, **options))

@@ -108,7 +108,7 @@ def test_agreement_equals_krippendorffs_example():
         if value != "."
     ]
     assert krippendorff_alpha(pairs) == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff_alpha(pairs, ordinal=True) == pytest.approx(0.815, abs=5e-4)
+    assert krippendorff_alpha(pairs, "ordinal") == pytest.approx(0.815, abs=5e-4)
     assert krippendorff_alpha([(1, 2), (1, 2), (2, 3), (2, 3)]) == 1.0
     assert krippendorff_alpha([(1, 2), (2, 3)]) is None
     random = np.random.default_rng(0)

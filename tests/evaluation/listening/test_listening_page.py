@@ -3,16 +3,15 @@
 import json
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
-from listening_cases import Listener, make_run
+from listening_cases import Listener, make_run, serving
 
 from evaluation.listening.analysis import analyse
 from evaluation.listening.answers import read_answers, read_key
 from evaluation.listening.build import build_test
-from evaluation.listening.server import ListeningServer, make_server
+from evaluation.listening.store import AnswerStore
 
 pytestmark = pytest.mark.slow
 
@@ -32,19 +31,10 @@ def test_folder(tmp_path_factory):
     return folder / "listening"
 
 
-def serve(folder: Path, **options) -> tuple[ListeningServer, str]:
-    """Start a server and return it with the page's address."""
-    server = make_server(folder, "127.0.0.1", 0, **options)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, "http://{}:{}/".format(*server.server_address[:2])
-
-
 @pytest.fixture(scope="module")
 def address(test_folder):
-    server, address = serve(test_folder)
-    yield address
-    server.shutdown()
-    server.server_close()
+    with serving(test_folder) as (host, port):
+        yield f"http://{host}:{port}/"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +56,11 @@ def new_page(browser, **options):
     page.on("console", lambda message: page.faults.append(message.text))
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     return page
+
+
+def collected_in(folder: Path, key):
+    AnswerStore(folder, key).close()  # exports the answers
+    return read_answers(folder / "answers.jsonl", key)
 
 
 def hear_all(page) -> None:
@@ -110,7 +105,7 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
         page.reload()  # does not send the answers again
         assert "have been received" in page.inner_text("#sent")
         page.context.close()
-        collected, refused = read_answers(test_folder / "answers.jsonl", key)
+        collected, refused = collected_in(test_folder, key)
         assert collected[-1] == downloaded and len(collected) == number + 1 and not refused
     assert [each["plan"] for each in collected] == [0, 1, 2]
     analysis = analyse(collected, 0, key)
@@ -127,24 +122,27 @@ def test_participants_of_a_platform_get_a_way_back_and_count_once(tmp_path, brow
     folder = tmp_path / "test"
     build_test(runs, 2, 0, "", folder, participant="WORKER PROLIFIC_PID")
     back = "https://app.example/complete?cc=C0DE"
-    server, address = serve(folder, completion=back)
     key = read_key(folder)
-    # The second sends twice, from two browsers. The third leaves after one answer.
-    for number, participant, trials in [(0, "p1", 99), (1, "p2", 99), (2, "p2", 99), (3, "p3", 1)]:
-        page = new_page(browser)
-        page.goto(f"{address}?PROLIFIC_PID={participant}")
-        plan, listener = key.plans[number], Listener(number, "sniper", 0.7)
-        assert f"plan={number}" in page.url
-        assert f"Your participant ID is {participant}." in page.inner_text("#participant")
-        page.click("#start")
-        for trial in plan[:trials]:
-            answer(page, listener.answer(trial))
-        if trials > len(plan):
-            link = page.wait_for_selector("#completion a")
-            assert link.get_attribute("href") == back
-        page.context.close()
-    server.shutdown()
-    server.server_close()
+    with serving(folder, completion=back) as (host, port):
+        # The second sends twice, from two browsers. The third leaves after one answer.
+        for number, participant, trials in [
+            (0, "p1", 99),
+            (1, "p2", 99),
+            (2, "p2", 99),
+            (3, "p3", 1),
+        ]:
+            page = new_page(browser)
+            page.goto(f"http://{host}:{port}/?PROLIFIC_PID={participant}")
+            plan, listener = key.plans[number], Listener(number, "sniper", 0.7)
+            assert f"plan={number}" in page.url
+            assert f"Your participant ID is {participant}." in page.inner_text("#participant")
+            page.click("#start")
+            for trial in plan[:trials]:
+                answer(page, listener.answer(trial))
+            if trials > len(plan):
+                link = page.wait_for_selector("#completion a")
+                assert link.get_attribute("href") == back
+            page.context.close()
     accepted, refused = read_answers(folder / "answers.jsonl", key)
     assert [each["participant"] for each in accepted] == ["p1", "p2"] and not refused
 
