@@ -31,8 +31,8 @@ RECORDED = $(if $(RECORDS),'records="$(RECORDS)"')
 UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PYTHON) -c constraints.txt
 
 .NOTPARALLEL:
-.PHONY: help setup cluster demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
-        status tables report say export voice gta-mels finetune listening-test serve preferences \
+.PHONY: help setup cluster loggers demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
+        status tables report say app export voice gta-mels finetune listening-test serve preferences \
         test test-all test-cluster lint bench clean
 
 help: ## list the targets
@@ -52,16 +52,17 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(UV_INSTALL) -r requirements-dev.txt
 	touch $@
 
-# The versions of constraints.txt override those that the launchers require, which contradict each
-# other: hydra-ray-launcher wants cloudpickle < 3, submitit and joblib want cloudpickle >= 3.
-$(VENV)/installed-cluster: requirements-cluster.txt $(VENV)/installed
-	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --override constraints.txt \
-	    -r requirements-cluster.txt
+# The versions of constraints.txt override those that optional packages require, which contradict
+# each other: hydra-ray-launcher wants cloudpickle < 3, submitit and joblib want cloudpickle >= 3,
+# gradio wants pillow < 13.
+$(VENV)/installed-%: requirements-%.txt $(VENV)/installed
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --override constraints.txt -r $<
 	touch $@
 
 setup: $(VENV)/installed ## create the virtual environment and install the requirements
 
 cluster: $(VENV)/installed-cluster ## install the packages for Slurm, Ray and Dask: requirements-cluster.txt
+loggers: $(VENV)/installed-loggers ## install the packages for logger=wandb and mlflow: requirements-loggers.txt
 
 demo: setup ## run the whole recipe: stages 1-3, stages 4-6 of three systems, stage 7
 	SNIPER_TTS_STARTED=$(STARTED) $(PYTHON) scripts/demo.py jobs=3 $(SETTINGS) sweep=demo
@@ -98,6 +99,8 @@ say: export SAY_TEXT = $(value TEXT)
 say: setup ## speak TEXT="Hello." with the recipe's voice, VOICE=<folder> or RUN=<folder in exp/>: OUTPUT= SPEED= ...
 	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
 	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
+app: $(VENV)/installed-app ## a page that speaks: VOICES="<voice or folder in exp/$(RECIPE)/> ..." PORT=7860
+	$(PYTHON) scripts/app.py $(SETTINGS) app.port=$(PORT)
 export: setup ## export RUN=<folder in exp/> or VOICE= to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) $(SPEAKING)
 voice: setup ## write RUN=<folder in exp/> as a voice that needs neither data/ nor exp/, to VOICE=<folder>
@@ -109,6 +112,7 @@ finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<fo
 	    $(if $(MELS),'finetuning.mels="$(MELS)"')
 
 # Passed through the environment, since names of runs contain commas and equals signs.
+app: export APP_VOICES = $(VOICES)
 listening-test: export LISTENING_RUNS = $(RUNS)
 listening-test: setup ## write a listening test: RUNS="<folder in exp/$(RECIPE)/> ..." ITEMS=20 SEED=0
 	$(PYTHON) scripts/listening_test.py $(SETTINGS) listening.sentences=$(ITEMS) listening.seed=$(SEED)
@@ -120,7 +124,7 @@ preferences: setup ## analyse answers: RESULTS=<file or folder>, by default thos
 
 test: $(VENV)/installed-dev ## run the fast tests, four to nine minutes on two cores
 	$(PYTHON) -m pytest
-test-all: $(VENV)/installed-dev cluster ## run all tests, some of which take minutes each
+test-all: $(VENV)/installed-dev cluster loggers $(VENV)/installed-app ## run all tests, some of which take minutes each
 	$(PYTHON) -m pytest -m "slow or not slow" -rs
 test-cluster: $(VENV)/installed-dev cluster ## run the tests of Slurm, Ray and Dask on this machine
 	@command -v slurmctld munged > /dev/null || \

@@ -24,14 +24,14 @@ CAPS = (0.75, 0.95, 1.0)
 LONGEST_NAME = 200
 """In bytes and without the seed. File systems take 255."""
 NOT_SETTINGS = (
-    *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples"),
+    *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples", "logger"),
     *("output", "speed", "pitch", "energy", "backend", "recipe.source", "recipe.licence"),
 )
 """Overrides that do not change what a run computes. Those of `NOT_SETTINGS_BELOW` do not either.
 
 `nonfinite` decides whether a run goes on, and record.json counts the updates that it skipped.
 """
-NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "listening.", "hydra.")
+NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "logger.", "app.", "listening.", "hydra.")
 FIRST_SEED = "seed=0"
 """The default. A run with this override is the same as one without and has the same folder."""
 

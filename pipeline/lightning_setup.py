@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pipeline.errors import RecipeError
@@ -87,6 +88,10 @@ def fit(
         raise RecipeError(
             "the training was ended by SIGTERM; the same command continues it"
         ) from None
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):  # else the next run of this process goes on with it
+                logger.experiment.finish()
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path | None, int]:

@@ -25,7 +25,7 @@ COLUMNS = [
 
 
 class MetricsTable(lightning.Callback):
-    """Writes a row of metrics.csv and of TensorBoard at each validation, and times the training.
+    """Writes a row of metrics.csv and logs it at each validation, and times the training.
 
     Checkpoints contain the rows, so the table of a resumed training has no gaps and no repeats.
 
@@ -34,11 +34,14 @@ class MetricsTable(lightning.Callback):
         sparsity: returns the present overall sparsity, a fraction.
         measured: returns what the validation measured besides the losses, by column.
         columns: names of the columns that `measured` may return.
+        tensors: returns the present sparsity of each tensor, which is logged.
     """
 
-    def __init__(self, path: Path, sparsity, measured=dict, columns: Sequence[str] = ()):
+    def __init__(
+        self, path: Path, sparsity, measured=dict, columns: Sequence[str] = (), tensors=dict
+    ):
         self.path = path
-        self.sparsity = sparsity
+        self.sparsity, self.tensors = sparsity, tensors
         self.measured, self.columns = measured, [*COLUMNS, *columns]
         self.rows: list[dict] = []
         self.seconds = 0.0
@@ -94,6 +97,9 @@ class MetricsTable(lightning.Callback):
         write_csv(self.path, self.columns, self.rows)
         for logger in trainer.loggers:
             values = {key.replace("_", "/", 1): value for key, value in row.items()}
+            # MLflow's store cannot hold both `sparsity` and the names below `sparsity/`.
+            values["sparsity/overall"] = values.pop("sparsity")
+            values |= {f"sparsity/{name}": value for name, value in self.tensors().items()}
             values["gradient/norm"] = float(module.gradient_norm)
             logger.log_metrics(values, step=trainer.global_step)
 

@@ -1,15 +1,16 @@
-"""Mels and audio of fixed sentences in TensorBoard, as training goes on."""
+"""Mels and audio of fixed sentences for the logger, as training goes on."""
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import lightning
 import torch
 from torch import Tensor
 
-from audio.constants import SAMPLE_RATE
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import Synthesiser
+from fastspeech2.training.loggers import log_sample
 from fastspeech2.training.monitoring import MetricsTable
 from preprocessing.features.store import FeatureStore
 
@@ -29,6 +30,7 @@ class Samples(lightning.Callback):
         times: number of times, at equal distances; the last is at the end of the training.
         table: comes before this callback in the trainer. The time that samples take does not count
             as training time.
+        folder: for loggers that take neither images nor audio; see `log_sample`.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Samples(lightning.Callback):
         vocoder: Callable[[Sequence[Tensor]], list[Tensor]],
         times: int,
         table: MetricsTable,
+        folder: Path,
     ):
         self.store, self.vocoder, self.times, self.table = store, vocoder, times, table
+        self.folder = folder
         self._written = 0
 
     def state_dict(self) -> dict:
@@ -66,9 +70,7 @@ class Samples(lightning.Callback):
         for segment in segments:
             mel = synthesiser.synthesise([segment.phones])[0].mel.float().cpu()
             image = ((mel - mel.min()) / (mel.max() - mel.min())).T.flip(0)
+            waveform = self.vocoder([mel])[0]
             for logger in trainer.loggers:
-                board, update = logger.experiment, trainer.global_step
-                board.add_image(f"mel/{segment.id}", image, update, dataformats="HW")
-                waveform = self.vocoder([mel])[0]
-                board.add_audio(f"audio/{segment.id}", waveform, update, SAMPLE_RATE)
+                log_sample(logger, segment.id, image, waveform, trainer.global_step, self.folder)
         model.train(training)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from fastspeech2.kernels.select import choose_kernels
@@ -18,6 +17,7 @@ from fastspeech2.training.data import (
     batch_loader,
     frame_budget_batches,
 )
+from fastspeech2.training.loggers import make_logger
 from fastspeech2.training.module import FastSpeech2Module
 from fastspeech2.training.monitoring import MaskFiles, MetricsTable, TrainingProgress
 from fastspeech2.training.nonfinite import FiniteWatch
@@ -86,10 +86,12 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         sparsity=lambda: achieved_sparsity(sniper),
         measured=lambda: selection.measured,
         columns=["validation_mcd"] if config.selection.criterion == "mcd" else [],
+        tensors=lambda: sniper.record[-1].tensors if sniper.record else {},
     )
-    samples = []
-    if config.samples:
-        samples.append(Samples(store, load_vocoder(config.vocoder), config.samples, table))
+    logger, samples = make_logger(config.logger), []
+    if config.samples and logger:
+        vocoder = load_vocoder(config.vocoder)
+        samples.append(Samples(store, vocoder, config.samples, table, folder / "samples"))
     checkpoints = folder / "checkpoints"
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     trainer = make_trainer(
@@ -111,7 +113,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip,
         val_check_interval=settings.val_every * settings.accumulate,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        logger=logger or False,
         use_distributed_sampler=False,
         log_every_n_steps=settings.val_every,
     )

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.samples import Samples
@@ -21,24 +21,24 @@ def test_two_sentences_are_written_at_equal_distances_and_once(tmp_path):
         split=lambda name: [4, 7, 9],
         segment=lambda i: SimpleNamespace(id=f"utterance-{i}", phones=[2, 1, 2]),
     )
-    board = SummaryWriter(tmp_path)
+    board = TensorBoardLogger(tmp_path, name="", version="")
     trainer = SimpleNamespace(
         global_step=0,
         max_steps=100,
         is_global_zero=True,
-        loggers=[SimpleNamespace(experiment=board)],
+        loggers=[board],
     )
     table = SimpleNamespace(seconds=10.0)
     model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), len(SYMBOLS)).train()
     module = SimpleNamespace(model=model)
-    samples = Samples(store, lambda mels: [torch.zeros(256 * len(mels[0]))], 2, table)
+    samples = Samples(store, lambda mels: [torch.zeros(256 * len(mels[0]))], 2, table, tmp_path)
     for update in (10, 40, 60, 60, 90, 100):
         trainer.global_step = update
         samples.on_validation_end(trainer, module)
         if update == 40:  # a resumed training continues to count
             state, samples = samples.state_dict(), Samples(*_arguments(samples))
             samples.load_state_dict(state)
-    board.close()
+    board.experiment.close()
 
     written = EventAccumulator(str(tmp_path)).Reload()
     names = ["utterance-4", "utterance-7"]
@@ -52,4 +52,4 @@ def test_two_sentences_are_written_at_equal_distances_and_once(tmp_path):
 
 
 def _arguments(samples: Samples) -> tuple:
-    return samples.store, samples.vocoder, samples.times, samples.table
+    return samples.store, samples.vocoder, samples.times, samples.table, samples.folder
