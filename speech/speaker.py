@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
-from fastspeech2.synthesis.synthesiser import Synthesiser
+from fastspeech2.synthesis.synthesiser import Synthesis, Synthesiser
 from hifigan.vocoder import Vocoder
 from preprocessing.text.abbreviations import sentences
 from preprocessing.text.pronouncer import Pronouncer
@@ -43,11 +43,24 @@ class Speaker:
             RecipeError: a word or character cannot be pronounced, the model does not know a phone,
                 or a factor is not positive.
         """
-        phones = [self.pronouncer.phones(sentence) for sentence in sentences(text)]
+        return self.speak(self.phones(text), speed, pitch, energy)[0]
+
+    def phones(self, text: str) -> list[list[str]]:
+        """The phones of each sentence of a text."""
+        return [self.pronouncer.phones(sentence) for sentence in sentences(text)]
+
+    def speak(
+        self, phones: list[list[str]], speed: float = 1.0, pitch: float = 1.0, energy: float = 1.0
+    ) -> tuple[Tensor, list[Synthesis]]:
+        """Speak sentences of phones.
+
+        Returns:
+            The waveform `[samples]` at 22,050 Hz, and each sentence's mel and variances.
+        """
         indices = [self.synthesiser.indices(row) for row in phones]
         # One sentence at a time keeps memory low and wastes nothing on padding.
         spoken = [self.synthesiser.synthesise([row], speed, pitch, energy)[0] for row in indices]
         pause = torch.zeros(round(PAUSE_SECONDS * SAMPLE_RATE / speed))
         waveforms = self.vocoder([utterance.mel for utterance in spoken])
         pieces = [piece for waveform in waveforms for piece in (pause, waveform)]
-        return torch.cat(pieces[1:])
+        return torch.cat(pieces[1:]), spoken
