@@ -7,7 +7,12 @@ import pytest
 from conftest import PROJECT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "recipes/README.md"]
-PAGES += ["recipes/ljspeech/README.md", "recipes/allison/README.md", "recipes/digits/README.md"]
+PAGES += [
+    "evaluation/listening/README.md",
+    "recipes/ljspeech/README.md",
+    "recipes/allison/README.md",
+    "recipes/digits/README.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

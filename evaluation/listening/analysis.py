@@ -1,17 +1,32 @@
-"""Analyses a listening test: preferences, mean opinion scores and agreement."""
+"""Analyses a listening test: preferences, scores and agreement."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
 from evaluation.listening.agreement import krippendorff_alpha
 from evaluation.listening.answers import Key
-from evaluation.listening.design import PREFERENCE, RATING, Trial
+from evaluation.listening.design import (
+    BEST_WORST,
+    HIDDEN,
+    KINDS,
+    MIDDLE_ANCHOR,
+    MUSHRA,
+    PREFERENCE,
+    RATING,
+    REFERENCE,
+    Trial,
+)
 from evaluation.report.statistics import LEVEL, holm
 
 RESAMPLES = 2000
+LEVELS = {PREFERENCE: "nominal", RATING: "ordinal", BEST_WORST: "ordinal", MUSHRA: "interval"}
+"""Of measurement, for the agreement of listeners."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,8 @@ class Answer:
     systems: tuple[str, ...]
     """in the order of the key's labels, independent of the sides"""
     value: int | None
-    """a rating, or the index in `systems` of the preferred one; None for no difference"""
+    """a score: of a rating, of MUSHRA, or 1 for best and -1 for worst; or the index in `systems` of
+    the preferred one, None for no difference"""
 
 
 def failed_checks(answers: dict, key: Key) -> int:
@@ -34,21 +50,48 @@ def failed_checks(answers: dict, key: Key) -> int:
 
 
 def collect_answers(accepted: list[dict], key: Key, kind: str) -> list[Answer]:
-    """Collect the answers of one kind from all these listeners, without attention checks."""
+    """Collect the answers of one kind from all these listeners, without attention checks.
+
+    A trial of best and worst or of MUSHRA gives an answer for each of its systems.
+    """
     found = []
     for listener, answers in enumerate(accepted):
         for trial, each in zip(key.plans[answers["plan"]], answers["answers"], strict=True):
             if trial.kind == kind and not trial.is_check:
-                found.append(_answer(listener, trial, each["answer"], list(key.labels)))
+                for systems, value in _values(trial, each["answer"], list(key.labels)):
+                    found.append(Answer(listener, trial.sentence, systems, value))
     return found
 
 
-def _answer(listener: int, trial: Trial, value: str | int, systems: list[str]) -> Answer:
-    order = tuple(sorted(trial.systems, key=systems.index))
+def _values(trial: Trial, value: Any, labels: list[str]) -> list[tuple[tuple, int | None]]:
     if trial.kind == PREFERENCE:
+        order = tuple(sorted(trial.systems, key=labels.index))
         chosen = {"left": trial.systems[0], "right": trial.systems[-1], "same": None}[value]
-        value = None if chosen is None else order.index(chosen)
-    return Answer(listener, trial.sentence, order, value)
+        return [(order, None if chosen is None else order.index(chosen))]
+    if trial.kind == BEST_WORST:
+        marks = [(place == value["best"]) - (place == value["worst"]) for place in range(3)]
+        return [((system,), mark) for system, mark in zip(trial.systems, marks, strict=True)]
+    scores = value if trial.kind == MUSHRA else [value]
+    return [((system,), score) for system, score in zip(trial.systems, scores, strict=True)]
+
+
+def post_screened(answers: list[Answer]) -> tuple[list[Answer], int]:
+    """Leave out listeners by the rule of ITU-R BS.1534-3, section 4.1.2.
+
+    Listeners are left out who score the hidden reference below 90 in more than 15 % of the trials,
+    or the middle anchor above 90 in more than 15 %.
+
+    Returns:
+        The answers of the others, and how many listeners are left out.
+    """
+    faults: dict[tuple[int, str], list[bool]] = defaultdict(list)
+    for each in answers:
+        if each.systems == (REFERENCE,):
+            faults[each.listener, REFERENCE].append(each.value < 90)
+        if each.systems == (MIDDLE_ANCHOR,):
+            faults[each.listener, MIDDLE_ANCHOR].append(each.value > 90)
+    out = {listener for (listener, _), found in faults.items() if np.mean(found) > 0.15}
+    return [each for each in answers if each.listener not in out], len(out)
 
 
 def bootstrap(answers: list[Answer], values: np.ndarray) -> list[float] | None:
@@ -107,16 +150,17 @@ def preferences(answers: list[Answer], systems: list[str]) -> list[dict]:
     return results
 
 
-def ratings(answers: list[Answer], systems: list[str]) -> dict[str, dict]:
-    """For each rated system: its mean opinion score, the bootstrap interval and the count."""
+def scores(answers: list[Answer], systems: Sequence[str]) -> dict[str, dict]:
+    """For each scored system: its mean score, the bootstrap interval, the median and the count."""
     results = {}
     for system in systems:
         of_system = [each for each in answers if each.systems == (system,)]
         if of_system:
             values = np.array([each.value for each in of_system], float)
             results[system] = {
-                "mos": float(values.mean()),
+                "mean": float(values.mean()),
                 "bootstrap": bootstrap(of_system, values),
+                "median": float(np.median(values)),
                 "answers": len(of_system),
             }
     return results
@@ -138,8 +182,15 @@ class Analysis:
     """files or lines that hold no valid answers"""
     preferences: list[dict]
     ratings: dict[str, dict]
+    """mean opinion scores"""
+    best_worst: dict[str, dict]
+    """how much more often a system is the best of three than the worst, as a share of its trials"""
+    mushra: dict[str, dict]
+    """scores of the systems, the hidden reference and the anchors"""
+    post_screened: int
+    """listeners who are left out of `mushra` by the rule of its standard"""
     agreement: dict[str, float | None]
-    """Krippendorff's alpha of preferences (nominal) and ratings (ordinal)"""
+    """Krippendorff's alpha by kind of trial"""
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -154,26 +205,30 @@ def analyse(accepted: list[dict], refused: int, key: Key) -> Analysis:
         key: of the test.
     """
     attentive = [answers for answers in accepted if not failed_checks(answers, key)]
-    preferred = collect_answers(attentive, key, PREFERENCE)
-    rated = collect_answers(attentive, key, RATING)
+    found = {kind: collect_answers(attentive, key, kind) for kind in KINDS}
+    found[MUSHRA], screened = post_screened(found[MUSHRA])
     systems = list(key.labels)
     return Analysis(
         test=key.test,
-        labels=key.labels,
+        labels=key.labels | {name: name.capitalize() for name in HIDDEN},
         listeners=len(attentive),
         headphones=sum(answers["headphones"] for answers in attentive),
         failed_checks=len(accepted) - len(attentive),
         refused=refused,
-        preferences=preferences(preferred, systems),
-        ratings=ratings(rated, systems),
+        preferences=preferences(found[PREFERENCE], systems),
+        ratings=scores(found[RATING], systems),
+        best_worst=scores(found[BEST_WORST], systems),
+        mushra=scores(found[MUSHRA], [*systems, *HIDDEN]),
+        post_screened=screened,
         agreement={
-            PREFERENCE: krippendorff_alpha(
-                # "No difference" is one of three nominal answers.
-                ((e.systems, e.sentence), -1 if e.value is None else e.value)
-                for e in preferred
-            ),
-            RATING: krippendorff_alpha(
-                (((e.systems, e.sentence), e.value) for e in rated), "ordinal"
-            ),
+            # "No difference" is one of three nominal answers.
+            kind: krippendorff_alpha(
+                (
+                    ((each.systems, each.sentence), -1 if each.value is None else each.value)
+                    for each in found[kind]
+                ),
+                level,
+            )
+            for kind, level in LEVELS.items()
         },
     )

@@ -4,16 +4,19 @@ The answers of one listener are a JSON object:
 
     {"test": "<id>", "listener": "<32 hexadecimal digits>", "participant": "<id or null>",
      "plan": 7, "headphones": true, "seconds": 412.5,
-     "answers": [{"answer": "left", "plays": [1, 2]}, {"answer": 4, "plays": [1]}]}
+     "answers": [{"answer": "left", "plays": [1, 2]}, {"answer": 4, "plays": [1]}],
+     "consent": true, "questionnaire": {"age": "30 to 39"}}
 
-It has one answer for each trial of the plan, in order. An answer is `left`, `right` or `same` for a
-preference, and 1 to 5 for a rating; `plays` counts how often each clip was heard to its end.
-`participant` is the id that a crowdsourcing platform put into the page's address. It may be absent.
+It has one answer for each trial of the plan, in order: `left`, `right` or `same` for a preference,
+1 to 5 for a rating, the places `{"best": 0, "worst": 2}` for best and worst, and a list of scores
+from 0 to 100 for MUSHRA. `plays` counts how often each clip was heard to its end. `participant` is
+the id that a crowdsourcing platform put into the page's address. It may be absent, and so may
+`consent` and `questionnaire` if the test asks for neither.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from evaluation.listening.design import PREFERENCE, RATING, Plan, Trial
+from evaluation.listening.design import BEST_WORST, MUSHRA, PREFERENCE, RATING, Plan, Trial
 from pipeline.errors import RecipeError
 
 MAX_BYTES = 200_000
@@ -40,12 +43,40 @@ class AnswerError(RecipeError):
 
 
 @dataclass(frozen=True)
+class Question:
+    """A question of `listening.questionnaire`, answered by one of `choices` or, without, a text."""
+
+    name: str
+    question: str
+    choices: list[str] = field(default_factory=list)
+    optional: bool = False
+
+    def require_answer(self, answer: str) -> None:
+        """Raise ValueError if this is no answer."""
+        if not answer.strip():
+            if not self.optional:
+                raise ValueError(f"questionnaire: {self.name} has no answer")
+        elif self.choices and answer not in self.choices:
+            raise ValueError(f"questionnaire: {self.name} is one of {', '.join(self.choices)}")
+
+
+@dataclass(frozen=True)
 class Key:
-    """The contents of key.json: the test's id, a label for each run, and the plans."""
+    """The contents of key.json.
+
+    Attributes:
+        test: its id.
+        labels: of each run.
+        plans: of the listeners.
+        consent: whether listeners have to consent to a text.
+        questionnaire: what they are asked beside the trials.
+    """
 
     test: str
     labels: dict[str, str]
     plans: list[Plan]
+    consent: bool = False
+    questionnaire: list[Question] = field(default_factory=list)
 
 
 def read_key(folder: Path) -> Key:
@@ -87,9 +118,11 @@ class TrialAnswer(BaseModel):
 
     def require_fit(self, trial: Trial) -> None:
         """Raise ValueError if this does not answer `trial`."""
-        VALUES[trial.kind].validate_python(self.answer)
-        if len(self.plays) != len(trial.systems):
-            raise ValueError(f"plays has to have {len(trial.systems)} counts")
+        value = VALUES[trial.kind].validate_python(self.answer)
+        if trial.kind == MUSHRA and len(value) != len(trial.systems):
+            raise ValueError(f"answer has to have {len(trial.systems)} scores")
+        if len(self.plays) != len(trial.clips):
+            raise ValueError(f"plays has to have {len(trial.clips)} counts")
 
 
 class Answers(BaseModel):
@@ -103,6 +136,8 @@ class Answers(BaseModel):
     headphones: bool
     seconds: Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False)]
     answers: list[TrialAnswer]
+    consent: bool = False
+    questionnaire: dict[str, Annotated[str, Field(max_length=1000)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fit_the_test(self, info: ValidationInfo) -> Self:
@@ -119,12 +154,34 @@ class Answers(BaseModel):
                 answer.require_fit(trial)
             except ValueError as error:
                 raise ValueError(f"answer {number}: {reason(error)}") from None
+        if self.consent != key.consent:
+            raise ValueError(f"consent has to be {str(key.consent).lower()}")
+        if self.questionnaire.keys() != {each.name for each in key.questionnaire}:
+            raise ValueError("questionnaire has to answer the questions of the test")
+        for each in key.questionnaire:
+            each.require_answer(self.questionnaire[each.name])
+        return self
+
+
+class BestWorst(BaseModel):
+    """The places of the most and the least natural of three clips."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    best: Annotated[int, Field(ge=0, le=2)]
+    worst: Annotated[int, Field(ge=0, le=2)]
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.best == self.worst:
+            raise ValueError("best and worst have to differ")
         return self
 
 
 VALUES = {
     PREFERENCE: TypeAdapter(Literal["left", "right", "same"]),
     RATING: TypeAdapter(Annotated[int, Field(strict=True, ge=1, le=5)]),
+    BEST_WORST: TypeAdapter(BestWorst),
+    MUSHRA: TypeAdapter(list[Annotated[int, Field(strict=True, ge=0, le=100)]]),
 }
 """What may answer a trial of each kind."""
 

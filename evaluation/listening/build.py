@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
@@ -17,10 +18,26 @@ from random import Random
 import jinja2
 import numpy as np
 import soundfile
+from scipy.signal import convolve, firwin, kaiserord
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
-from evaluation.listening.design import CLEAN, CORRUPTED, Plan, make_plans
+from evaluation.listening.answers import Key, Question
+from evaluation.listening.design import (
+    BEST_WORST,
+    CLEAN,
+    CORRUPTED,
+    KINDS,
+    LOW_ANCHOR,
+    MIDDLE_ANCHOR,
+    MUSHRA,
+    OPEN_REFERENCE,
+    REFERENCE,
+    Plan,
+    Trial,
+    make_plans,
+)
+from evaluation.listening.examples import MUFFLED, Example, worked_examples
 from evaluation.listening.loudness import match_loudness
 from evaluation.listening.store import has_answers
 from evaluation.report.collect import Run, grouped
@@ -94,45 +111,61 @@ def corrupt(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def build_test(
-    runs: list[Run], items: int, seed: int, address: str, folder: Path, participant: str = ""
+    runs: list[Run],
+    items: int,
+    seed: int,
+    address: str,
+    folder: Path,
+    participant: str = "",
+    *,
+    kinds: Sequence[str] = KINDS[:2],
+    reference: Run | None = None,
+    consent: str = "",
+    questionnaire: Sequence[Question] = (),
 ) -> str:
     """Write the test and return its id.
 
     Args:
         runs: from `choose_runs`.
-        items: the number of sentences.
+        items: number of sentences; a listener gets a trial of each kind for each of them.
         seed: of the choice of sentences, of the plans and of the noise in attention checks.
         address: where the page sends answers. If empty, listeners download them as JSON.
         folder: where to write; see the module's docstring.
         participant: names of parameters of the page's address, separated by spaces. The first that
             is there holds the participant's id.
+        kinds: of trials: preference, rating, best_worst, mushra.
+        reference: natural recordings of the sentences, for MUSHRA.
+        consent: text to which listeners have to agree before they start.
+        questionnaire: is asked after the trials.
 
     Raises:
-        RecipeError: there are too few sentences, or `folder` holds answers to another test.
+        RecipeError: there are too few sentences or runs, MUSHRA has no reference, or `folder` holds
+            answers to another test.
     """
-    sentences = choose_sentences(runs, items, seed)
+    if BEST_WORST in kinds and len(runs) < 3:
+        raise RecipeError("best_worst needs at least three runs")
+    if MUSHRA in kinds and reference is None:
+        raise RecipeError(
+            "mushra needs natural recordings as its reference: make stage5 stage6 "
+            'ARGS="system=natural"'
+        )
+    reference = reference if MUSHRA in kinds else None
+    spoken = [*runs, reference] if reference else runs
+    sentences = choose_sentences(spoken, items, seed)
     names = [f"{set_name}/{name}" for set_name, name in sentences]
     systems = {run.folder.name: run for run in runs}
-    plans = make_plans(list(systems), names, seed)
-    random, waveforms = np.random.default_rng(seed), {}
-    for run in runs:
-        wavs = {(row["set"], row["id"]): row["wav"] for row in run.sentences}
-        for name, sentence in zip(names, sentences, strict=True):
-            waveforms[f"{run.folder.name}|{name}"], _ = soundfile.read(
-                wavs[sentence], dtype="float32"
-            )
-    for name in names:
-        clean = waveforms[f"{runs[0].folder.name}|{name}"]
-        waveforms[f"{CLEAN}|{name}"], waveforms[f"{CORRUPTED}|{name}"] = (
-            clean,
-            corrupt(clean, random),
-        )
-    clips = match_loudness(waveforms, SAMPLE_RATE)
+    plans = make_plans(list(systems), names, seed, kinds)
+    clips = match_loudness(
+        _waveforms(runs, reference, sentences, seed, BEST_WORST in kinds), SAMPLE_RATE
+    )
     files = {
         key: hashlib.sha256(f"{seed}|{key}|".encode() + waveform.tobytes()).hexdigest()[:16]
         for key, waveform in clips.items()
     }
-    test = public_test(plans, files, sample=f"{CLEAN}|{names[0]}")
+    examples = worked_examples(kinds, names[0])
+    form = {"consent": consent, "questionnaire": [asdict(each) for each in questionnaire]}
+    test = public_test(plans, examples, files, f"{CLEAN}|{names[0]}") | form
+    test = {"id": hashlib.sha256(json.dumps(test).encode()).hexdigest()[:16]} | test
     _refuse_other_answers(folder, test["id"])
     # Written beside the previous test, which stays whole if this is interrupted.
     new = folder / ".test.new"
@@ -141,37 +174,79 @@ def build_test(
     for key, waveform in clips.items():
         write_wav(new / "clips" / f"{files[key]}.wav", waveform)
     _keep_other_key(folder / "key.json", test["id"])
-    key = {
-        "test": test["id"],
-        "labels": {name: run.label for name, run in systems.items()},
-        "plans": [[asdict(trial) for trial in plan] for plan in plans],
-    }
-    write_json(folder / "key.json", key)
+    labels = {name: run.label for name, run in systems.items()}
+    key = Key(test["id"], labels, plans, bool(consent), list(questionnaire))
+    write_json(folder / "key.json", asdict(key))
     shutil.rmtree(folder / "test", ignore_errors=True)
     new.rename(folder / "test")
     return test["id"]
 
 
-def public_test(plans: list[Plan], files: dict[str, str], sample: str) -> dict:
-    """Collect what the page may know: the test's id, the clips of each trial, and a sample.
+def _waveforms(
+    runs: list[Run],
+    reference: Run | None,
+    sentences: list[tuple[str, str]],
+    seed: int,
+    muffled: bool,
+) -> dict[str, np.ndarray]:
+    """All clips of a test, by `<system>|<sentence>`."""
+    random, waveforms = np.random.default_rng(seed), {}
+
+    def read(run: Run, set_name: str, name: str) -> np.ndarray:
+        (wav,) = (r["wav"] for r in run.sentences if (r["set"], r["id"]) == (set_name, name))
+        return soundfile.read(wav, dtype="float32")[0]
+
+    for set_name, name in sentences:
+        sentence = f"{set_name}/{name}"
+        for run in runs:
+            waveforms[f"{run.folder.name}|{sentence}"] = read(run, set_name, name)
+        clean = waveforms[f"{runs[0].folder.name}|{sentence}"]
+        waveforms[f"{CLEAN}|{sentence}"] = clean
+        waveforms[f"{CORRUPTED}|{sentence}"] = corrupt(clean, random)
+        if muffled and (set_name, name) == sentences[0]:
+            waveforms[f"{MUFFLED}|{sentence}"] = low_pass(clean, 3500, SAMPLE_RATE)
+        if reference:
+            natural = read(reference, set_name, name)
+            waveforms |= {
+                f"{REFERENCE}|{sentence}": natural,
+                f"{OPEN_REFERENCE}|{sentence}": natural,
+                f"{MIDDLE_ANCHOR}|{sentence}": low_pass(natural, 7000, SAMPLE_RATE),
+                f"{LOW_ANCHOR}|{sentence}": low_pass(natural, 3500, SAMPLE_RATE),
+            }
+    return waveforms
+
+
+def low_pass(waveform: np.ndarray, cutoff: float, rate: int) -> np.ndarray:
+    """Remove all above `cutoff` Hz, as for the anchors of ITU-R BS.1534-3, section 5.1.
+
+    The attenuation is below 0.1 dB up to `cutoff` and above 50 dB from 500 Hz higher on.
+    """
+    taps, beta = kaiserord(60, 500 / (rate / 2))
+    window = firwin(taps | 1, cutoff + 250, window=("kaiser", beta), fs=rate)
+    return convolve(waveform, window, mode="same").astype(np.float32)
+
+
+def public_test(
+    plans: list[Plan], examples: list[Example], files: dict[str, str], sample: str
+) -> dict:
+    """Collect what the page may know: the clips of each trial and example, and a sample.
 
     Args:
         plans: from `make_plans`.
+        examples: from `worked_examples`.
         files: from `<system>|<sentence>` to the name of the clip's file, without its suffix.
         sample: the key in `files` of the clip with which listeners set their volume.
     """
-    shown = [
-        [
-            {
-                "kind": trial.kind,
-                "clips": [f"clips/{files[f'{s}|{trial.sentence}']}.wav" for s in trial.systems],
-            }
-            for trial in plan
-        ]
-        for plan in plans
-    ]
-    test = {"sample": f"clips/{files[sample]}.wav", "plans": shown}
-    return {"id": hashlib.sha256(json.dumps(test).encode()).hexdigest()[:16]} | test
+
+    def shown(trial: Trial) -> dict:
+        clips = [f"clips/{files[f'{clip}|{trial.sentence}']}.wav" for clip in trial.clips]
+        return {"kind": trial.kind, "clips": clips}
+
+    return {
+        "sample": f"clips/{files[sample]}.wav",
+        "examples": [shown(trial) | {"text": text} for trial, text in examples],
+        "plans": [[shown(trial) for trial in plan] for plan in plans],
+    }
 
 
 def _refuse_other_answers(folder: Path, test: str) -> None:

@@ -15,11 +15,14 @@ def write_test(config: DictConfig) -> None:
     Raises:
         RecipeError: see `choose_runs` and `build_test`.
     """
+    from evaluation.listening.answers import Question
     from evaluation.listening.build import build_test, choose_runs
     from evaluation.report.collect import current_runs
 
     settings, folder = config.listening, Path(config.paths.listening)
-    runs = choose_runs(current_runs(config), str(settings.runs).split())
+    finished = current_runs(config)
+    runs = choose_runs(finished, str(settings.runs).split())
+    natural = next((run for run in finished if run.metrics["system"] == "natural"), None)
     test = build_test(
         runs,
         settings.sentences,
@@ -27,6 +30,10 @@ def write_test(config: DictConfig) -> None:
         settings.address,
         folder,
         settings.participant,
+        kinds=settings.kinds,
+        reference=natural,
+        consent=settings.consent,
+        questionnaire=[Question(**each) for each in settings.questionnaire],
     )
     for run in runs:
         print(f"{run.label} ({run.folder.name})")
@@ -74,5 +81,5 @@ def show_preferences(config: DictConfig) -> None:
         raise RecipeError(f"{source} holds no valid answers")
     analysis = analyse(accepted, len(refused), key).as_json()
     write_json(folder / "preferences.json", analysis)
-    for title, rows, note in listening_tables(analysis):
+    for _, title, rows, note in listening_tables(analysis):
         print(f"\n{title}\n\n{markdown(rows)}\n{note}")

@@ -136,11 +136,8 @@ def tables_of_listeners(analysis: dict) -> list[Table]:
     """The tables of a listening test; `analysis` is preferences.json, or empty without a test."""
     if not analysis:
         return []
-    names = ("preference", "listeners_mos")
-    return [
-        Table(name, title, rows, rows, note=note)
-        for name, (title, rows, note) in zip(names, listening_tables(analysis), strict=True)
-    ]
+    tables = listening_tables(analysis)
+    return [Table(name, title, rows, rows, note=note) for name, title, rows, note in tables]
 
 
 def _plain(column: Column) -> str:

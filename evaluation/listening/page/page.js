@@ -6,18 +6,28 @@ const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const address = new URLSearchParams(location.search);
 const test = JSON.parse(byId("test").textContent);
 const storageKey = `listening-test-${test.id}`;
+const RADIO = { // a group of options for a single answer
+  preference: [["left", "A sounds more natural"], ["right", "B sounds more natural"], ["same", "No difference"]],
+  rating: [[5, "5 – Excellent"], [4, "4 – Good"], [3, "3 – Fair"], [2, "2 – Poor"], [1, "1 – Bad"]],
+};
 const QUESTIONS = {
-  preference: {
-    question: "Which recording sounds more natural?",
-    names: ["Play A", "Play B"],
-    options: [["left", "A sounds more natural"], ["right", "B sounds more natural"], ["same", "No difference"]],
-  },
-  rating: {
-    question: "How natural does this recording sound?",
-    names: ["Play"],
-    options: [[5, "5 – Excellent"], [4, "4 – Good"], [3, "3 – Fair"], [2, "2 – Poor"], [1, "1 – Bad"]],
+  preference: { question: "Which recording sounds more natural?" },
+  rating: { question: "How natural does this recording sound?" },
+  best_worst: { question: "Which recording sounds most natural, and which least?" },
+  mushra: {
+    question: "How good is each recording, compared with the reference?",
+    hint: "One of the recordings is the reference itself, which gets 100.",
   },
 };
+
+function clipNames({ kind, clips }) {
+  if (clips.length === 1) return ["Play"];
+  return clips.map((_, i) => (kind === "mushra" && i === clips.length - 1 ? "Play reference" : `Play ${letter(i)}`));
+}
+
+function letter(i) {
+  return String.fromCharCode(65 + i);
+}
 
 // ---- State, which the browser keeps over a reload
 
@@ -35,8 +45,9 @@ function newState() {
     listener: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
     participant: participantId(),
     plan: given % test.plans.length,
-    started: false, headphones: false, seconds: 0, sent: false, completion: "",
+    screen: "welcome", headphones: false, consent: false, seconds: 0, sent: false, completion: "",
     answers: [],
+    questionnaire: {},
     plays: null, // how often each clip of the current question was heard
     choice: null,
   };
@@ -77,15 +88,30 @@ function play(clip, done) {
   });
 }
 
+// The line of the present screen that tells what happened or what is missing.
 function say(text) {
-  byId("status").textContent = text;
+  document.querySelector("section:not([hidden]) [role=status]").textContent = text;
 }
 
-// ---- The three screens
+function clipButtons(trial, heard) {
+  return clipNames(trial).map((name, i) => {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", textContent: name });
+    button.addEventListener("click", () => {
+      say("");
+      play(trial.clips[i], () => heard(i, button));
+    });
+    return button;
+  });
+}
+
+// ---- The screens
 
 function show(name) {
-  for (const id of ["welcome", "trial", "end"]) byId(id).hidden = id !== name;
+  for (const section of document.querySelectorAll("section")) section.hidden = section.id !== name;
   byId(name).querySelector("h1").focus();
+  state.screen = name;
+  save();
 }
 
 function showWelcome() {
@@ -93,61 +119,153 @@ function showWelcome() {
   byId("headphones").checked = state.headphones;
   byId("participant").hidden = !state.participant;
   byId("participant").textContent = `Your participant ID is ${state.participant}. It is sent with your answers.`;
+  byId("consent").hidden = !test.consent;
+  byId("consent-text").textContent = test.consent;
   show("welcome");
 }
 
+function start() {
+  if (test.consent && !byId("agree").checked) return say("Please read the text above and agree to it first.");
+  player.pause();
+  state.headphones = byId("headphones").checked;
+  state.consent = Boolean(test.consent);
+  showTraining();
+}
+
+function showTraining() {
+  byId("examples").replaceChildren(...test.examples.map((example, number) => {
+    const part = document.createElement("div");
+    const [title, clips, text] = ["h2", "div", "p"].map((name) => document.createElement(name));
+    title.textContent = `Example ${number + 1}: ${QUESTIONS[example.kind].question}`;
+    clips.className = "clips";
+    clips.setAttribute("role", "group");
+    clips.setAttribute("aria-label", `Recordings of example ${number + 1}`);
+    clips.append(...clipButtons(example, (i, button) => button.classList.add("heard")));
+    text.textContent = example.text;
+    part.append(title, clips, text);
+    return part;
+  }));
+  show("training");
+}
+
+function begin() {
+  if (byId("examples").querySelector("button:not(.heard)")) return say("Please play every recording to its end first.");
+  player.pause();
+  showTrial();
+}
+
 function showTrial() {
-  if (state.answers.length === plan.length) return showEnd();
+  if (state.answers.length === plan.length) return showQuestionnaire();
   const trial = plan[state.answers.length];
-  const { question, names, options } = QUESTIONS[trial.kind];
+  const { question, hint } = QUESTIONS[trial.kind];
   state.plays ??= trial.clips.map(() => 0);
+  state.choice ??= emptyChoice(trial);
   byId("progress").max = plan.length;
   byId("progress").value = state.answers.length;
   byId("question").textContent = `${state.answers.length + 1} of ${plan.length}: ${question}`;
-  byId("legend").textContent = "Your answer";
-  byId("clips").replaceChildren(...trial.clips.map((clip, i) => clipButton(clip, i, names[i])));
-  byId("options").replaceChildren(...options.map(([value, text]) => option(value, text)));
+  byId("hint").hidden = !hint;
+  byId("hint").textContent = hint ?? "";
+  byId("clips").replaceChildren(...clipButtons(trial, (i) => heard(trial, i)));
+  byId("options").replaceChildren(...choices(trial));
+  show("trial");
   say("");
   update();
-  show("trial");
   shownAt = performance.now();
 }
 
-function clipButton(clip, i, name) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = name;
-  button.addEventListener("click", () => {
-    say("");
-    play(clip, () => {
-      state.plays[i] += 1;
-      save();
-      update();
-      const left = state.plays.includes(0);
-      say(left ? `You have heard ${name.slice(5)}. Now play the other recording.` : "Please choose your answer.");
-    });
-  });
-  return button;
+function heard(trial, i) {
+  state.plays[i] += 1;
+  changed();
+  const left = state.plays.includes(0);
+  say(left ? `You have heard ${clipNames(trial)[i].slice(5)}. Now play the next recording.` : "Please choose your answer.");
 }
 
-function option(value, text) {
-  const label = document.createElement("label");
-  const input = document.createElement("input");
-  Object.assign(input, { type: "radio", name: "answer", value, checked: state.choice === value });
-  input.addEventListener("change", () => {
-    state.choice = value;
-    save();
-    update();
-  });
-  label.append(input, text);
-  return label;
+// ---- Answers: a value, {best, worst}, or a list of scores; null where none is chosen yet
+
+function emptyChoice({ kind, clips }) {
+  if (kind === "mushra") return clips.slice(1).map(() => null);
+  return kind === "best_worst" ? { best: null, worst: null } : { value: null };
+}
+
+function choices(trial) {
+  if (trial.kind === "mushra") return [sliders(trial)];
+  if (trial.kind !== "best_worst") return [radios("Your answer", "value", RADIO[trial.kind])];
+  const options = trial.clips.map((_, i) => [i, letter(i)]);
+  return [radios("Most natural", "best", options), radios("Least natural", "worst", options)];
+}
+
+function fieldset(title) {
+  const [set, legend] = ["fieldset", "legend"].map((name) => document.createElement(name));
+  legend.textContent = title;
+  set.append(legend);
+  return set;
+}
+
+function radios(title, name, options) {
+  const set = fieldset(title);
+  for (const [value, text] of options) {
+    const [label, input] = ["label", "input"].map((each) => document.createElement(each));
+    Object.assign(input, { type: "radio", name, value, checked: state.choice[name] === value });
+    input.addEventListener("change", () => {
+      state.choice[name] = value;
+      changed();
+    });
+    label.append(input, text);
+    set.append(label);
+  }
+  return set;
+}
+
+function sliders(trial) {
+  const set = fieldset("Your scores");
+  const scale = document.createElement("div");
+  scale.className = "scale";
+  scale.setAttribute("aria-hidden", "true");
+  scale.append(...["Bad", "Poor", "Fair", "Good", "Excellent"].map((word) => {
+    const span = document.createElement("span");
+    span.textContent = word;
+    return span;
+  }));
+  set.append(scale);
+  for (const i of state.choice.keys()) {
+    const [label, name, input, output] = ["label", "span", "input", "output"].map((each) => document.createElement(each));
+    label.className = "slider";
+    name.textContent = `Recording ${letter(i)}`;
+    Object.assign(input, { type: "range", min: 0, max: 100, value: state.choice[i] ?? 50 });
+    output.textContent = state.choice[i] ?? "–";
+    const set_score = () => {
+      state.choice[i] = Number(input.value);
+      output.textContent = input.value;
+      changed();
+    };
+    input.addEventListener("input", set_score);
+    input.addEventListener("click", set_score); // the value in the middle is also an answer
+    label.append(name, input, output);
+    set.append(label);
+  }
+  return set;
+}
+
+function missing() {
+  if (state.plays.includes(0)) return "Please listen to every recording to its end first.";
+  if (Object.values(state.choice).includes(null)) {
+    return Array.isArray(state.choice) ? "Please score every recording first." : "Please choose an answer first.";
+  }
+  if ("best" in state.choice && state.choice.best === state.choice.worst) {
+    return "The most and the least natural recording cannot be the same.";
+  }
+  return "";
+}
+
+function changed() {
+  save();
+  update();
 }
 
 // Answers can be chosen only when every clip has been heard to its end.
 function update() {
-  const heard = !state.plays.includes(0);
-  byId("choices").disabled = !heard;
-  byId("next").setAttribute("aria-disabled", String(!heard || state.choice === null));
+  for (const set of byId("options").children) set.disabled = state.plays.includes(0);
+  byId("next").setAttribute("aria-disabled", String(missing() !== ""));
   [...byId("clips").children].forEach((button, i) => {
     button.classList.toggle("heard", state.plays[i] > 0);
   });
@@ -155,21 +273,51 @@ function update() {
 
 function next(event) {
   event.preventDefault();
-  if (state.plays.includes(0)) return say("Please listen to every recording to its end first.");
-  if (state.choice === null) return say("Please choose an answer first.");
+  if (missing()) return say(missing());
   player.pause();
-  state.answers.push({ answer: state.choice, plays: state.plays });
+  const answer = "value" in state.choice ? state.choice.value : state.choice;
+  state.answers.push({ answer, plays: state.plays });
   state.seconds += (performance.now() - shownAt) / 1000;
   state.plays = state.choice = null;
-  save();
   showTrial();
+}
+
+// ---- The questionnaire
+
+function showQuestionnaire() {
+  if (!test.questionnaire.length) return showEnd();
+  byId("questions").replaceChildren(...test.questionnaire.map(({ name, question, choices, optional }) => {
+    const [line, label] = ["p", "label"].map((each) => document.createElement(each));
+    const field = document.createElement(choices.length ? "select" : "input");
+    if (choices.length) field.append(...["", ...choices].map((choice) => new Option(choice || "Please choose", choice)));
+    else Object.assign(field, { type: "text", maxLength: 1000 });
+    field.name = name;
+    field.required = !optional;
+    field.value = state.questionnaire[name] ?? "";
+    field.addEventListener("input", () => {
+      state.questionnaire[name] = field.value;
+      save();
+    });
+    label.append(optional ? `${question} (optional)` : question, field);
+    line.append(label);
+    return line;
+  }));
+  show("questionnaire");
+}
+
+function finish(event) {
+  event.preventDefault();
+  for (const { name } of test.questionnaire) state.questionnaire[name] ??= "";
+  const empty = test.questionnaire.some(({ name, optional }) => !optional && !state.questionnaire[name].trim());
+  if (empty) return say("Please answer every question that is not optional.");
+  showEnd();
 }
 
 // ---- The end
 
 function result() {
-  const { listener, participant, plan, headphones, seconds, answers } = state;
-  return JSON.stringify({ test: test.id, listener, participant, plan, headphones, seconds, answers });
+  const { listener, participant, plan, headphones, seconds, answers, consent, questionnaire } = state;
+  return JSON.stringify({ test: test.id, listener, participant, plan, headphones, seconds, answers, consent, questionnaire });
 }
 
 function showEnd() {
@@ -223,13 +371,9 @@ async function send() {
 byId("sample").addEventListener("click", () => {
   play(test.sample, () => {});
 });
-byId("start").addEventListener("click", () => {
-  player.pause();
-  state.started = true;
-  state.headphones = byId("headphones").checked;
-  save();
-  showTrial();
-});
+byId("start").addEventListener("click", start);
+byId("begin").addEventListener("click", begin);
 byId("form").addEventListener("submit", next);
+byId("about").addEventListener("submit", finish);
 byId("retry").addEventListener("click", send);
-if (state.started) showTrial(); else showWelcome();
+({ welcome: showWelcome, training: showTraining, trial: showTrial, questionnaire: showQuestionnaire, end: showEnd })[state.screen]();

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,19 @@ import soundfile
 
 from audio.constants import SAMPLE_RATE
 from evaluation.listening.answers import Key
-from evaluation.listening.design import CLEAN, PREFERENCE, Trial, make_plans
+from evaluation.listening.design import (
+    BEST_WORST,
+    CLEAN,
+    CORRUPTED,
+    KINDS,
+    LOW_ANCHOR,
+    MIDDLE_ANCHOR,
+    MUSHRA,
+    PREFERENCE,
+    REFERENCE,
+    Trial,
+    make_plans,
+)
 from evaluation.listening.server import make_server
 from evaluation.report.collect import Run
 from pipeline.files import write_csv
@@ -34,25 +47,39 @@ def make_run(folder: Path, label: str, seed: int, seconds: float = 0.9, sentence
     return Run(folder, label, {"system": "model", "training": {"seed": 0}})
 
 
-def make_key(systems: list[str], seed: int = 0) -> Key:
-    return Key("t" * 16, {system: system.title() for system in systems}, plans_of(systems, seed))
+def make_key(systems: list[str], seed: int = 0, kinds: Sequence[str] = KINDS[:2], **form) -> Key:
+    plans = plans_of(systems, seed, kinds)
+    return Key("t" * 16, {system: system.title() for system in systems}, plans, **form)
 
 
-def plans_of(systems: list[str], seed: int = 0):
-    return make_plans(systems, SENTENCES, seed)
+def plans_of(systems: list[str], seed: int = 0, kinds: Sequence[str] = KINDS[:2]):
+    return make_plans(systems, SENTENCES, seed, kinds)
 
 
 class Listener:
     """Prefers `favourite` with this probability if a pair contains it.
 
-    An attentive listener passes every attention check, any other fails all of them.
+    In questions with more systems, it scores those of `ranking`, from the worst to the best, ten
+    points apart, with noise. An attentive listener passes every check, any other fails all of them.
     """
 
-    def __init__(self, seed: int, favourite: str, probability: float, attentive: bool = True):
+    def __init__(
+        self,
+        seed: int,
+        favourite: str,
+        probability: float,
+        attentive: bool = True,
+        ranking: Sequence[str] = (),
+    ):
         self.random = Random(seed)
         self.favourite, self.probability, self.attentive = favourite, probability, attentive
+        self.ranking = ranking
 
-    def answer(self, trial: Trial) -> str | int:
+    def answer(self, trial: Trial) -> str | int | dict | list:
+        if trial.kind in (BEST_WORST, MUSHRA):
+            scores = [self.score(system) for system in trial.systems]
+            places = sorted(range(len(scores)), key=scores.__getitem__)
+            return scores if trial.kind == MUSHRA else {"best": places[-1], "worst": places[0]}
         if trial.is_check:
             if trial.kind != PREFERENCE:
                 return 1 if self.attentive else 5
@@ -66,6 +93,14 @@ class Listener:
         chosen = favoured if self.random.random() < self.probability else 1 - favoured
         return ("left", "right")[chosen]
 
+    def score(self, system: str) -> int:
+        usual = {REFERENCE: 100, MIDDLE_ANCHOR: 70, LOW_ANCHOR: 20, CORRUPTED: 0}
+        if not self.attentive:
+            usual = {REFERENCE: 50, MIDDLE_ANCHOR: 95, LOW_ANCHOR: 95, CORRUPTED: 100}
+        if system in usual:
+            return usual[system]
+        return 35 + 10 * self.ranking.index(system) + self.random.randint(-8, 8)
+
     def answers(self, key: Key, plan: int) -> dict:
         """All answers to one plan, as the page would send them."""
         return {
@@ -75,7 +110,7 @@ class Listener:
             "headphones": True,
             "seconds": round(self.random.uniform(200, 900), 3),
             "answers": [
-                {"answer": self.answer(trial), "plays": [1] * len(trial.systems)}
+                {"answer": self.answer(trial), "plays": [1] * len(trial.clips)}
                 for trial in key.plans[plan]
             ],
         }

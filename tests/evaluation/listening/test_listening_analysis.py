@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from listening_cases import Listener, make_key
+from listening_cases import SENTENCES, Listener, make_key
 from scipy.stats import binomtest
 
 from evaluation.listening.agreement import krippendorff_alpha
 from evaluation.listening.analysis import analyse
-from evaluation.listening.tables import listening_tables
+from evaluation.listening.design import BEST_WORST, KINDS, MUSHRA
+from evaluation.listening.tables import listening_tables, read_analysis
 from evaluation.report.statistics import holm
+from pipeline.errors import RecipeError
 
 SYSTEMS = ["dense", "constant", "sniper"]
 KEY = make_key(SYSTEMS)
@@ -37,12 +39,12 @@ def test_a_planted_preference_of_70_percent_is_recovered():
             assert low < 0.3 < high < 0.5
         assert result["p_adjusted"] < 0.001 and result["same"] == 0
     assert analysis.listeners == 60 and analysis.failed_checks == 0
-    mos = {system: each["mos"] for system, each in analysis.ratings.items()}
+    mos = {system: each["mean"] for system, each in analysis.ratings.items()}
     assert mos["sniper"] == pytest.approx(4.5, abs=0.1) and mos["dense"] == pytest.approx(
         2.5, abs=0.1
     )
     for each in analysis.ratings.values():
-        assert each["bootstrap"][0] < each["mos"] < each["bootstrap"][1]
+        assert each["bootstrap"][0] < each["mean"] < each["bootstrap"][1]
 
 
 def test_intervals_contain_the_planted_preference_as_often_as_they_should():
@@ -93,7 +95,8 @@ def test_listeners_who_fail_an_attention_check_are_left_out_and_counted():
     assert analysis == replace(without, failed_checks=1)
     nobody = analyse([careless], 0, KEY)
     assert nobody.preferences[0]["share"] is None and nobody.ratings == {}
-    for _, rows, note in listening_tables(nobody.as_json()):
+    assert listening_tables(nobody.as_json()) == []
+    for _, _, rows, note in listening_tables(analysis.as_json()):
         assert all(len(row) == len(rows[0]) for row in rows) and "Left out: 1 listeners" in note
 
 
@@ -118,10 +121,71 @@ def test_agreement_equals_krippendorffs_example():
 
 def test_tables_show_shares_and_scores():
     preferences, scores = listening_tables(analyse(answers_of(24, 0.7), 1, KEY).as_json())
-    assert [row[0] for row in preferences[1][1:]] == [
+    assert [row[0] for row in preferences[2][1:]] == [
         "Dense, Constant",
         "Dense, Sniper",
         "Constant, Sniper",
     ]
-    assert scores[1][3][0] == "Sniper" and float(scores[1][3][1]) > 4
-    assert "24 listeners" in preferences[2] and "1 invalid answer files" in preferences[2]
+    assert scores[2][3][0] == "Sniper" and float(scores[2][3][1]) > 4
+    assert "24 listeners" in preferences[3] and "1 invalid answer files" in preferences[3]
+
+
+ALL = make_key(SYSTEMS, kinds=KINDS)
+
+
+def ranked(listeners: int, attentive: bool = True, key=ALL, seed: int = 0) -> list[dict]:
+    return [
+        Listener(seed + n, "sniper", 0.7, attentive, SYSTEMS).answers(key, n % len(key.plans))
+        for n in range(listeners)
+    ]
+
+
+def test_the_planted_order_of_mushra_and_of_best_and_worst_is_recovered():
+    analysis = analyse(ranked(6), 0, ALL)
+    scores = {system: each["mean"] for system, each in analysis.mushra.items()}
+    order = sorted(scores, key=scores.get)
+    assert order == ["low anchor", "dense", "constant", "sniper", "middle anchor", "reference"]
+    for rank, system in enumerate(SYSTEMS):
+        assert scores[system] == pytest.approx(35 + 10 * rank, abs=1.5)
+        low, high = analysis.mushra[system]["bootstrap"]
+        assert low < 35 + 10 * rank < high
+        assert analysis.mushra[system]["answers"] == 6 * len(SENTENCES)
+    assert analysis.mushra["reference"]["mean"] == 100 and analysis.post_screened == 0
+    marks = {system: each["mean"] for system, each in analysis.best_worst.items()}
+    assert marks["dense"] < -0.5 < marks["constant"] < 0.5 < marks["sniper"]
+    assert sum(marks.values()) == pytest.approx(0)
+    tables = {name: rows for name, _, rows, _ in listening_tables(analysis.as_json())}
+    assert list(tables) == ["preference", "listeners_mos", "best_worst", "mushra"]
+    assert [row[0] for row in tables["mushra"][4:]] == ["Reference", "Middle anchor", "Low anchor"]
+
+
+@pytest.mark.parametrize(
+    ("system", "score", "trials", "left_out"),
+    [("reference", 89, 4, 1), ("reference", 89, 3, 0), ("reference", 90, 20, 0)]
+    + [("middle anchor", 91, 4, 1), ("middle anchor", 91, 3, 0), ("middle anchor", 90, 20, 0)],
+)
+def test_mushra_leaves_out_listeners_by_the_rule_of_its_standard(system, score, trials, left_out):
+    """More than 15 % of 20 trials are more than 3."""
+    key = make_key(SYSTEMS, kinds=[MUSHRA])
+    answers = ranked(2, key=key)
+    plan = key.plans[answers[0]["plan"]]
+    for trial, each in list(zip(plan, answers[0]["answers"], strict=True))[:trials]:
+        each["answer"][trial.systems.index(system)] = score
+    analysis = analyse(answers, 0, key)
+    assert analysis.post_screened == left_out and analysis.listeners == 2
+    assert analysis.mushra["dense"]["answers"] == (2 - left_out) * len(SENTENCES)
+    note = {name: note for name, _, _, note in listening_tables(analysis.as_json())}["mushra"]
+    assert f"{left_out} more are left out by the rule of ITU-R BS.1534-3" in note
+
+
+def test_careless_listeners_fail_the_checks_of_best_and_worst():
+    key = make_key(SYSTEMS, kinds=[BEST_WORST])
+    analysis = analyse(ranked(3, key=key) + ranked(2, False, key, seed=9), 0, key)
+    assert (analysis.listeners, analysis.failed_checks) == (3, 2)
+
+
+def test_an_analysis_of_an_earlier_version_is_told(tmp_path):
+    assert read_analysis(tmp_path) == {}
+    (tmp_path / "preferences.json").write_text('{"listeners": 3, "ratings": {}}')
+    with pytest.raises(RecipeError, match="run `make preferences` again"):
+        read_analysis(tmp_path)

@@ -3,9 +3,16 @@
 import json
 
 import pytest
-from listening_cases import BAD, GOOD, KEY, Listener, changed, with_answer
+from listening_cases import BAD, GOOD, KEY, Listener, changed, make_key, with_answer
 
-from evaluation.listening.answers import MAX_BYTES, AnswerError, check, parse, read_answers
+from evaluation.listening.answers import (
+    MAX_BYTES,
+    AnswerError,
+    Question,
+    check,
+    parse,
+    read_answers,
+)
 from pipeline.errors import RecipeError
 
 
@@ -57,3 +64,53 @@ def test_a_folder_gives_the_valid_answers_and_the_reasons_against_the_others(tmp
     assert read_answers(tmp_path / "notes.txt", KEY) == ([], [("notes.txt", plain)])
     with pytest.raises(RecipeError, match="set RESULTS to a file or folder"):
         read_answers(tmp_path / "nothing", KEY)
+
+
+FORM = {
+    "consent": True,
+    "questionnaire": [
+        Question("age", "How old are you?", ["below 40", "40 or more"]),
+        Question("remarks", "Anything else?", optional=True),
+    ],
+}
+FULL = make_key(["a", "b", "c"], kinds=["best_worst", "mushra"], **FORM)
+FILLED = {"consent": True, "questionnaire": {"age": "below 40", "remarks": ""}}
+
+
+def full(answer=None, kind=None, **fields) -> dict:
+    """Valid answers to a test of all that is optional, with these fields and one answer changed."""
+    answers = Listener(0, "a", 0.7, ranking="abc").answers(FULL, 0) | FILLED | fields
+    if kind:
+        places = [i for i, trial in enumerate(FULL.plans[0]) if trial.kind == kind]
+        answers["answers"][places[0]]["answer"] = answer
+    return answers
+
+
+def test_valid_answers_to_all_that_is_optional_pass():
+    assert check(full(), FULL) == full()
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (full({"best": 0, "worst": 0}, "best_worst"), "best and worst have to differ"),
+        (full({"best": 0, "worst": 3}, "best_worst"), "worst: .* less than or equal to 2"),
+        (full({"best": 0}, "best_worst"), "worst: Field required"),
+        (full("left", "best_worst"), "valid dictionary"),
+        (full([1] * 5, "mushra"), "answer has to have 6 scores"),
+        (full([101] + [1] * 5, "mushra"), "less than or equal to 100"),
+        (full([True] + [1] * 5, "mushra"), "valid integer"),
+        (full([None] + [1] * 5, "mushra"), "valid integer"),
+        (full(consent=False), "consent has to be true"),
+        (full(questionnaire={}), "questionnaire has to answer the questions"),
+        (full(questionnaire={"age": "old", "remarks": ""}), "age is one of below 40, 40 or more"),
+        (full(questionnaire={"age": " ", "remarks": ""}), "age has no answer"),
+        (full(questionnaire={"age": "below 40", "remarks": "x" * 1001}), "at most 1000"),
+        (full(questionnaire={"age": "below 40", "remarks": 3}), "valid string"),
+    ],
+)
+def test_invalid_answers_to_all_that_is_optional_are_refused(answers, reason):
+    with pytest.raises(AnswerError, match=reason):
+        check(answers, FULL)
+    with pytest.raises(AnswerError, match="consent has to be false|questionnaire has to"):
+        check(GOOD | FILLED, KEY)

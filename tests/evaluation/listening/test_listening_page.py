@@ -2,25 +2,19 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from listening_cases import Listener, make_run, serving
+from page_cases import answer, collected_in, hear_all, new_page, pass_training
 
 from evaluation.listening.analysis import analyse
 from evaluation.listening.answers import read_answers, read_key
 from evaluation.listening.build import build_test
-from evaluation.listening.store import AnswerStore
 
 pytestmark = pytest.mark.slow
 
 SYSTEMS = ["dense", "sniper"]
 ITEMS = 20
-# At normal speed, clips of a second would make each simulated listener take a minute.
-FAST = "HTMLMediaElement.prototype.play = new Proxy(HTMLMediaElement.prototype.play, {" + (
-    "apply(play, player) { player.playbackRate = 12; return Reflect.apply(play, player, []); } });"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,44 +31,6 @@ def address(test_folder):
         yield f"http://{host}:{port}/"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    assert chromium, "this test opens the page in Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        yield playwright.chromium.launch(executable_path=chromium, args=arguments)
-
-
-def new_page(browser, **options):
-    """Open a page in a new browser context; `page.faults` collects its console messages."""
-    page = browser.new_context(viewport={"width": 390, "height": 844}, **options).new_page()
-    page.add_init_script(FAST)
-    page.faults = []
-    page.on("console", lambda message: page.faults.append(message.text))
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    return page
-
-
-def collected_in(folder: Path, key):
-    AnswerStore(folder, key).close()  # exports the answers
-    return read_answers(folder / "answers.jsonl", key)
-
-
-def hear_all(page) -> None:
-    for button in page.query_selector_all("#clips button"):
-        button.click()
-        page.wait_for_function("button => button.classList.contains('heard')", arg=button)
-
-
-def answer(page, value) -> None:
-    hear_all(page)
-    page.check(f'input[value="{value}"]')
-    page.click("#next")
-
-
 def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, browser):
     """Three listeners prefer one system 70 : 30, and the analysis of what they sent finds it."""
     key = read_key(test_folder)
@@ -85,7 +41,7 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
         plan = key.plans[int(re.search(r"plan=(\d+)", page.url)[1])]
         assert page.is_visible("text=Please use headphones")
         page.check("#headphones")
-        page.click("#start")
+        pass_training(page)
         for position, trial in enumerate(plan):
             assert page.inner_text("#question").startswith(f"{position + 1} of {len(plan)}:")
             if position == len(plan) // 2:
@@ -93,7 +49,7 @@ def test_three_listeners_with_a_reload_in_the_middle(test_folder, address, brows
                 page.reload()
                 assert page.inner_text("#question").startswith(f"{position + 1} of {len(plan)}:")
                 # Clips heard before the reload need not be heard again.
-                assert page.is_enabled("#choices input >> nth=0")
+                assert page.is_enabled("#options input >> nth=0")
             answer(page, listener.answer(trial))
         page.wait_for_function(
             "() => document.getElementById('sent').textContent.includes('have been received')"
@@ -136,7 +92,7 @@ def test_participants_of_a_platform_get_a_way_back_and_count_once(tmp_path, brow
             plan, listener = key.plans[number], Listener(number, "sniper", 0.7)
             assert f"plan={number}" in page.url
             assert f"Your participant ID is {participant}." in page.inner_text("#participant")
-            page.click("#start")
+            pass_training(page)
             for trial in plan[:trials]:
                 answer(page, listener.answer(trial))
             if trials > len(plan):
@@ -150,15 +106,15 @@ def test_participants_of_a_platform_get_a_way_back_and_count_once(tmp_path, brow
 def test_answers_need_every_clip_to_be_heard_to_its_end(address, browser):
     page = new_page(browser)
     page.goto(f"{address}?plan=0")
-    page.click("#start")
-    assert not page.is_enabled("#choices input >> nth=0")
+    pass_training(page)
+    assert not page.is_enabled("#options input >> nth=0")
     page.click("#next", force=True)  # aria-disabled, so it still takes clicks
     assert "listen to every recording" in page.inner_text("#status")
     for button in page.query_selector_all("#clips button"):
-        assert not page.is_enabled("#choices input >> nth=0")
+        assert not page.is_enabled("#options input >> nth=0")
         button.click()
         page.wait_for_function("button => button.classList.contains('heard')", arg=button)
-    assert page.is_enabled("#choices input >> nth=0")
+    assert page.is_enabled("#options input >> nth=0")
     page.click("#next", force=True)
     assert "choose an answer" in page.inner_text("#status")
     assert page.inner_text("#question").startswith("1 of")
@@ -171,6 +127,13 @@ def test_the_page_works_with_keyboard_and_screen_reader(address, browser):
     for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "start"
+    page.keyboard.press("Enter")
+    assert page.inner_text("h1:focus") == "Examples"
+    for _ in range(page.locator("#examples button").count()):
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.activeElement.classList.contains('heard')")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "question"
     clips = page.locator("#clips button").count()
@@ -189,7 +152,7 @@ def test_the_page_works_with_keyboard_and_screen_reader(address, browser):
             !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).length"""
     )
     assert unnamed == 0
-    assert page.get_by_role("group", name="Recordings").count() == 1
+    assert page.get_by_role("group", name="Recordings", exact=True).count() == 1
     assert page.get_by_role("status").count() >= 1
 
 
@@ -197,7 +160,7 @@ def test_the_page_works_with_keyboard_and_screen_reader(address, browser):
 def test_the_page_fits_a_phone_and_has_contrast(address, browser, scheme):
     page = new_page(browser, color_scheme=scheme)
     page.goto(f"{address}?plan=1")
-    page.click("#start")
+    pass_training(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     heights = page.evaluate(
         "[...document.querySelectorAll('#trial button, #options label')].map(e => e.offsetHeight)"
@@ -226,7 +189,7 @@ def test_the_page_fits_a_phone_and_has_contrast(address, browser, scheme):
 def test_a_static_copy_only_offers_the_download(test_folder, browser):
     page = new_page(browser)
     page.goto(f"file://{test_folder}/test/index.html?plan=5")
-    page.click("#start")
+    pass_training(page)
     plan, listener = read_key(test_folder).plans[5], Listener(9, "sniper", 0.7)
     for trial in plan:
         answer(page, listener.answer(trial))
