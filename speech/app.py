@@ -6,12 +6,12 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # Gradio reads this when it is imported. Nothing about this machine is sent anywhere.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio
-from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.configuration import RESOURCES
@@ -77,13 +77,15 @@ def find_voices(config: DictConfig) -> dict[str, DictConfig]:
     return found
 
 
-def draw(mel, f0, phones: list[tuple[str, int]], rate: float) -> Figure:
-    """Draw a log-mel `[frames, mels]` with phones, and F0 in Hz `[frames]` below.
+def draw(mel, f0, phones: list[tuple[str, int]], rate: float) -> Any:
+    """Draw a log-mel `[frames, mels]` with phones, and F0 in Hz `[frames]` below, by matplotlib.
 
     Args:
         phones: with the number of frames of each.
         rate: frames per second.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     seconds = len(mel) / rate
@@ -102,7 +104,7 @@ def draw(mel, f0, phones: list[tuple[str, int]], rate: float) -> Figure:
     return figure
 
 
-def speak_with(speaker, rows: list[list[str]], *factors: float) -> tuple[tuple, Figure]:
+def speak_with(speaker, rows: list[list[str]], *factors: float) -> tuple[tuple, Any]:
     """Speak sentences of phones, and return (rate, samples) and the figure."""
     import numpy as np
 

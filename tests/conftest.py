@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,3 +111,15 @@ def prepared(tmp_path_factory, worker_id) -> list[str]:
             result = run_script(stage, *overrides)
             assert result.returncode == 0, f"{stage}:\n{result.stdout}{result.stderr}"
     return overrides
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by playwright."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "this test opens the page in Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        yield playwright.chromium.launch(executable_path=chromium, args=arguments)

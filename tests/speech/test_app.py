@@ -174,32 +174,27 @@ def test_it_starts_in_time_and_listens_only_here(experiment):
         assert [place for place in places if place.endswith(port)] == [f"0100007F{port}"]
 
 
-def test_in_a_browser(page, tmp_path):
+def test_in_a_browser(page, browser):
     from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-        faults, asked = [], set()
-        opened.on("console", lambda message: faults.append(message.text))
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("request", lambda request: asked.add(request.url))
-        opened.goto(page)
-        opened.get_by_label("Text", exact=True).fill("Hello.")
-        opened.get_by_role("button", name="Speak the text").click()
-        opened.locator("img[src^='data:image/png']").first.wait_for(timeout=120_000)
-        assert opened.get_by_label("Phones, a sentence a line").input_value().startswith("HH")
-        if folder := os.environ.get("SCREENS"):
-            opened.wait_for_timeout(2000)
-            opened.screenshot(path=f"{folder}/app.png", full_page=True)
-        found = Axe().run(opened).response["violations"]
-        serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
-        assert serious == [] and faults == []
-        assert {url for url in asked if not url.startswith((page, "data:", "blob:"))} == set()
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+    faults, asked = [], set()
+    opened.on("console", lambda message: faults.append(message.text))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("request", lambda request: asked.add(request.url))
+    opened.goto(page)
+    opened.get_by_label("Text", exact=True).fill("Hello.")
+    opened.get_by_role("button", name="Speak the text").click()
+    opened.locator("img[src^='data:image/png']").first.wait_for(timeout=120_000)
+    assert opened.get_by_label("Phones, a sentence a line").input_value().startswith("HH")
+    if folder := os.environ.get("SCREENS"):
+        opened.wait_for_timeout(2000)
+        opened.screenshot(path=f"{folder}/app.png", full_page=True)
+    found = Axe().run(opened).response["violations"]
+    serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == [] and faults == []
+    assert {url for url in asked if not url.startswith((page, "data:", "blob:"))} == set()
+    opened.close()
 
 
 def test_wrong_names_are_told(experiment):
