@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
 from conftest import PROJECT
 
 
@@ -69,6 +70,15 @@ def test_the_command_lists_its_scripts(installed):
     assert told.returncode == 0 and "stage4 " in told.stdout and "say " in told.stdout
     told = run_installed(installed, SCRIPT, "sing")
     assert told.returncode == 1 and "error: there is no command 'sing'" in told.stderr
+
+
+def test_an_installed_voice_speaks(installed):
+    told = run_installed(
+        installed, SCRIPT, "say", "text=Good morning.", "output=out.wav", "voice=allison"
+    )
+    assert told.returncode == 0, told.stderr
+    waveform, rate = soundfile.read(installed.parent / "elsewhere" / "out.wav")
+    assert rate == 22050 and 0.4 < len(waveform) / rate < 4 and abs(waveform).max() > 0.05
 
 
 def test_templates_are_installed(installed):
