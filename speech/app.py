@@ -25,6 +25,8 @@ MOST_PHONES = 60
 FACTORS = ("Speed", "Pitch", "Energy")
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
 """With fonts of this machine; the default would fetch some from elsewhere."""
+CSS = ".min_value, .max_value { color: var(--body-text-color) !important; }"
+"""Gradio's grey of the ends of sliders has too little contrast."""
 
 
 class Voices:
@@ -183,7 +185,7 @@ def make_app(voices: Voices) -> gradio.Blocks:
                 with gradio.Column(visible=name in names[:SHOWN], min_width=360) as column:
                     gradio.Markdown(f"## {name}")
                     audio = gradio.Audio(label=f"Speech of {name}", format="wav", interactive=False)
-                    figure = gradio.Plot(label=f"Mel and F0 of {name}", format="png")
+                    figure = gradio.Plot(show_label=False, format="png")  # it would cover phones
                 outputs += [column, audio, figure]
         phones = gradio.Textbox(label="Phones, a sentence a line", lines=3, interactive=True)
         again = gradio.Button("Speak the phones")
@@ -209,6 +211,7 @@ def serve_app(config: DictConfig) -> None:
             prevent_thread_lock=True,
             footer_links=[],
             theme=THEME,
+            css=CSS,
         )
     except OSError as error:
         raise RecipeError(
