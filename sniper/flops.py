@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from sniper.prunable import plain_name, unwrapped
@@ -75,9 +76,9 @@ class Flops:
 def count_flops(model: nn.Module, run: Callable[[nn.Module], Any]) -> Flops:
     """Count the operations of `run(model)`, without gradients. The model is left as it was.
 
-    Weights count where they are used as they are: not after a cast, as autocast makes, and not by
-    operations that torch does not count, such as fused recurrent layers. A warning names those
-    with several dimensions of which nothing was counted.
+    Weights count where they, or copies of them alone, are multiplied: not by operations that torch
+    does not count, such as fused recurrent layers. A warning names weights of several dimensions of
+    which nothing was counted.
     """
     model = unwrapped(model)
     parameters = {plain_name(name): p for name, p in model.named_parameters()}
@@ -90,20 +91,32 @@ def count_flops(model: nn.Module, run: Callable[[nn.Module], Any]) -> Flops:
 
 
 class _CounterByWeight(FlopCounterMode):
-    """Counts by the parameter in whose memory an operand lies."""
+    """Counts by the parameter in whose memory an operand lies, or of which it is a copy.
+
+    Weights that are joined before their use, as queries, keys and values are, have their shares.
+    """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         super().__init__(display=False)
         self.weights = dict.fromkeys(parameters, 0)
-        self._sizes = {name: p.numel() for name, p in parameters.items()}
-        self._places = [(p.data_ptr(), p.data_ptr() + p.nbytes, n) for n, p in parameters.items()]
+        # Tensors and whose values they have. They are kept, so that their memory is not used again.
+        self._known = [(p, {name: p.numel()}) for name, p in parameters.items()]
+
+    def _owners(self, tensor: Tensor) -> dict[str, int]:
+        address = tensor.data_ptr()
+        owned = (o for t, o in self._known if 0 <= address - t.data_ptr() < max(1, t.nbytes))
+        return next(owned, {})
 
     def _count_flops(self, func_packet: Any, out: Any, args: Any, kwargs: Any) -> Any:
         before = self.get_total_flops()
         result = super()._count_flops(func_packet, out, args, kwargs)
+        operands = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
+        owners = [self._owners(each) for each in operands]
         if count := self.get_total_flops() - before:
-            addresses = [each.data_ptr() for each in args if isinstance(each, Tensor)]
-            found = [n for low, high, n in self._places if any(low <= a < high for a in addresses)]
-            if found:  # beside a weight, there may be its bias
-                self.weights[max(found, key=self._sizes.__getitem__)] += count
+            # Beside a weight, there may be its bias.
+            owner = max(owners, key=lambda sizes: sum(sizes.values()))
+            for name, size in owner.items():
+                self.weights[name] += count * size // sum(owner.values())
+        elif owners and all(owners) and isinstance(out, Tensor) and not self._owners(out):
+            self._known.append((out, {n: size for sizes in owners for n, size in sizes.items()}))
         return result
