@@ -45,7 +45,7 @@ def main() -> None:
             Switch(update, s, sparsity_of(masks[s]), tensors[s]) for update, s in levels.items()
         ]
         state = model.state_dict()
-        state |= {n: state[n] * mask for n, mask in masks[levels[0]].items()}
+        state |= {n: state[n].masked_fill(~mask, 0) for n, mask in masks[levels[0]].items()}
         first, training = flops.forward(record[0].tensors), flops.training(record, UPDATES)
         relative = training / flops.training([], UPDATES)
         print(
