@@ -146,13 +146,15 @@ def test_listening_tests_get_tables_if_there_are_any():
     pair |= {"exact": [0.35, 0.97], "bootstrap": [0.4, 1.0], "p_adjusted": 0.289}
     analysis = {"labels": {"a": "Dense", "b": "Decaying"}, "listeners": 4, "headphones": 3}
     analysis |= {"failed_checks": 1, "refused": 0, "preferences": [pair]}
-    analysis |= {"ratings": {"a": {"mos": 3.5, "bootstrap": [3, 4], "answers": 9}}}
-    analysis |= {"agreement": {"preference": 0.25, "rating": None}}
+    score = {"mean": 3.5, "bootstrap": [3, 4], "median": 4.0, "answers": 9}
+    analysis |= {"ratings": {"a": score}, "best_worst": {}, "mushra": {}, "post_screened": 0}
+    agreement = {"preference": 0.25, "rating": None, "best_worst": None, "mushra": None}
+    analysis |= {"agreement": agreement}
     preference, scores = tables_of_listeners(analysis)
     assert preference.rows[1] == [
         *("Dense, Decaying", "6", "2", "2", "75.0", "[35.0, 97.0]", "[40.0, 100.0]", "0.289")
     ]
-    assert scores.rows[1] == ["Dense", "3.50", "[3.00, 4.00]", "9"]
+    assert scores.rows[1] == ["Dense", "3.50", "[3.00, 4.00]", "4", "9"]
     assert "Left out: 1 listeners" in preference.note and "cannot be computed" in scores.note
 
 
