@@ -4,6 +4,7 @@ from pipeline.lazy_imports import lazy_names
 
 _HOMES = {
     "FastSpeech2": "model.fastspeech2",
+    "load_espnet": "espnet",
     "load_ming024": "ming024",
     "load_synthesiser": "synthesis.synthesiser",
 }

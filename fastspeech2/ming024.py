@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.model.layers import sinusoids
+from fastspeech2.published import load_renamed
 from pipeline.errors import RecipeError
 
 _SUBSTITUTIONS = [
@@ -74,17 +75,9 @@ def load_ming024(
     mels = _setting(preprocess_config, "preprocessing.mel.n_mel_channels")
     model = FastSpeech2(_model_config(model_config, preprocess_config), vocabulary, mels)
     names = {name: _published_name(name) for name in model.state_dict()}
-    _check_keys(state_dict, {*names.values(), *_POSITIONS})
+    source, settings = "ming024/FastSpeech2", "model.yaml and preprocess.yaml"
+    load_renamed(model, state_dict, names, source, settings, _POSITIONS)
     _check_positions(state_dict, model.state_dict()["embedding.weight"].shape[1])
-    for name, value in model.state_dict().items():
-        loaded = state_dict[names[name]]
-        if loaded.shape != value.shape:
-            raise RecipeError(
-                f"{names[name]} has shape {list(loaded.shape)} in the checkpoint, but "
-                f"{list(value.shape)} according to model.yaml and preprocess.yaml: give the files "
-                "that it was trained with"
-            )
-    model.load_state_dict({name: state_dict[published] for name, published in names.items()})
     return model.eval()
 
 
@@ -163,17 +156,6 @@ def _published_name(name: str) -> str:
     for pattern, replacement in _SUBSTITUTIONS:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def _check_keys(state_dict: Mapping[str, Tensor], expected: set[str]) -> None:
-    missing, unknown = sorted(expected - state_dict.keys()), sorted(state_dict.keys() - expected)
-    problems = [f"missing {', '.join(missing)}"] * bool(missing)
-    problems += [f"unknown {', '.join(unknown)}"] * bool(unknown)
-    if problems:
-        raise RecipeError(
-            "the state dict does not fit ming024/FastSpeech2 with these settings: "
-            + "; ".join(problems)
-        )
 
 
 def _check_positions(state_dict: Mapping[str, Tensor], hidden: int) -> None:

@@ -54,7 +54,7 @@ class AttentionGroups:
     inverse: Tensor
     """position of each row among these steps, `[rows]`, negative for a row of no sequence"""
     masks: list[Tensor]
-    """`[sequences, steps]` of each group, True inside"""
+    """`[sequences, steps]` of each group, True inside, where keys are attended to"""
 
     def split(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each group `[sequences, steps, channels]` of packed rows, and its mask."""
@@ -91,6 +91,8 @@ class Packing:
     """`[1, rows, 1]`, True inside the sequences"""
     present: Tensor
     """`[1, rows, 1]`, True except in the gaps"""
+    kept: Tensor
+    """`[1, rows, 1]`, True where a block's output is kept: `inside`, or `present` for ESPnet's"""
 
     def pack(self, values: Tensor) -> Tensor:
         """Rows `[1, rows, ...]` of values `[batch, size, ...]`, zero in the gaps."""
@@ -116,6 +118,7 @@ class Packing:
             self.sequence[coarse],
             self.step[coarse] * times + rows % times,
             self.steps * times,
+            False,
         )
 
 
@@ -159,13 +162,16 @@ class Plan:
     frames: FramePlan
 
 
-def pack_lengths(lengths: Tensor, gap: int, size: int | Tensor | None = None) -> Packing:
+def pack_lengths(
+    lengths: Tensor, gap: int, size: int | Tensor | None = None, keep_padding: bool = False
+) -> Packing:
     """Lay sequences end to end.
 
     Args:
         lengths: `[batch]`.
         gap: zero rows after each sequence.
         size: give rows to the padding too, up to this many steps.
+        keep_padding: blocks do not set the padding to zero.
     """
     extents = lengths if size is None else torch.zeros_like(lengths) + size
     ends = (extents + gap).cumsum(0)
@@ -173,7 +179,8 @@ def pack_lengths(lengths: Tensor, gap: int, size: int | Tensor | None = None) ->
     rows = torch.arange(ends[-1], device=lengths.device)
     sequence = (rows[:, None] >= ends).sum(1)
     steps = _number(extents.max() + gap)
-    return _packing(lengths, extents, starts, sequence, rows - starts[sequence], steps)
+    step = rows - starts[sequence]
+    return _packing(lengths, extents, starts, sequence, step, steps, keep_padding)
 
 
 def _packing(
@@ -183,9 +190,11 @@ def _packing(
     sequence: Tensor,
     step: Tensor,
     steps: int | Tensor,
+    keep_padding: bool,
 ) -> Packing:
     inside, present = ((step < rows[sequence])[None, :, None] for rows in (lengths, extents))
-    return Packing(lengths, extents, starts, sequence, step, steps, inside, present)
+    kept = present if keep_padding else inside
+    return Packing(lengths, extents, starts, sequence, step, steps, inside, present, kept)
 
 
 def _number(value: Tensor) -> int | Tensor:
@@ -200,19 +209,20 @@ def attention_groups(packing: Packing, by_length: bool) -> AttentionGroups:
         packing: of the sequences.
         by_length: group sequences of similar lengths.
     """
-    lengths, device = packing.lengths, packing.lengths.device
+    lengths, extents, device = packing.lengths, packing.extents, packing.lengths.device
     groups = [torch.arange(lengths.shape[0], device=device)]
     if by_length:
-        relative = lengths / lengths.min().clamp(min=1)
+        relative = extents / extents.min().clamp(min=1)
         kind = (relative.clamp(min=1).log() / math.log(UNEQUAL)).long()
         groups = [(kind == number).nonzero()[:, 0] for number in kind.unique()]
     masks, indices = [], []
     inverse = torch.full_like(packing.step, -1)
     offset = 0
     for group in groups:
-        mask = padding_mask(lengths[group], _number(lengths[group].max()))
+        size = _number(extents[group].max())
+        mask, rows = (padding_mask(each[group], size) for each in (lengths, extents))
         steps = torch.arange(mask.shape[1], device=device)
-        index = torch.where(mask, packing.starts[group, None] + steps, -1).flatten()
+        index = torch.where(rows, packing.starts[group, None] + steps, -1).flatten()
         order = torch.arange(index.shape[0], device=device) + offset
         inverse = inverse.index_copy(0, index[index >= 0], order[index >= 0])
         offset = offset + index.shape[0]
@@ -222,7 +232,12 @@ def attention_groups(packing: Packing, by_length: bool) -> AttentionGroups:
 
 
 def plan_phones(
-    lengths: Tensor, size: int, gap: int, device: torch.device, padded: bool = False
+    lengths: Tensor,
+    size: int,
+    gap: int,
+    device: torch.device,
+    padded: bool = False,
+    keep_padding: bool = False,
 ) -> PhonePlan:
     """Plan the layout of phones on the CPU, wherever the lengths are.
 
@@ -232,8 +247,9 @@ def plan_phones(
         gap: zero rows after each utterance.
         device: where the model runs.
         padded: give rows to the padding too.
+        keep_padding: see `pack_lengths`.
     """
-    packing = pack_lengths(moved(lengths, HOST), gap, size if padded else None)
+    packing = pack_lengths(moved(lengths, HOST), gap, size if padded else None, keep_padding)
     return PhonePlan(packing, attention_groups(packing, select.use_length_groups(device)))
 
 
@@ -244,6 +260,7 @@ def plan_frames(
     gap: int,
     device: torch.device,
     padded: bool = False,
+    keep_padding: bool = False,
 ) -> FramePlan:
     """Plan the layout of frames on the CPU, wherever the durations are.
 
@@ -254,13 +271,17 @@ def plan_frames(
         gap: zero rows after each utterance, in steps of the decoder.
         device: where the model runs.
         padded: give rows to the padding too.
+        keep_padding: see `pack_lengths`.
     """
     phones, durations = moved(phones, HOST), moved(durations, HOST)
     lengths = durations.sum(1)
     frames = _number(lengths.max())
     steps = (frames + reduction_factor - 1) // reduction_factor
     groups = pack_lengths(
-        (lengths + reduction_factor - 1) // reduction_factor, gap, steps if padded else None
+        (lengths + reduction_factor - 1) // reduction_factor,
+        gap,
+        steps if padded else None,
+        keep_padding,
     )
     packing = groups.repeated(reduction_factor, lengths)
     index, ends = phone_of_frame(durations, steps * reduction_factor)

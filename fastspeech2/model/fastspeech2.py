@@ -1,12 +1,13 @@
 """FastSpeech 2 (Ren et al. 2021): one network for every published variant, see conf/model/."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastspeech2.model.layers import NORMS, Dropout, FFTBlock, Linear, Positions
+from fastspeech2.model.output import Encoding, FastSpeech2Output
 from fastspeech2.model.postnet import Postnet
 from fastspeech2.model.variance import BinnedEmbedding, ContinuousEmbedding, VariancePredictor
 from fastspeech2.packing import (
@@ -21,47 +22,8 @@ from fastspeech2.packing import (
 )
 from pipeline.settings import chosen
 
-POSITIONS = {"sinusoid": False, "scaled_sinusoid": True}
-"""Whether a learnt factor scales the positions."""
 Given = Tensor | Callable[[Tensor], Tensor] | None
 """Pitch or energy to embed: values, a function of the predicted values, or None for these."""
-
-
-@dataclass
-class Encoding:
-    """Hidden states of phones, and how long the phones last."""
-
-    hidden: Tensor
-    """packed, `[1, rows, channels]`"""
-    plan: PhonePlan
-    """where the phones lie among the rows"""
-    mask: Tensor
-    """`[batch, phones]`, True inside the utterance"""
-    log_duration: Tensor
-    """log(frames + 1), `[batch, phones]`"""
-
-    def durations(self, speed: Tensor | float = 1.0) -> Tensor:
-        """Predicted frames of each phone, `[batch, phones]`, at least one; `speed` divides them."""
-        frames = (self.log_duration.float().exp() - 1.0) / speed
-        return frames.round().clamp(min=1).long() * self.mask
-
-
-@dataclass
-class FastSpeech2Output:
-    """Predictions. `mel_postnet` is `mel` itself if the model has no postnet."""
-
-    mel: Tensor
-    """log-mel, `[batch, frames, mels]`"""
-    mel_postnet: Tensor
-    """log-mel, `[batch, frames, mels]`"""
-    pitch: Tensor
-    """normalised, `[batch, phones]`, or `[batch, frames]` if it is predicted per frame"""
-    energy: Tensor
-    """normalised, `[batch, phones]`, or `[batch, frames]` if it is predicted per frame"""
-    log_duration: Tensor
-    """log(frames + 1), `[batch, phones]`"""
-    frame_lengths: Tensor
-    """`[batch]`"""
 
 
 class FastSpeech2(nn.Module):
@@ -71,10 +33,15 @@ class FastSpeech2(nn.Module):
         config: a node of conf/model/. Pitch and energy are embedded as continuous values unless
             `bins` is given, and both are predicted from the encoder's output unless `cascaded`
             makes the energy predictor see the embedded pitch. `frame_level` lists which of pitch
-            and energy are predicted per frame rather than per phone. `decoder_heads` and
-            `decoder_dropout` override the encoder's values. With `mask_padding: false`,
-            teacher-forced evaluation computes the padding too, so that results depend on the batch
-            as in ming024/FastSpeech2; otherwise no utterance depends on its batch.
+            and energy are predicted per frame rather than per phone. `decoder_heads`,
+            `decoder_dropout`, `decoder_norm`, `decoder_ffn` and `decoder_concatenate` override the
+            encoder's values. With `mask_padding: false`, teacher-forced evaluation computes the
+            padding too, so that results depend on the batch as in ming024/FastSpeech2, and with
+            `keep_padding: true` as in ESPnet, whose blocks do not set it to zero; otherwise no
+            utterance depends on its batch. `shortest` is the least number of frames that is
+            predicted for a phone. With `normalised_mel: true`, mels have mean 0 and standard
+            deviation 1 in each band. With `eos: true` the last symbol ends an utterance; see
+            `forward`.
         vocabulary: number of phone symbols; index 0 is padding.
         mels: number of mel bands.
 
@@ -85,33 +52,37 @@ class FastSpeech2(nn.Module):
     def __init__(self, config, vocabulary: int, mels: int = 80):
         super().__init__()
         hidden = config.hidden
-        scaled = chosen("model.positions", config.positions, POSITIONS)
+        eps = config.get("norm_eps", 1e-5)
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
-        self.encoder_positions = Positions(hidden, scaled)
-        self.decoder_positions = Positions(hidden, scaled)
+        positions = (hidden, config.positions, config.get("float32_positions", False))
+        self.encoder_positions = Positions(*positions)
+        self.decoder_positions = Positions(*positions)
+        decoder = _decoder_settings(config)
         self.input_dropout = Dropout(config.dropout.input)
-        self.encoder = _blocks(config, config.encoder_layers, config.heads, config.dropout, True)
-        self.decoder = _blocks(
-            config,
-            config.decoder_layers,
-            config.get("decoder_heads", config.heads),
-            config.get("decoder_dropout", config.dropout),
-            config.decoder_attention,
+        self.decoder_input_dropout = Dropout(decoder["dropout"].input)
+        self.encoder = _blocks(config, config, config.encoder_layers, True)
+        self.decoder = _blocks(config, decoder, config.decoder_layers, config.decoder_attention)
+        self.encoder_norm, self.decoder_norm = (
+            nn.LayerNorm(hidden, eps) if chosen("model.norm", norm, NORMS) else nn.Identity()
+            for norm in (config.norm, decoder["norm"])
         )
-        pre = chosen("model.norm", config.norm, NORMS)
-        self.encoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(hidden) if pre else nn.Identity()
-        self.duration_predictor = VariancePredictor(hidden, **config.duration_predictor)
-        self.pitch_predictor = VariancePredictor(hidden, **config.pitch_predictor)
-        self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor)
-        self.pitch_embedding = _value_embedding(config)
-        self.energy_embedding = _value_embedding(config)
+        self.duration_predictor = VariancePredictor(
+            hidden, **config.duration_predictor, norm_eps=eps
+        )
+        self.pitch_predictor = VariancePredictor(hidden, **config.pitch_predictor, norm_eps=eps)
+        self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor, norm_eps=eps)
+        self.pitch_embedding = _value_embedding(config, "pitch_embedding")
+        self.energy_embedding = _value_embedding(config, "energy_embedding")
         self.cascaded = config.get("cascaded", False)
         self.mask_padding = config.get("mask_padding", True)
+        self.keep_padding = config.get("keep_padding", False)
+        self.shortest = config.get("shortest", 1)
+        self.normalised_mel = config.get("normalised_mel", False)
+        self.eos = vocabulary - 1 if config.get("eos") else None
         self.frame_level = tuple(config.get("frame_level", ()))
         self.phone_position = Linear(3, hidden) if config.phone_position else None
-        # The decoder works on groups of neighbouring frames, as ESPnet's reduction_factor groups
-        # the frames that its decoder predicts.
+        # The decoder works on groups of neighbouring frames. ESPnet's reduction_factor does not
+        # group: durations count steps of the decoder there, each of which predicts several frames.
         self.reduction_factor = config.reduction_factor
         grouped = self.reduction_factor * hidden
         self.merge = Linear(grouped, hidden) if self.reduction_factor > 1 else None
@@ -155,11 +126,14 @@ class FastSpeech2(nn.Module):
         return Plan(phones, self._plan_frames(phones.packing, durations, padded))
 
     def _plan_phones(self, lengths: Tensor, size: int, padded: bool = False) -> PhonePlan:
-        return plan_phones(lengths, size, self.gap, self.embedding.weight.device, padded)
+        device = self.embedding.weight.device
+        return plan_phones(lengths, size, self.gap, device, padded, self.keep_padding)
 
     def _plan_frames(self, phones: Packing, durations: Tensor, padded: bool = False) -> FramePlan:
         device = self.embedding.weight.device
-        return plan_frames(phones, durations, self.reduction_factor, self.gap, device, padded)
+        return plan_frames(
+            phones, durations, self.reduction_factor, self.gap, device, padded, self.keep_padding
+        )
 
     # ---- the network
 
@@ -174,6 +148,10 @@ class FastSpeech2(nn.Module):
     ) -> FastSpeech2Output:
         """Predict mels, teacher-forced by the durations, pitch and energy that are given.
 
+        A model with an end of sentence predicts for it like for a phone. Without a plan it is
+        appended where it is missing: to all utterances if `durations` has a column more than
+        `phones`, and without durations to those whose last phone it is not.
+
         Args:
             phones: indices `[batch, phones]`, 0 in the padding.
             phone_lengths: `[batch]`.
@@ -185,12 +163,29 @@ class FastSpeech2(nn.Module):
         if plan is not None:
             encoding = self.encode(phones, phone_lengths, plan.phones)
             return self.decode_planned(encoding, plan.frames, pitch, energy)
+        if self.eos is not None:
+            phones, phone_lengths = self._with_eos(phones, phone_lengths, durations)
         padded = not (self.training or self.mask_padding)
         phone_plan = self._plan_phones(phone_lengths, phones.shape[1], padded)
         encoding = self.encode(phones, phone_lengths, moved(phone_plan, phones.device))
         durations = encoding.durations() if durations is None else durations
         frame_plan = self._plan_frames(phone_plan.packing, durations, padded)
         return self.decode_planned(encoding, moved(frame_plan, phones.device), pitch, energy)
+
+    def _with_eos(
+        self, phones: Tensor, lengths: Tensor, durations: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Append the end of sentence as `forward` says."""
+        if durations is None:
+            missing = phones.gather(1, lengths[:, None] - 1) != self.eos
+        else:
+            missing = torch.full_like(lengths[:, None], durations.shape[1] > phones.shape[1]).bool()
+        if not missing.any():
+            return phones, lengths
+        wider = F.pad(phones, (0, 1))
+        ended = wider.scatter(1, lengths[:, None], self.eos)
+        phones, lengths = torch.where(missing, ended, wider), lengths + missing[:, 0]
+        return phones[:, : int(lengths.max())], lengths
 
     def encode(
         self, phones: Tensor, phone_lengths: Tensor, plan: PhonePlan | None = None
@@ -205,7 +200,8 @@ class FastSpeech2(nn.Module):
             x = block(x, packing, plan.attention)
         x = self.encoder_norm(x)
         log_duration = packing.unpack(self.duration_predictor(x, packing), size).squeeze(2)
-        return Encoding(x, plan, padding_mask(phone_lengths, size), log_duration)
+        mask = padding_mask(phone_lengths, size)
+        return Encoding(x, plan, mask, log_duration, self.shortest)
 
     def decode(
         self, encoding: Encoding, durations: Tensor, pitch: Given = None, energy: Given = None
@@ -240,7 +236,7 @@ class FastSpeech2(nn.Module):
         if self.merge is not None:
             x = self.merge(x.unflatten(1, (-1, self.reduction_factor)).flatten(2))
 
-        x = self.input_dropout(self.decoder_positions(x, plan.groups)) * plan.groups.inside
+        x = self.decoder_input_dropout(self.decoder_positions(x, plan.groups)) * plan.groups.kept
         for block in self.decoder:
             x = block(x, plan.groups, plan.attention)
         mel = self.mel_output(self.decoder_norm(x))
@@ -282,21 +278,30 @@ class FastSpeech2(nn.Module):
         return x, predicted
 
 
-def _blocks(config, layers: int, heads: int, dropout, attention: bool) -> nn.ModuleList:
+def _decoder_settings(config) -> dict:
+    """The settings of the encoder's blocks, with those that `decoder_...` overrides."""
+    names = ("heads", "dropout", "norm", "ffn", "concatenate")
+    return {name: config.get(f"decoder_{name}", config.get(name)) for name in names}
+
+
+def _blocks(config, settings, layers: int, attention: bool) -> nn.ModuleList:
     return nn.ModuleList(
         FFTBlock(
             config.hidden,
-            heads,
-            config.ffn.channels,
-            tuple(config.ffn.kernels),
-            dropout,
-            config.norm,
+            settings["heads"],
+            settings["ffn"].channels,
+            tuple(settings["ffn"].kernels),
+            settings["dropout"],
+            settings["norm"],
             attention,
+            config.get("norm_eps", 1e-5),
+            settings.get("concatenate") or False,
         )
         for _ in range(layers)
     )
 
 
-def _value_embedding(config) -> nn.Module:
-    bins = config.get("bins")
-    return BinnedEmbedding(bins, config.hidden) if bins else ContinuousEmbedding(config.hidden)
+def _value_embedding(config, name: str) -> nn.Module:
+    if bins := config.get("bins"):
+        return BinnedEmbedding(bins, config.hidden)
+    return ContinuousEmbedding(config.hidden, **config.get(name, {}))

@@ -50,35 +50,55 @@ class TimeConv1d(nn.Conv1d):
         return kernels.time_convolution(x, self.weight, self.bias, self.training)
 
 
-def sinusoids(length: int | Tensor, channels: int, device: torch.device) -> Tensor:
+def sinusoids(
+    length: int | Tensor, channels: int, device: torch.device, dtype: torch.dtype = torch.float64
+) -> Tensor:
     """Sinusoidal positions `[length, channels]` (Vaswani et al. 2017), for any length.
 
-    Sines are the even channels and cosines the odd ones, as in ESPnet and ming024/FastSpeech2.
+    Sines are the even channels and cosines the odd ones, as in ESPnet and ming024/FastSpeech2. In
+    float32, which ESPnet computes in, the sine of a large angle is wrong in its fourth digit.
     """
-    # In float32 the sine of a large angle is wrong in its fourth digit.
-    position = torch.arange(length, device=device, dtype=torch.float64)[:, None]
-    even = torch.arange(0, channels, 2, device=device, dtype=torch.float64)
+    position = torch.arange(length, device=device, dtype=dtype)[:, None]
+    even = torch.arange(0, channels, 2, device=device, dtype=dtype)
     angle = position * torch.exp(even * (-math.log(10000.0) / channels))
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1).float()
 
 
+POSITIONS = {
+    "sinusoid": (False, False),
+    "scaled_sinusoid": (True, False),
+    "amplified": (False, True),
+}
+"""Whether a learnt factor scales the positions (Li et al. 2019, ESPnet's `use_scaled_pos_enc`), and
+whether the square root of the number of channels scales what they are added to (Vaswani et al. 2017
+and ESPnet without that setting)."""
+
+
 class Positions(nn.Module):
-    """Adds sinusoidal positions, scaled by a learnt factor if `scaled` (Li et al. 2019).
+    """Adds sinusoidal positions.
+
+    Args:
+        channels: of the input.
+        kind: a name in `POSITIONS`.
+        float32: compute the sinusoids in float32, as ESPnet does.
 
     Raises:
         RecipeError: the number of channels is odd.
     """
 
-    def __init__(self, channels: int, scaled: bool):
+    def __init__(self, channels: int, kind: str, float32: bool = False):
         if channels % 2:
             raise RecipeError(f"model.hidden={channels}: positions need an even number of channels")
         super().__init__()
-        self.channels = channels
+        scaled, amplified = chosen("model.positions", kind, POSITIONS)
+        self.channels, self.dtype = channels, torch.float32 if float32 else torch.float64
         self.scale = nn.Parameter(torch.ones(())) if scaled else 1.0
+        self.factor = math.sqrt(channels) if amplified else None
 
     def forward(self, x: Tensor, packing: Packing) -> Tensor:
         """Packed `[1, rows, channels]` to the same."""
-        table = sinusoids(packing.steps, self.channels, x.device)[packing.step]
+        table = sinusoids(packing.steps, self.channels, x.device, self.dtype)[packing.step]
+        x = x if self.factor is None else x * self.factor
         return x + (self.scale * table).to(x.dtype)
 
 
@@ -123,6 +143,9 @@ class FFTBlock(nn.Module):
             the last.
         norm: "pre" normalises the input of a sublayer (ESPnet), "post" its output (ming024).
         attention: without it the block consists of its convolutions.
+        norm_eps: added to the variances by the LayerNorms.
+        concatenate: a linear layer combines the attention with its input, where it would be added
+            (`concat_after` in ESPnet).
     """
 
     def __init__(
@@ -134,14 +157,17 @@ class FFTBlock(nn.Module):
         dropout: Mapping[str, float],
         norm: str,
         attention: bool,
+        norm_eps: float = 1e-5,
+        concatenate: bool = False,
     ):
         super().__init__()
         self.pre = chosen("model.norm", norm, NORMS)
         self.attention = SelfAttention(channels, heads, dropout["attention"]) if attention else None
-        self.attention_norm = nn.LayerNorm(channels) if attention else None
+        self.attention_norm = nn.LayerNorm(channels, norm_eps) if attention else None
+        self.combine = Linear(2 * channels, channels) if concatenate else None
         self.expand = TimeConv1d(channels, ffn_channels, kernel_sizes[0])
         self.contract = TimeConv1d(ffn_channels, channels, kernel_sizes[1])
-        self.ffn_norm = nn.LayerNorm(channels)
+        self.ffn_norm = nn.LayerNorm(channels, norm_eps)
         self.hidden_dropout = Dropout(dropout["hidden"])
         self.residual_dropout = Dropout(dropout["residual"])
 
@@ -149,14 +175,18 @@ class FFTBlock(nn.Module):
         """Packed `[1, rows, channels]` to the same, zero outside the sequences."""
         if self.attention is not None:
             residual = self.attention_norm(x) if self.pre else x
-            x = x + self.residual_dropout(self.attention(residual, groups))
+            attended = self.attention(residual, groups)
+            if self.combine is not None:  # ESPnet has no dropout here
+                x = x + self.combine(torch.cat([residual, attended], 2))
+            else:
+                x = x + self.residual_dropout(attended)
             if not self.pre:
-                x = self.attention_norm(x) * packing.inside
-        residual = self.ffn_norm(x) * packing.inside if self.pre else x
+                x = self.attention_norm(x) * packing.kept
+        residual = self.ffn_norm(x) * packing.kept if self.pre else x
         x = x + self.residual_dropout(self._feed_forward(residual, packing))
         if not self.pre:
             x = self.ffn_norm(x)
-        return x * packing.inside
+        return x * packing.kept
 
     def _feed_forward(self, x: Tensor, packing: Packing) -> Tensor:
         hidden = self.hidden_dropout(F.relu(self.expand(x)))

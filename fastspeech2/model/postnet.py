@@ -9,10 +9,20 @@ from fastspeech2.packing import FramePlan
 
 
 class Postnet(nn.Module):
-    """Convolutions with BatchNorm that refine a mel, with tanh after all but the last."""
+    """Convolutions that refine a mel, with BatchNorm unless `norm` is false.
+
+    All but the last have a tanh.
+    """
 
     def __init__(
-        self, mels: int, layers: int, channels: int, kernel: int, dropout: float, bias: bool
+        self,
+        mels: int,
+        layers: int,
+        channels: int,
+        kernel: int,
+        dropout: float,
+        bias: bool,
+        norm: bool = True,
     ):
         super().__init__()
         sizes = [mels] + [channels] * (layers - 1) + [mels]
@@ -20,7 +30,9 @@ class Postnet(nn.Module):
             TimeConv1d(inputs, outputs, kernel, bias=bias)
             for inputs, outputs in zip(sizes, sizes[1:], strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(size) if norm else nn.Identity() for size in sizes[1:]
+        )
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, plan: FramePlan) -> Tensor:
@@ -31,11 +43,11 @@ class Postnet(nn.Module):
             x = self.dropout(torch.tanh(x) if i + 1 < len(self.norms) else x)
         return x
 
-    def _normalise(self, x: Tensor, norm: nn.BatchNorm1d, plan: FramePlan) -> Tensor:
+    def _normalise(self, x: Tensor, norm: nn.Module, plan: FramePlan) -> Tensor:
         """Packed `[1, rows, channels]` to the same, zero in the gaps."""
         # BatchNorm over `[rows, channels]` is ten times as fast as over `[batch, channels, time]`.
         rows = x.squeeze(0)
-        if not norm.training:
+        if not (norm.training and isinstance(norm, nn.BatchNorm1d)):
             return norm(rows)[None] * plan.packing.present
         # The gaps belong to no recording, so the batch statistics leave them out.
         present = kernels.gather_rows(rows, plan.present_rows, plan.present_places)

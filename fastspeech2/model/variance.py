@@ -19,6 +19,7 @@ class VariancePredictor(nn.Module):
         kernel: int,
         dropout: float,
         stop_gradient: bool,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         self.stop_gradient = stop_gradient
@@ -27,7 +28,7 @@ class VariancePredictor(nn.Module):
             TimeConv1d(before, after, kernel)
             for before, after in zip(sizes, sizes[1:], strict=False)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels, norm_eps) for _ in range(layers))
         self.dropout = Dropout(dropout)
         self.output = Linear(channels, 1)
 
@@ -42,15 +43,16 @@ class VariancePredictor(nn.Module):
 
 
 class ContinuousEmbedding(nn.Module):
-    """Embeds a normalised value by a convolution of kernel size one (ESPnet)."""
+    """Embeds a normalised value by a convolution, of kernel size one by default (ESPnet)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, kernel: int = 1, dropout: float = 0.0):
         super().__init__()
-        self.projection = TimeConv1d(1, channels, 1)
+        self.projection = TimeConv1d(1, channels, kernel)
+        self.dropout = Dropout(dropout)
 
     def forward(self, value: Tensor) -> Tensor:
         """`[batch, time]` to `[batch, time, channels]`."""
-        return self.projection(value[:, :, None])
+        return self.dropout(self.projection(value[:, :, None]))
 
 
 class BinnedEmbedding(nn.Embedding):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from fastspeech2.model.fastspeech2 import FastSpeech2Output
+from fastspeech2.model.output import FastSpeech2Output
 from fastspeech2.packing import padding_mask
 
 

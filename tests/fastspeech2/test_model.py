@@ -85,7 +85,7 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
         ({"norm": "Pre"}, "model.norm=Pre: choose one of pre, post$"),
         (
             {"positions": "scaled"},
-            "model.positions=scaled: choose one of sinusoid, scaled_sinusoid$",
+            "model.positions=scaled: choose one of sinusoid, scaled_sinusoid, amplified$",
         ),
         (
             {"initialisation": "xavier"},
