@@ -8,3 +8,5 @@ FRAME_RATE = SAMPLE_RATE / HOP
 """frames in a second"""
 MELS = 80
 """bands of a mel spectrogram"""
+MEL_KINDS = ("hifigan", "espnet")
+"""Names of the setting `features.mel`; see audio/mel.py and audio/espnet_mel.py."""

@@ -29,13 +29,13 @@ class F0Settings:
         _f0_method(self.method)  # Fails on an unknown method once, not for each utterance.
 
 
-def estimate_f0(waveform: np.ndarray, settings: F0Settings) -> np.ndarray:
+def estimate_f0(waveform: np.ndarray, settings: F0Settings, offset: int = HOP // 2) -> np.ndarray:
     """Estimate F0 in Hz at the centre of each mel frame, 0 where unvoiced, `[samples // 256 + 1]`.
 
-    Mel frame i is centred at sample 256 i + 128 and WORLD's at sample 256 i, so the waveform is
-    shifted by 128 samples.
+    HiFi-GAN's mel frame i is centred at sample 256 i + 128 and WORLD's at sample 256 i, so the
+    waveform is shifted by `offset` samples; ESPnet's frames need no shift.
     """
-    shifted = waveform[HOP // 2 :].astype(np.float64)
+    shifted = waveform[offset:].astype(np.float64)
     options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
     f0 = _f0_method(settings.method)(shifted, settings, options)
     missing = len(waveform) // HOP + 1 - len(f0)
@@ -59,11 +59,13 @@ def _harvest(waveform: np.ndarray, settings: F0Settings, options: dict) -> np.nd
     return pyworld.harvest(waveform, SAMPLE_RATE, **options)[0]
 
 
-def continuous_log_f0(f0: np.ndarray) -> np.ndarray:
+def continuous_log_f0(f0: np.ndarray, in_hertz: bool = False) -> np.ndarray:
     """Natural logarithm of F0, interpolated over unvoiced frames, `[frames]`.
 
     The logarithm is linear between voiced frames and constant before the first and after the last.
-    ESPnet differs: it interpolates F0 in Hz, and then takes the logarithm.
+    With `in_hertz` F0 itself is linear there, as in ESPnet.
     """
     voiced = np.flatnonzero(f0)
+    if in_hertz:
+        return np.log(np.interp(np.arange(len(f0)), voiced, f0[voiced])).astype(np.float32)
     return np.interp(np.arange(len(f0)), voiced, np.log(f0[voiced])).astype(np.float32)

@@ -18,7 +18,8 @@ PADDING = (WINDOW - HOP) // 2
 
 
 @cache
-def _window() -> Tensor:
+def hann_window() -> Tensor:
+    """The Hann window of all spectrograms, `[1024]`."""
     return torch.hann_window(WINDOW)
 
 
@@ -39,7 +40,7 @@ def magnitude(waveform: Tensor) -> Tensor:
     `[batch, bins, frames]`, and gradients flow through.
     """
     padded = torch.nn.functional.pad(waveform[None], (PADDING, PADDING), mode="reflect")[0]
-    window = _window().to(waveform.device)
+    window = hann_window().to(waveform.device)
     spectrum = torch.stft(padded, WINDOW, HOP, window=window, center=False, return_complex=True)
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
+from audio.espnet_mel import to_hifigan
 from audio.wav import write_wav
 from fastspeech2.synthesis.synthesiser import Synthesiser
 from hifigan import load_vocoder, vocoding_precision
@@ -116,7 +117,7 @@ class System:
             mels = [each.mel for each in spoken]
         else:
             spoken = [self.store.segment(clip.segment) for clip in clips]
-            mels = [torch.tensor(segment.mel) for segment in spoken]
+            mels = [to_hifigan(torch.tensor(each.mel), each.mel_kind) for each in spoken]
         if self.vocoder:
             with self._timed("vocoder"):
                 waveforms = [waveform.numpy() for waveform in self.vocoder(mels)]

@@ -30,6 +30,8 @@ from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 from speech.speaker import Speaker
 
+UNIVERSAL = RESOURCES / "conf" / "vocoder" / "hifigan_universal.yaml"
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -80,13 +82,24 @@ class Voice:
         return Speaker(synthesiser, vocoder, self.pronouncer(synthesiser))
 
 
-def load_voice(folder: Path | str) -> Voice:
+def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> Voice:
     """Open a folder that `make voice` wrote, and check that its files are complete.
+
+    A checkpoint `*.pth` of ESPnet's FastSpeech2 with its config.yaml beside it, or the folder of
+    both, is a voice too.
+
+    Args:
+        folder: of the voice.
+        vocoder: of an ESPnet voice, settings as in conf/vocoder/; by default hifigan_universal.
 
     Raises:
         RecipeError: the folder holds no voice, or a file is missing or differs from its digest.
     """
+    from speech.espnet_voice import espnet_voice
+
     folder = Path(folder)
+    if found := espnet_voice(folder, vocoder or OmegaConf.load(UNIVERSAL)):
+        return found
     if not (folder / "voice.json").exists():
         raise RecipeError(f"{folder} holds no voice: it has no voice.json")
     index = read_json(folder / "voice.json")
@@ -109,7 +122,7 @@ def configured_voice(config: DictConfig) -> Voice:
     """
     if config.get("voice"):
         packaged = RESOURCES / "voices" / config.voice
-        return load_voice(packaged if packaged.exists() else config.voice)
+        return load_voice(packaged if packaged.exists() else config.voice, config.vocoder)
     run, language = Path(config.paths.run), config.corpus.get("language")
     return Voice(
         folder=run,

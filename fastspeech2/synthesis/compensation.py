@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from audio.espnet_mel import to_hifigan
 from preprocessing.features.store import FeatureStore
 
 
@@ -46,6 +47,6 @@ def measure(synthesiser, store: FeatureStore, split: str = "validation") -> list
     natural, predicted = [], []
     for i in store.split(split):
         segment = store.segment(i)
-        natural.append(torch.tensor(segment.mel))
+        natural.append(to_hifigan(torch.tensor(segment.mel), segment.mel_kind))
         predicted.append(synthesiser.synthesise([segment.phones])[0].mel.cpu())
     return variance_ratio(natural, predicted).tolist()

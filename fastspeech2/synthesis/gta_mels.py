@@ -14,9 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from audio.wav import write_wav
-from fastspeech2.packing import padding_mask
 from fastspeech2.synthesis.acoustic import AcousticModel
-from fastspeech2.synthesis.compensation import compensate
 from fastspeech2.synthesis.synthesiser import load_synthesiser
 from fastspeech2.training.data import UtteranceBatches, frame_budget_batches
 from pipeline.digests import fingerprint
@@ -79,10 +77,7 @@ def _predictions(
         output = acoustic.model(
             batch.phones, batch.phone_lengths, batch.durations, batch.pitch, batch.energy
         )
-        mels = output.mel_postnet
-        if acoustic.mel_ratio is not None:
-            mask = padding_mask(output.frame_lengths, mels.shape[1])
-            mels = compensate(mels, acoustic.mel_ratio, mask)
+        mels = acoustic.hifigan_mel(output)
         for name, mel, frames in zip(batch.ids, mels, batches.frames[chosen], strict=True):
             yield name, mel[:frames]
 

@@ -14,6 +14,7 @@ from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
 from fastspeech2.synthesis.compensation import measure
 from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore
+from preprocessing.text.punctuation import END
 
 Factor = float | Sequence[Sequence[float]]
 """One factor for all phones, or one for each phone of each utterance."""
@@ -23,6 +24,8 @@ Factor = float | Sequence[Sequence[float]]
 class Synthesis:
     """One synthesised utterance."""
 
+    phones: Tensor
+    """indices into the vocabulary, `[phones]`"""
     mel: Tensor
     """log-mel, `[frames, mels]`"""
     durations: Tensor
@@ -44,13 +47,17 @@ class Synthesiser:
     def __init__(self, acoustic: Callable[..., Spoken], symbols: Sequence[str]):
         self.acoustic = acoustic
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
+        self.end = [END] if list(symbols)[-1:] == [END] else []
 
     def indices(self, phones: Sequence[str]) -> Tensor:
         """Indices of phones in the model's vocabulary, int64 `[phones]`.
 
+        The end of sentence follows them if the vocabulary has one.
+
         Raises:
             RecipeError: the vocabulary lacks a phone; names all that it lacks.
         """
+        phones = [*phones, *([] if list(phones[-1:]) == self.end else self.end)]
         unknown = sorted({phone for phone in phones if not self.index.get(phone)})  # 0 is padding
         if unknown:
             known = " ".join(list(self.index)[1:])
@@ -96,6 +103,7 @@ class Synthesiser:
         spoken = self.acoustic(phones, lengths, *factors)
         return [
             Synthesis(
+                rows[i],
                 spoken.mel[i, :frames],
                 spoken.durations[i, :length],
                 spoken.pitch[i, :length],
@@ -131,11 +139,12 @@ def synthesiser_of(model: FastSpeech2, store: FeatureStore, compensated: bool) -
         store: the features that it was trained on.
         compensated: apply variance compensation, measured on the validation split.
     """
-    synthesiser = Synthesiser(AcousticModel(model, store.statistics), store.symbols)
-    if not compensated:
-        return synthesiser
-    ratio = measure(synthesiser, store)
-    return Synthesiser(AcousticModel(model, store.statistics, ratio), store.symbols)
+
+    def synthesiser(ratio: list[float] | None = None) -> Synthesiser:
+        acoustic = AcousticModel(model, store.statistics, ratio, store.mel_kind)
+        return Synthesiser(acoustic, store.symbols)
+
+    return synthesiser(measure(synthesiser(), store) if compensated else None)
 
 
 def load_synthesiser(path: Path | str, device: str = "cpu") -> Synthesiser:
@@ -156,5 +165,6 @@ def load_synthesiser(path: Path | str, device: str = "cpu") -> Synthesiser:
     mels = len(saved["statistics"]["mel"]["mean"])
     model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
-    acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"])
+    kind = saved.get("features", {}).get("mel", "hifigan")
+    acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"], kind)
     return Synthesiser(acoustic, saved["symbols"])

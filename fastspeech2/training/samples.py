@@ -8,8 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from fastspeech2.synthesis.acoustic import AcousticModel
-from fastspeech2.synthesis.synthesiser import Synthesiser
+from fastspeech2.synthesis.synthesiser import synthesiser_of
 from fastspeech2.training.loggers import log_sample
 from fastspeech2.training.monitoring import MetricsTable
 from preprocessing.features.store import FeatureStore
@@ -65,7 +64,7 @@ class Samples(lightning.Callback):
     @torch.inference_mode()
     def _write(self, trainer, model) -> None:
         training = model.training
-        synthesiser = Synthesiser(AcousticModel(model, self.store.statistics), self.store.symbols)
+        synthesiser = synthesiser_of(model, self.store, compensated=False)
         segments = [self.store.segment(i) for i in self.store.split("validation")[:SENTENCES]]
         for segment in segments:
             mel = synthesiser.synthesise([segment.phones])[0].mel.float().cpu()

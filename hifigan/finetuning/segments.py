@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset, Sampler
 
 from audio.constants import HOP, MELS, SAMPLE_RATE
+from audio.espnet_mel import to_hifigan
 from audio.mel import FLOOR
 from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore, natural_waveform
@@ -35,7 +36,8 @@ def recorded_clips(store: FeatureStore, split: str) -> list[VocoderClip]:
     def clip(i: int) -> VocoderClip:
         segment = store.segment(i)
         waveform = lambda: torch.from_numpy(natural_waveform(segment))  # noqa: E731
-        return VocoderClip(segment.id, lambda: torch.tensor(segment.mel), waveform)
+        mel = lambda: to_hifigan(torch.tensor(segment.mel), store.mel_kind)  # noqa: E731
+        return VocoderClip(segment.id, mel, waveform)
 
     return [clip(i) for i in store.split(split)]
 

@@ -6,7 +6,11 @@ from itertools import pairwise
 from audio.constants import FRAME_RATE
 from pipeline.errors import UtteranceError
 from preprocessing.alignment.textgrid import Alignment, Interval
-from preprocessing.text.phones import PAUSE
+from preprocessing.text.phones import PAUSE, SILENCE
+from preprocessing.text.punctuation import MARKS
+
+PAUSES = frozenset({PAUSE, SILENCE}) | MARKS
+"""Labels of silences inside an utterance."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def _pieces(
     phones: list[Interval], bounds: list[int], first: int, last: int, limit: int | None
 ) -> list[tuple[int, int]]:
     """Ranges of phones, each cut at its longest pause until it has at most `limit` frames."""
-    pauses = [i for i in range(first + 1, last - 1) if phones[i].label == PAUSE]
+    pauses = [i for i in range(first + 1, last - 1) if phones[i].label in PAUSES]
     if limit is None or bounds[last] - bounds[first] <= limit or not pauses:
         return [(first, last)]
     longest = max(pauses, key=lambda i: bounds[i + 1] - bounds[i])

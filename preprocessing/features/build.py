@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from audio.constants import HOP, MELS, SAMPLE_RATE
+from audio.constants import HOP, MEL_KINDS, MELS, SAMPLE_RATE
 from audio.wav import read_wav
 from pipeline.digests import fingerprint
 from pipeline.disk import bytes_in, disk_space
@@ -18,7 +18,7 @@ from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_array, write_json
 from pipeline.parallel import parallel_map
 from pipeline.progress import progress
-from pipeline.settings import check_settings, real, whole
+from pipeline.settings import check_settings, one_of, real, whole
 from pipeline.stages import FEATURES
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.check import check_corpus
@@ -28,6 +28,7 @@ from preprocessing.faults import Fault, refuse, serious
 from preprocessing.features.extract import FeatureSettings, extract
 from preprocessing.features.store import FRAME_ARRAYS, PADDING_SYMBOL
 from preprocessing.text.language import Language, corpus_language
+from preprocessing.text.punctuation import END
 
 SETTINGS = {
     "features.f0.decimation": whole(1),
@@ -35,6 +36,7 @@ SETTINGS = {
     "features.f0.ceiling": real(1),
     "features.shortest_pause": real(0),
     "features.max_seconds": real(0, nullable=True),
+    "features.mel": one_of(MEL_KINDS),
     "splits.seed": whole(0),
     "splits.highest_similarity": real(0),
 }
@@ -77,7 +79,7 @@ def build_features(config: DictConfig) -> None:
     )
     needed = int(seconds * BYTES_PER_SECOND) - bytes_in(folder.folder)
     with disk_space(folder.folder, needed):
-        _compute(shards, config, settings, language)
+        _compute(shards, texts, config, settings, language)
         faults += _dropped(list(shards))
         left_out = refuse(faults, leave_out)
         if (unusable := {fault.id for fault in faults}) != faulty:
@@ -85,6 +87,7 @@ def build_features(config: DictConfig) -> None:
             splits = assign_splits(texts, config.splits, unusable, language.tokens)
         index = _pack(list(shards), texts, splits, folder.folder)
         index |= {"splits_name": config.splits.name, "left_out": left_out, "wavs": str(wavs)}
+        index |= {"mel": settings.mel}
         write_json(folder.folder / "index.json", index)
     write_reasons(folder.folder / "dropped.csv", [(fault.id, fault.reason) for fault in faults])
     shutil.rmtree(folder.folder / "shards")
@@ -113,6 +116,7 @@ def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[s
 
 def _compute(
     shards: Mapping[Path, list[str]],
+    texts: Mapping[str, str],
     config: DictConfig,
     settings: FeatureSettings,
     language: Language,
@@ -122,7 +126,11 @@ def _compute(
     wavs = Path(config.paths.corpus).absolute() / "wavs"
     grids = TextGrids.load(Path(config.paths.alignments).absolute())
     tasks = [
-        (path.absolute(), ids, wavs, grids.part(ids), language.phones, settings)
+        (
+            path.absolute(),
+            {id: texts[id] for id in ids},
+            *(wavs, grids.part(ids), language.phones, settings),
+        )
         for path, ids in missing
     ]
     with progress("extracting features", len(shards)) as show:
@@ -133,7 +141,7 @@ def _compute(
 
 def _write_shard(
     path: Path,
-    ids: list[str],
+    texts: dict[str, str],
     wavs: Path,
     grids: TextGrids,
     phones: frozenset[str],
@@ -144,10 +152,10 @@ def _write_shard(
 
     torch.set_num_threads(1)
     index, arrays = {"segments": [], "dropped": []}, {name: [] for name in _ARRAYS}
-    for id in ids:
+    for id, text in texts.items():
         try:
             waveform = read_wav(wavs / f"{id}.wav")
-            features = extract(waveform, grids.alignment(id, phones), settings)
+            features = extract(waveform, grids.alignment(id, phones), settings, text)
         except RecipeError as error:
             index["dropped"].append((id, str(error)))
             continue
@@ -177,7 +185,9 @@ def _pack(
     frames = [sum(segment["durations"]) for segment in segments]
     for name in _ARRAYS:
         _join(folder / f"{name}.npy", shards, name)
-    symbols = [PADDING_SYMBOL, *sorted({phone for s in segments for phone in s["phones"]})]
+    found = {phone for s in segments for phone in s["phones"]}
+    # The model takes the last symbol for the end of a sentence.
+    symbols = [PADDING_SYMBOL, *sorted(found - {END}), *sorted(found & {END})]
     number = {symbol: i for i, symbol in enumerate(symbols)}
     phones = [number[phone] for segment in segments for phone in segment["phones"]]
     write_array(folder / "phones.npy", np.array(phones, np.uint8))

@@ -1,15 +1,17 @@
-"""One utterance's acoustic features: HiFi-GAN's mel, WORLD's F0, energy, and means over phones."""
+"""One utterance's acoustic features: mel, WORLD's F0, energy, and means over phones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from omegaconf import DictConfig
 
-from audio.constants import HOP
+from audio.constants import HOP, SAMPLE_RATE
 from audio.f0 import F0Settings, continuous_log_f0, estimate_f0
 from pipeline.errors import RecipeError
+from preprocessing.alignment.edges import with_punctuation
 from preprocessing.alignment.segments import AlignedSegment, cut_segments
 from preprocessing.alignment.textgrid import Alignment, without_short_pauses
+from preprocessing.text.punctuation import END
 
 SHORTEST_FRAMES = 4
 """A shorter segment cannot be reflected at its ends, which HiFi-GAN's mel needs."""
@@ -24,11 +26,22 @@ class FeatureSettings:
     """seconds; shorter silences inside an utterance go to a neighbouring phone"""
     max_seconds: float | None
     """the longest segment; longer utterances are cut at pauses"""
+    mel: str = "hifigan"
+    """a name in `audio.constants.MEL_KINDS`"""
+    espnet: bool = False
+    """follow ESPnet's recipe: silences at both ends, punctuation at pauses, F0 interpolated in Hz,
+    phones of no frames with pitch and energy 0, and such an end of sentence"""
 
     @classmethod
     def of(cls, features: DictConfig) -> "FeatureSettings":
         """From the section `features` of the configuration."""
-        return cls(F0Settings(**features.f0), features.shortest_pause, features.max_seconds)
+        return cls(
+            F0Settings(**features.f0),
+            features.shortest_pause,
+            features.max_seconds,
+            features.get("mel", "hifigan"),
+            features.get("espnet", False),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,21 @@ def phone_means(values: np.ndarray, durations: np.ndarray) -> np.ndarray:
     return np.where(durations > 0, means, first).astype(np.float32)
 
 
+def _with_end(features: SegmentFeatures) -> SegmentFeatures:
+    """Append ESPnet's end of sentence, of no frames, and set such phones' values to zero."""
+    segment = features.segment
+    phones, durations = [*segment.phones, END], [*segment.durations, 0]
+    spoken = np.array(durations) > 0
+    return replace(
+        features,
+        segment=replace(segment, phones=phones, durations=durations),
+        pitch=np.append(features.pitch, np.float32(0)) * spoken,
+        energy=np.append(features.energy, np.float32(0)) * spoken,
+    )
+
+
 def extract(
-    waveform: np.ndarray, alignment: Alignment, settings: FeatureSettings
+    waveform: np.ndarray, alignment: Alignment, settings: FeatureSettings, text: str = ""
 ) -> list[SegmentFeatures]:
     """Features of an utterance's segments.
 
@@ -76,20 +102,29 @@ def extract(
         waveform: the recording, float32 `[samples]` at 22,050 Hz.
         alignment: of the recording.
         settings: of the whole corpus.
+        text: of the utterance, for punctuation.
 
     Raises:
         RecipeError: the recording or its alignment is not usable.
     """
     import torch
 
-    from audio.mel import magnitude, mel_of_magnitude
+    from audio import espnet_mel, mel
 
+    espnets = settings.mel == "espnet"
+    spectrum, mel_of = (
+        (espnet_mel.centred_magnitude, espnet_mel.espnet_mel_of_magnitude)
+        if espnets
+        else (mel.magnitude, mel.mel_of_magnitude)
+    )
     alignment = without_short_pauses(alignment, settings.shortest_pause)
+    if settings.espnet:
+        alignment = with_punctuation(alignment, text, len(waveform) / SAMPLE_RATE)
     segments = cut_segments(alignment, len(waveform) // HOP, settings.max_seconds)
-    f0 = estimate_f0(waveform, settings.f0)
+    f0 = estimate_f0(waveform, settings.f0, 0 if espnets else HOP // 2)
     if not f0.any():
         raise RecipeError("has no voiced frame, so that its pitch is unknown")
-    log_f0 = continuous_log_f0(f0)
+    log_f0 = continuous_log_f0(f0, in_hertz=settings.espnet)
     features = []
     for segment in segments:
         durations = np.array(segment.durations)
@@ -97,18 +132,18 @@ def extract(
         if frames.stop - frames.start < SHORTEST_FRAMES:
             raise RecipeError(f"has a segment of {frames.stop - frames.start} frames")
         samples = torch.from_numpy(waveform[frames.start * HOP : frames.stop * HOP])
-        magnitudes = magnitude(samples)
+        magnitudes = spectrum(samples)
         energy = torch.linalg.vector_norm(magnitudes, dim=0).numpy()
-        mel = mel_of_magnitude(magnitudes).T.contiguous().numpy()
-        assert len(mel) == durations.sum(), f"{len(mel)} frames, {durations.sum()} in phones"
+        log_mel = mel_of(magnitudes).T.contiguous().numpy()
+        assert len(log_mel) == durations.sum(), f"{len(log_mel)} frames, not {durations.sum()}"
         features.append(
             SegmentFeatures(
                 segment=segment,
-                mel=mel,
+                mel=log_mel,
                 f0=f0[frames],
                 energy_frames=energy,
                 pitch=phone_means(log_f0[frames], durations),
                 energy=phone_means(energy, durations),
             )
         )
-    return features
+    return [_with_end(each) for each in features] if settings.espnet else features

@@ -42,6 +42,8 @@ class Segment:
     """the segment's length in its recording"""
     wav: Path
     """the recording"""
+    mel_kind: str
+    """a name in `audio.constants.MEL_KINDS`"""
 
 
 class FeatureStore:
@@ -59,6 +61,7 @@ class FeatureStore:
         statistics: mean and standard deviation over the training split: of `pitch` and `energy`
             over phones, and of each band of `mel` over frames.
         splits_name: the choice of held-out utterances in conf/splits/.
+        mel_kind: a name in `audio.constants.MEL_KINDS`.
         left_out: how many utterances each kind of fault (`preprocessing.faults.KINDS`) left out.
 
     Raises:
@@ -77,6 +80,7 @@ class FeatureStore:
         self.statistics: dict = index["statistics"]
         self.splits_name: str = index["splits_name"]
         self.left_out: dict[str, int] = index["left_out"]
+        self.mel_kind: str = index.get("mel", "hifigan")
         self._splits = {
             name: np.array(rows, dtype=np.int64) for name, rows in index["splits"].items()
         }
@@ -119,6 +123,7 @@ class FeatureStore:
             start_sample=int(self.start_samples[i]),
             samples=int(self.frames[i]) * HOP,
             wav=self._wavs / f"{self.utterances[i]}.wav",
+            mel_kind=self.mel_kind,
         )
 
 

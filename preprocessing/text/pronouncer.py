@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from preprocessing.text.language import ENGLISH, Language
-from preprocessing.text.phones import PAUSE, VOWELS
+from preprocessing.text.phones import PAUSE, SILENCE, VOWELS
+from preprocessing.text.punctuation import MARKS, marks_around
 
 
 class Pronouncer:
@@ -32,18 +33,36 @@ class Pronouncer:
     def phones(self, text: str) -> list[str]:
         """Return the phones of a text, with `sp` at the clause boundaries inside it.
 
+        If the model knows punctuation, what it knows stands where it is written instead, and an
+        utterance begins and ends with a silence if the model knows `sil`, as in ESPnet's recipe
+        with MFA.
+
         Raises:
             RecipeError: the text is empty, or a character or word cannot be pronounced.
         """
-        tokens = self._language.tokens(self._language.normalise(text))
+        normalised = self._language.normalise(text)
+        tokens = self._language.tokens(normalised)
         if self._language.connected:
-            words = self._language.connected(tokens)
+            rows = self._language.connected(tokens)
         else:
-            words = [[PAUSE] if token == PAUSE else self._pronunciation(token) for token in tokens]
-        phones = [phone for word in words for phone in word]
+            rows = [[PAUSE] if token == PAUSE else self._pronunciation(token) for token in tokens]
+        if known := self._symbols & MARKS:
+            rows = self._punctuated(tokens, rows, normalised, known)
+        phones = [phone for row in rows for phone in row]
         if self._symbols and PAUSE not in self._symbols:
             phones = [phone for phone in phones if phone != PAUSE]
         return [self._known(phone) for phone in phones]
+
+    def _punctuated(
+        self, tokens: list[str], rows: list[list[str]], text: str, known: frozenset[str]
+    ) -> list[list[str]]:
+        """The phones of each word, with the known marks where the text has them."""
+        words = [token for token in tokens if token != PAUSE]
+        spoken = (row for token, row in zip(tokens, rows, strict=True) if token != PAUSE)
+        marks = [[mark for mark in each if mark in known] for each in marks_around(words, text)]
+        silence = [SILENCE] if SILENCE in self._symbols else []
+        marks[0], marks[-1] = marks[0] or silence, marks[-1] or silence
+        return [marks[0], *(row + pause for row, pause in zip(spoken, marks[1:], strict=True))]
 
     def _pronunciation(self, word: str) -> list[str]:
         return (self._lexicon.get(word) or self._language.pronunciations(word))[0]
