@@ -17,6 +17,7 @@ from pipeline.errors import RecipeError
 from pipeline.files import read_json, read_utf8
 from pipeline.stage_folder import StageFolder
 from pipeline.vocoder_files import PACKAGE, generators
+from pipeline.weight_files import weight_files
 
 Work = Callable[[DictConfig], None]
 
@@ -129,9 +130,24 @@ def _features(config: DictConfig) -> Iterable:
     yield _without(config.check, "leave_out")
 
 
+def _trainer(config: DictConfig) -> dict:
+    """The section of the trainer, without later settings that have their defaults.
+
+    A training that starts from a checkpoint depends on its contents.
+    """
+    later = {"init_from": None, "init_statistics": "recomputed", "espnet_bins": None}
+    later |= {"compile": False}
+    section = _without(config.trainer, "workers")  # they only make the same batches sooner
+    section = {k: v for k, v in section.items() if k not in later or v != later[k]}
+    if location := section.get("init_from"):
+        weights, settings = weight_files(Path(location))
+        section["init_from"] = file_digests([weights, *settings], weights.parent)
+    return section
+
+
 def _training(config: DictConfig) -> Iterable:
     yield FEATURES.fingerprint(config)
-    yield from (config.model, config.sparsity, config.trainer, config.selection)
+    yield from (config.model, config.sparsity, _trainer(config), config.selection)
     # The vocoder is used only to measure mel-cepstral distortion.
     yield from vocoder_inputs(config.vocoder) if config.selection.criterion == "mcd" else [None]
     yield config.seed
@@ -143,7 +159,7 @@ def training_context(config: DictConfig) -> str:
 
     Only runs with the same context are compared.
     """
-    settings = (config.model, config.trainer, config.selection, config.kernels)
+    settings = (config.model, _trainer(config), config.selection, config.kernels)
     return fingerprint(FEATURES.fingerprint(config), *settings)
 
 
@@ -164,7 +180,7 @@ def _synthesis(config: DictConfig) -> Iterable:
 
 def _evaluation(config: DictConfig) -> Iterable:
     yield SYNTHESIS.fingerprint(config)
-    yield config.evaluation
+    yield _without(config.evaluation, *([] if config.evaluation.pitch else ["pitch"]))
 
 
 def _report(config: DictConfig, *found) -> Iterable:

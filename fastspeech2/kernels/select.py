@@ -6,7 +6,6 @@ setting `kernels=plain` turns all of them off.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -31,17 +30,18 @@ WIDE = 256
 LONG = 7
 """From this kernel size on, Toom-Cook in float32 beats AVX512-BF16 matmuls."""
 
-_enabled: ContextVar[frozenset[str]] = ContextVar("enabled", default=FASTER)
+_enabled = FASTER  # not a ContextVar, which torch.compile cannot trace
 
 
 @contextmanager
 def faster_kernels(names: frozenset[str]) -> Iterator[None]:
     """Let only these faster ways run in the block."""
-    token = _enabled.set(names)
+    global _enabled
+    before, _enabled = _enabled, names
     try:
         yield
     finally:
-        _enabled.reset(token)
+        _enabled = before
 
 
 def choose_kernels(setting: str) -> None:
@@ -51,7 +51,8 @@ def choose_kernels(setting: str) -> None:
         RecipeError: it is neither.
     """
     check_choice("kernels", setting, ("fast", "plain"))
-    _enabled.set(FASTER if setting == "fast" else frozenset())
+    global _enabled
+    _enabled = FASTER if setting == "fast" else frozenset()
 
 
 def bfloat16_on_cpu(x: Tensor) -> bool:
@@ -60,19 +61,19 @@ def bfloat16_on_cpu(x: Tensor) -> bool:
 
 
 def use_padded_rows(x: Tensor) -> bool:
-    return "padded_rows" in _enabled.get() and bfloat16_on_cpu(x)
+    return "padded_rows" in _enabled and bfloat16_on_cpu(x)
 
 
 def use_drawn_bits(x: Tensor) -> bool:
-    return "dropout" in _enabled.get() and x.device.type == "cpu"
+    return "dropout" in _enabled and x.device.type == "cpu"
 
 
 def use_gather_backward() -> bool:
-    return "gather_rows" in _enabled.get() and torch.is_grad_enabled()
+    return "gather_rows" in _enabled and torch.is_grad_enabled()
 
 
 def use_two_matmuls(x: Tensor) -> bool:
-    return "attention" in _enabled.get() and x.device.type == "cpu" and not torch.jit.is_tracing()
+    return "attention" in _enabled and x.device.type == "cpu" and not torch.jit.is_tracing()
 
 
 def use_length_groups(device: torch.device) -> bool:
@@ -82,11 +83,11 @@ def use_length_groups(device: torch.device) -> bool:
     padding that they save.
     """
     on_cpu = device.type == "cpu"
-    return "length_groups" in _enabled.get() and on_cpu and not torch.jit.is_tracing()
+    return "length_groups" in _enabled and on_cpu and not torch.jit.is_tracing()
 
 
 def use_neighbours(x: Tensor) -> bool:
-    return "neighbours" in _enabled.get() and x.device.type == "cpu"
+    return "neighbours" in _enabled and x.device.type == "cpu"
 
 
 def use_toom_cook(x: Tensor, weight: Tensor, longest: int, training: bool) -> bool:
@@ -96,7 +97,7 @@ def use_toom_cook(x: Tensor, weight: Tensor, longest: int, training: bool) -> bo
     evaluation no utterance may depend on what it is batched with.
     """
     outputs, inputs, kernel = weight.shape
-    if "toom_cook" not in _enabled.get() or not training or x.device.type != "cpu" or len(x) != 1:
+    if "toom_cook" not in _enabled or not training or x.device.type != "cpu" or len(x) != 1:
         return False
     if min(inputs, outputs) < WIDE or kernel > longest:
         return False

@@ -1,7 +1,8 @@
-"""Batches of a feature store: which utterances go together, and their padded tensors."""
+"""Batches of a feature store: padded tensors, and the stream of batches of a training."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fastspeech2.packing import Plan, map_tensors
+from fastspeech2.training.batching import frame_budget_batches
 from fastspeech2.training.processes import Processes
 from pipeline.errors import RecipeError
 from preprocessing.features.store import FeatureStore
@@ -31,7 +33,7 @@ class Batch:
     energy: Tensor
     """`[batch, phones]`"""
     mel: Tensor
-    """log-mel, `[batch, frames, mels]`"""
+    """log-mel, `[batch, frames, mels]`, normalised if the model's targets are"""
     plan: Plan | None = None
     """layout of the batch, if it was planned"""
 
@@ -54,10 +56,12 @@ class UtteranceBatches(Dataset):
         store: the features.
         split: "train", "validation" or "test".
         plan: plans a batch's layout from its phone lengths and durations; see `FastSpeech2.plan`.
+        normalised_mel: mels have mean 0 and standard deviation 1 in each band of the training
+            split.
 
     Attributes:
         ids: of the utterances.
-        frames: of the utterances, `[utterances]`.
+        frames, phone_counts: of the utterances, `[utterances]`.
         pitch, energy: normalised, of all utterances' phones end to end, `[all phones]`.
     """
 
@@ -66,6 +70,7 @@ class UtteranceBatches(Dataset):
         store: FeatureStore,
         split: str,
         plan: Callable[[Tensor, Tensor], Plan] | None = None,
+        normalised_mel: bool = False,
     ):
         self.utterances = store.split(split)
         if len(self.utterances) == 0:
@@ -79,7 +84,14 @@ class UtteranceBatches(Dataset):
         self._durations = self._packed_phones(store, store.durations)
         self.pitch = self._packed_phones(store, store.pitch, "pitch")
         self.energy = self._packed_phones(store, store.energy, "energy")
-        self._phone_counts = torch.from_numpy(store.phone_counts[self.utterances].astype(np.int64))
+        self.phone_counts = store.phone_counts[self.utterances]
+        self._phone_counts = torch.from_numpy(self.phone_counts.astype(np.int64))
+        mean, std = (np.float32(store.statistics["mel"][key]) for key in ("mean", "std"))
+        self._normalise_mel = (
+            (lambda mel: (mel - torch.from_numpy(mean)) / torch.from_numpy(std))
+            if normalised_mel
+            else None
+        )
         self._frames = torch.from_numpy(self.frames.astype(np.int64))
 
     def _pack(self, store: FeatureStore, values) -> tuple[Tensor, Tensor]:
@@ -106,11 +118,11 @@ class UtteranceBatches(Dataset):
         chosen = torch.as_tensor(chosen)
         phone_lengths, frame_lengths = self._phone_counts[chosen], self._frames[chosen]
 
-        def padded(values: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+        def padded(values: Tensor, starts: Tensor, lengths: Tensor, change=None) -> Tensor:
             offset = torch.arange(int(lengths.max()))
             inside = offset < lengths[:, None]
             index = (starts[chosen, None] + offset).clamp(max=len(values) - 1)
-            rows = values[index]
+            rows = values[index] if change is None else change(values[index])
             return rows * (inside if rows.dim() == 2 else inside[:, :, None])
 
         def phone_values(values: Tensor) -> Tensor:
@@ -124,38 +136,9 @@ class UtteranceBatches(Dataset):
             durations=durations,
             pitch=phone_values(self.pitch),
             energy=phone_values(self.energy),
-            mel=padded(self._mel, self._frame_starts, frame_lengths),
+            mel=padded(self._mel, self._frame_starts, frame_lengths, self._normalise_mel),
             plan=self._plan(phone_lengths, durations) if self._plan else None,
         )
-
-
-def frame_budget_batches(
-    frames: np.ndarray, budget: int, generator: np.random.Generator | None = None
-) -> list[list[int]]:
-    """Group utterances of similar length so that each padded batch holds at most `budget` frames.
-
-    Args:
-        frames: of each utterance.
-        budget: frames of a batch including padding; a longer utterance is a batch by itself.
-        generator: shuffles utterances of similar length, and the batches; without it utterances are
-            sorted by length.
-    """
-    key = frames.astype(np.float64)
-    if generator is not None:
-        # A little noise on the lengths changes the batches in each pass at hardly any padding.
-        key = key * generator.uniform(0.95, 1.05, len(frames))
-    batches: list[list[int]] = []
-    longest = 0
-    for i in np.argsort(key, kind="stable"):
-        longest = max(longest, int(frames[i]))
-        if batches and longest * (len(batches[-1]) + 1) <= budget:
-            batches[-1].append(int(i))
-        else:
-            batches.append([int(i)])
-            longest = int(frames[i])
-    if generator is not None:
-        generator.shuffle(batches)
-    return batches
 
 
 class BatchStream(Sampler[list[int]]):
@@ -170,6 +153,8 @@ class BatchStream(Sampler[list[int]]):
         seed: of the shuffling.
         start, stop: first and last (exclusive) batch of this process.
         processes: with which this process takes turns.
+        grouping: groups the utterances into the batches of a pass, shuffled by a generator; by
+            default `frame_budget_batches` does.
     """
 
     def __init__(
@@ -180,21 +165,17 @@ class BatchStream(Sampler[list[int]]):
         start: int,
         stop: int,
         processes: Processes = Processes(),  # noqa: B008 (frozen)
+        grouping: Callable[[np.random.Generator], list[list[int]]] | None = None,
     ):
-        self.frames, self.budget, self.seed = frames, budget, seed
-        self.start, self.stop, self.processes = start, stop, processes
+        self.grouping = grouping or partial(frame_budget_batches, frames, budget)
+        self.seed, self.start, self.stop, self.processes = seed, start, stop, processes
 
     def __len__(self) -> int:
         # Lightning counts the batches of a resumed epoch from the beginning of the epoch.
         return self.stop
 
     def __iter__(self) -> Iterator[list[int]]:
-        passes = (
-            frame_budget_batches(
-                self.frames, self.budget, np.random.default_rng([self.seed, number])
-            )
-            for number in count()
-        )
+        passes = (self.grouping(np.random.default_rng([self.seed, n])) for n in count())
         batches = (batch for each in passes for batch in each)
         size = self.processes.size
         first = self.start * size + self.processes.rank
@@ -202,9 +183,12 @@ class BatchStream(Sampler[list[int]]):
 
 
 def batch_loader(
-    batches: UtteranceBatches, sampler: Sampler | list[list[int]], pinned: bool = False
+    batches: UtteranceBatches,
+    sampler: Sampler | list[list[int]],
+    pinned: bool = False,
+    workers: int = 0,
 ) -> DataLoader:
-    """Load padded batches without worker processes, which would cost more than they save.
+    """Load padded batches, by default without worker processes, which cost more than they save.
 
     The loader gets a generator, because it would draw a seed from the global one, on which the
     dropout of the training depends.
@@ -213,8 +197,14 @@ def batch_loader(
         batches: a split of the feature store.
         sampler: gives the utterances of each batch.
         pinned: copy batches into pinned memory, from which a GPU can fetch them while it computes.
+        workers: processes that make batches ahead of time.
     """
-    generator = torch.Generator()
+    ahead = {"num_workers": workers, "persistent_workers": True, "prefetch_factor": 4}
     return DataLoader(
-        batches, batch_size=None, sampler=sampler, generator=generator, pin_memory=pinned
+        batches,
+        batch_size=None,
+        sampler=sampler,
+        generator=torch.Generator(),
+        pin_memory=pinned,
+        **(ahead if workers else {}),
     )

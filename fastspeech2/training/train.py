@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from audio.constants import HOP
 from fastspeech2.kernels.select import choose_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
-from fastspeech2.training.data import (
-    BatchStream,
-    UtteranceBatches,
-    batch_loader,
-    frame_budget_batches,
-)
+from fastspeech2.training.batching import espnet_batches, frame_budget_batches
+from fastspeech2.training.data import BatchStream, UtteranceBatches, batch_loader
 from fastspeech2.training.loggers import make_logger
 from fastspeech2.training.module import FastSpeech2Module
 from fastspeech2.training.monitoring import MaskFiles, MetricsTable, TrainingProgress
@@ -33,6 +31,7 @@ from fastspeech2.training.scores import scoring
 from fastspeech2.training.selection import Selection, candidates
 from fastspeech2.training.settings import check_training
 from fastspeech2.training.sparsity import require_reachable, sparsity_schedule
+from fastspeech2.training.warm_start import warm_start
 from hifigan import load_vocoder
 from pipeline.errors import RecipeError
 from pipeline.hardware import device_of, fast_bfloat16
@@ -70,11 +69,18 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
     require_reachable(config.sparsity, schedule, model)
-    training = UtteranceBatches(store, "train", model.plan)
+    if not model.normalised_mel:
+        model.init_output_bias(torch.tensor(store.statistics["mel"]["mean"]))
+    taken: set[str] = set()
+    if settings.init_from:
+        taken = warm_start(model, settings.init_from, store, settings.init_statistics)
+    training = UtteranceBatches(store, "train", model.plan, model.normalised_mel)
     plan_validation = partial(model.plan, padded=not model.mask_padding)
-    validation = UtteranceBatches(store, "validation", plan_validation)
-    model.init_output_bias(torch.tensor(store.statistics["mel"]["mean"]))
-    model.set_bin_edges(training.pitch, training.energy)
+    validation = UtteranceBatches(store, "validation", plan_validation, model.normalised_mel)
+    if "pitch_embedding.edges" not in taken:
+        model.set_bin_edges(training.pitch, training.energy)
+    if settings.compile:
+        model.compile(dynamic=True)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
 
     sniper = sniper_callback(config, schedule)
@@ -117,7 +123,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         use_distributed_sampler=False,
         log_every_n_steps=settings.val_every,
     )
-    validation_batches = frame_budget_batches(validation.frames, settings.frames_per_batch)
+    validation_batches = grouping(settings, validation, len(store.symbols))()
     require_batches(validation_batches, processes.size)
     # Not earlier, because this empties the folder of a training with other settings.
     if processes.first and stage.begin():
@@ -131,13 +137,14 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         start=done * settings.accumulate,
         stop=settings.updates * settings.accumulate,
         processes=processes,
+        grouping=grouping(settings, training, len(store.symbols)),
     )
     pinned = settings.accelerator == "gpu"
     own_batches = validation_batches[processes.rank :: processes.size]
     fit(
         trainer,
         module,
-        batch_loader(training, stream, pinned),
+        batch_loader(training, stream, pinned, settings.workers),
         batch_loader(validation, own_batches, pinned),
         checkpoint,
     )
@@ -173,6 +180,23 @@ def sniper_callback(config: DictConfig, schedule: SparsitySchedule) -> SniperCal
         max_lr_scale=settings.max_lr_scale,
         regrowth=settings.regrowth,
     )
+
+
+def grouping(
+    settings: DictConfig, utterances: UtteranceBatches, symbols: int
+) -> Callable[..., list[list[int]]]:
+    """What groups a split's utterances into batches, by `espnet_bins` or `frames_per_batch`.
+
+    Args:
+        settings: a node of conf/trainer/.
+        symbols: size of the vocabulary.
+    """
+    if not settings.espnet_bins:
+        return partial(frame_budget_batches, utterances.frames, settings.frames_per_batch)
+    # ESPnet counts no end of sentence, and has a symbol more, <unk>.
+    phones = utterances.phone_counts.astype(np.int64) - 1
+    samples = utterances.frames * HOP
+    return partial(espnet_batches, phones, samples, symbols + 1, settings.espnet_bins)
 
 
 def check_left_out(store: FeatureStore, allowed: Sequence[str]) -> None:

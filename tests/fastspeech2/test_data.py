@@ -1,9 +1,19 @@
 """Batches hold little padding, lose no utterance, and are the same after an interruption."""
 
 import numpy as np
+import torch
+from conftest import composed
+from omegaconf import OmegaConf
 
-from fastspeech2.training.data import BatchStream, frame_budget_batches
+from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.data import (
+    BatchStream,
+    UtteranceBatches,
+    batch_loader,
+    frame_budget_batches,
+)
 from fastspeech2.training.processes import Processes
+from preprocessing.features.store import FeatureStore
 
 
 def ljspeech_like_frames(count: int = 12_600) -> np.ndarray:
@@ -49,3 +59,14 @@ def test_processes_take_turns_with_one_stream():
     assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone[20:]
     loads = [sum(frames[batch].sum() for batch in part) for part in (first, second)]
     assert max(loads) < 1.05 * min(loads)
+
+
+def test_workers_make_the_same_batches_in_the_same_order(prepared):
+    store = FeatureStore(composed(*prepared).paths.features)
+    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), len(store.symbols))
+    batches = UtteranceBatches(store, "train", model.plan)
+    stream = BatchStream(batches.frames, 1500, seed=0, start=3, stop=15)
+    alone, ahead = (list(batch_loader(batches, stream, workers=n)) for n in (0, 2))
+    assert [batch.ids for batch in alone] == [batch.ids for batch in ahead]
+    assert all(torch.equal(a.mel, b.mel) for a, b in zip(alone, ahead, strict=True))
+    assert torch.equal(alone[0].plan.frames.phone_row, ahead[0].plan.frames.phone_row)
