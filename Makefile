@@ -9,6 +9,8 @@ OUTPUT ?= say.wav
 SPEED ?= 1.0
 PITCH ?= 1.0
 ENERGY ?= 1.0
+DUMP ?=
+PROSODY ?=
 RUNS ?=
 ITEMS ?= 20
 SEED ?= 0
@@ -32,7 +34,7 @@ UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY
 
 .NOTPARALLEL:
 .PHONY: help setup cluster loggers demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
-        status tables report say app export voice gta-mels finetune listening-test serve preferences \
+        status tables report say app export voice scp gta-mels finetune listening-test serve preferences \
         test test-all test-cluster lint bench clean
 
 help: ## list the targets
@@ -96,15 +98,18 @@ report: ## the same as stage7
 
 # Passed through the environment and not expanded, since texts may contain quotes and dollar signs.
 say: export SAY_TEXT = $(value TEXT)
-say: setup ## speak TEXT="Hello." with the recipe's voice, VOICE=<folder> or RUN=<folder in exp/>: OUTPUT= SPEED= ...
+say: setup ## speak TEXT="Hello." with the recipe's voice, VOICE=<folder> or RUN=<folder in exp/>: OUTPUT= SPEED= DUMP= PROSODY= ...
 	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
-	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND)
+	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND) \
+	    'dump="$(DUMP)"' 'prosody="$(PROSODY)"'
 app: $(VENV)/installed-app ## a page that speaks: VOICES="<voice or folder in exp/$(RECIPE)/> ..." PORT=7860
 	$(PYTHON) scripts/app.py $(SETTINGS) app.port=$(PORT)
 export: setup ## export RUN=<folder in exp/> or VOICE= to ONNX, checked against torch, for BACKEND=onnx
 	$(PYTHON) scripts/export.py $(SETTINGS) $(SPEAKING)
 voice: setup ## write RUN=<folder in exp/> as a voice that needs neither data/ nor exp/, to VOICE=<folder>
 	$(PYTHON) scripts/voice.py $(SETTINGS) 'name="$(RUN)"' $(if $(filter file,$(origin VOICE)),,'voice="$(VOICE)"')
+scp: setup ## write wav.scp, text and references of RUN=<folder in exp/>, as VERSA reads them
+	$(PYTHON) scripts/scp.py $(SETTINGS) 'name="$(RUN)"'
 gta-mels: setup ## ground-truth-aligned mels of RUN=<folder in exp/>, to fine-tune HiFi-GAN on
 	$(PYTHON) scripts/gta_mels.py $(SETTINGS) 'name="$(RUN)"'
 finetune: setup ## fine-tune HiFi-GAN as VOCODER=, on the recordings or MELS=<folder of make gta-mels>

@@ -25,7 +25,8 @@ LONGEST_NAME = 200
 """In bytes and without the seed. File systems take 255."""
 NOT_SETTINGS = (
     *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples", "logger"),
-    *("output", "speed", "pitch", "energy", "backend", "recipe.source", "recipe.licence"),
+    *("output", "prosody", "dump", "speed", "pitch", "energy", "backend"),
+    *("recipe.source", "recipe.licence"),
 )
 """Overrides that do not change what a run computes. Those of `NOT_SETTINGS_BELOW` do not either.
 

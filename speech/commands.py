@@ -12,6 +12,9 @@ from speech.settings import SAY_SETTINGS
 def say(config: DictConfig) -> None:
     """Speak `config.text` with a voice or a trained run, and write it to `config.output`.
 
+    If `config.prosody` names a file, its phones are spoken instead. `config.dump` names a file for
+    the phones that were spoken; see `speech.prosody`.
+
     Raises:
         RecipeError: a setting is wrong, the voice is missing, the text cannot be spoken, or the
             output cannot be written.
@@ -22,10 +25,20 @@ def say(config: DictConfig) -> None:
 
     from audio.constants import SAMPLE_RATE
     from pipeline.files import atomic_path
+    from speech.prosody import read_prosody, write_prosody
     from speech.voice import configured_voice
 
     speaker = configured_voice(config).speaker(config.backend)
-    waveform = speaker(config.text, config.speed, config.pitch, config.energy)
+    factors = (config.speed, config.pitch, config.energy)
+    if config.prosody:
+        if factors != (1, 1, 1):
+            raise RecipeError("speed, pitch and energy have to be 1 beside prosody=: edit the file")
+        spoken = speaker.speak_given(read_prosody(Path(config.prosody)))
+    else:
+        spoken = speaker.synthesise(speaker.phones(config.text), *factors)
+    waveform = speaker.vocode(spoken, config.speed)
+    if config.dump:
+        write_prosody(Path(config.dump), speaker.prosody(spoken))
     try:
         with atomic_path(config.output) as temporary:
             soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")

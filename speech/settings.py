@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.settings import real, whole
+from speech.prosody import suffix_rule
 
 
 def _factor(value: Any) -> str:
@@ -34,5 +35,10 @@ SETTINGS = {
     "evaluation.silence": real(0),
 }
 """Rules of the numbers of stages 5 and 6."""
-SAY_SETTINGS = {"speed": _factor, "pitch": _factor, "energy": _factor, "output": _audio_file}
+SAY_SETTINGS = {
+    **{name: _factor for name in ("speed", "pitch", "energy")},
+    "output": _audio_file,
+    "dump": suffix_rule,
+    "prosody": suffix_rule,
+}
 """Rules of the settings of `make say`."""

@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from audio.constants import SAMPLE_RATE
 from evaluation.metrics.distances import distance, duration_errors_ms
 from evaluation.metrics.error_rates import ErrorRates
-from evaluation.metrics.measures import MEASURES, NOT_RECOGNISED
+from evaluation.metrics.measures import MEASURES, NOT_RECOGNISED, Measure
 from evaluation.metrics.naturalness import NaturalnessPredictor
+from evaluation.metrics.pitch import PITCH_MEASURES, pitch_distance
 from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.hardware import device_of
@@ -69,6 +70,9 @@ def evaluate_run(config: DictConfig) -> None:
                     segment = store.segment(int(clip["segment"]))
                     natural = natural_waveform(segment)
                     row |= asdict(distance(natural, waveform, config.evaluation.f0))
+                    if config.evaluation.pitch:
+                        pitch = asdict(pitch_distance(natural, waveform))
+                        row |= {k: v for k, v in pitch.items() if not np.isnan(v)}
                     if config.system == "model":
                         row |= _durations(segment, synthesis / clip["wav"])
                 write_json(cached, row)
@@ -90,9 +94,14 @@ def _durations(segment, wav: Path) -> dict:
     }
 
 
+def _measures(config: DictConfig) -> list[Measure]:
+    return [*MEASURES, *(PITCH_MEASURES if config.evaluation.pitch else [])]
+
+
 def definitions(config: DictConfig) -> dict[str, str]:
     """What each measure means under these settings."""
-    texts = {measure.name: measure.definition for measure in MEASURES} | TRAINING_DEFINITIONS
+    texts = {measure.name: measure.definition for measure in _measures(config)}
+    texts |= TRAINING_DEFINITIONS
     if not config.evaluation.recogniser:
         texts |= {name: NOT_RECOGNISED for name in texts if name.startswith(("wer_", "cer_"))}
     settings = {
@@ -116,7 +125,7 @@ def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
         "name": run.name,
         "system": config.system,
         "clips": {name: sum(row["set"] == name for row in rows) for name in ("heldout", "other")},
-        "measures": {measure.name: measure.value(rows) for measure in MEASURES},
+        "measures": {measure.name: measure.value(rows) for measure in _measures(config)},
         "definitions": definitions(config),
         "recogniser": config.evaluation.name if config.evaluation.recogniser else None,
         "synthesis": read_json(run / "synthesis" / "record.json"),

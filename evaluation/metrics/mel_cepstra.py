@@ -74,13 +74,15 @@ def _frequency_warpings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The matrices of cepstrum to mel-cepstrum, of the reverse, and of warped autocorrelation."""
     bins = WINDOW // 2
     return (
-        _warping(bins, ORDER, ALPHA),
-        _warping(ORDER, bins, -ALPHA),
-        _warping(bins, 2 * ORDER, ALPHA, correlations=True),
+        frequency_warping(bins, ORDER, ALPHA),
+        frequency_warping(ORDER, bins, -ALPHA),
+        frequency_warping(bins, 2 * ORDER, ALPHA, correlations=True),
     )
 
 
-def _warping(inputs: int, outputs: int, alpha: float, correlations: bool = False) -> np.ndarray:
+def frequency_warping(
+    inputs: int, outputs: int, alpha: float, correlations: bool = False
+) -> np.ndarray:
     """Oppenheim and Johnson's frequency-warping recursion as `[inputs + 1, outputs + 1]`."""
     table = np.zeros((outputs + 1, inputs + 1))
     for i in range(inputs, -1, -1):

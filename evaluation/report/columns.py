@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evaluation.metrics.measures import LOWER, MEASURES, SENTENCE_MEANS, Measure
+from evaluation.metrics.pitch import PITCH_MEASURES
 from evaluation.report.collect import Group, Run
 from fastspeech2.training.metrics import LOSSES
 
@@ -33,7 +34,8 @@ class Column:
 
 def measure_columns(*names: str) -> list[Column]:
     """The columns of these measures of speech."""
-    measures = {measure.name: measure for measure in (*MEASURES, *SENTENCE_MEANS)}
+    known = (*MEASURES, *SENTENCE_MEANS, *PITCH_MEASURES)
+    measures = {measure.name: measure for measure in known}
 
     def column(measure: Measure) -> Column:
         return Column(
@@ -56,6 +58,7 @@ NATURALNESS = measure_columns(
     *("mos_heldout", "mos_other", "mcd", "log_f0_rmse", "vuv_error"),
     *("duration_mae_ms", "duration_rmse_ms"),
 )
+PITCH = measure_columns(*(measure.name for measure in PITCH_MEASURES))
 
 
 def at(fraction: float) -> Callable[[Run], dict[str, float]]:

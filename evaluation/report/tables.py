@@ -10,6 +10,7 @@ from evaluation.report.columns import (
     EARLY,
     INTELLIGIBILITY,
     NATURALNESS,
+    PITCH,
     Column,
     at,
     best,
@@ -77,6 +78,8 @@ def make_tables(groups: list[Group], paper: Values, paper_file: Path) -> list[Ta
     }
     plans["intelligibility"] = ("Intelligibility", INTELLIGIBILITY)
     plans["naturalness"] = ("Naturalness", NATURALNESS)
+    if any(column.value(run) is not None for column in PITCH for g in groups for run in g.runs):
+        plans["pitch"] = ("Pitch", PITCH)
     plans["cost"] = ("Cost", cost_columns(groups))
     headings = {column.heading for _, columns in plans.values() for column in columns}
     require_known(paper, headings, {group.label for group in groups}, paper_file)
