@@ -7,6 +7,7 @@ wrote and that needs neither `data/` nor `exp/`:
     model.pt       the weights, in half precision, with symbols and statistics
     lexicon.txt    pronunciations of the corpus's words
     language.txt   the dictionary of a language other than English
+    rules.txt      its letter-to-sound rules, if it has such
     vocoder/       the vocoder, if it is not the one of an installed package
     README.md      a model card
 """
@@ -30,6 +31,8 @@ from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 from speech.speaker import Speaker
 
+LANGUAGE_FILES = {"lexicon": "language.txt", "rules": "rules.txt"}
+"""Settings of a corpus's language that name files, and the names of these files in a voice."""
 UNIVERSAL = RESOURCES / "conf" / "vocoder" / "hifigan_universal.yaml"
 
 
@@ -111,7 +114,8 @@ def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> 
     if (folder / "vocoder").exists():
         vocoder |= {name: str(folder / vocoder[name]) for name in ("checkpoint", "config")}
     if language:
-        language |= {"lexicon": str(folder / language["lexicon"])}
+        files = [setting for setting in LANGUAGE_FILES if language.get(setting)]
+        language |= {setting: str(folder / language[setting]) for setting in files}
     return Voice(folder, folder / "model.pt", folder / "lexicon.txt", language, vocoder)
 
 

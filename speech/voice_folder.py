@@ -12,7 +12,7 @@ from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 from pipeline.vocoder_files import PACKAGE, locate
-from speech.voice import Voice, configured_voice, load_voice
+from speech.voice import LANGUAGE_FILES, Voice, configured_voice, load_voice
 
 CARD = """---
 license: {licence_id}
@@ -62,9 +62,10 @@ def write_voice(config: DictConfig, folder: Path) -> Voice:
     torch.save(half_precision(run.weights), temporary / "model.pt")
     shutil.copyfile(run.lexicon, temporary / "lexicon.txt")
     language = dict(run.language) if run.language else None
-    if language:
-        shutil.copyfile(language["lexicon"], temporary / "language.txt")
-        language["lexicon"] = "language.txt"
+    for setting, name in LANGUAGE_FILES.items():
+        if language and language.get(setting):
+            shutil.copyfile(language[setting], temporary / name)
+            language[setting] = name
     vocoder = _copy_vocoder(OmegaConf.to_container(config.vocoder, resolve=True), temporary)
     record = read_json(run.folder / "train" / "record.json")
     files = sorted(path for path in temporary.rglob("*") if path.is_file())

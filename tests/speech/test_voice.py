@@ -1,6 +1,7 @@
 """A voice speaks like the run that it was written from, without data/ and exp/."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,7 +112,9 @@ def test_another_language_and_a_vocoder_of_the_users_travel_with_the_voice(run, 
     shutil.copyfile(locate(installed.checkpoint), files / "g_00000001")
     shutil.copyfile(locate(installed.config), files / "config.json")
     (tmp_path / "words.txt").write_text("hallo HH AH0 L OW1\n", "utf-8")
-    language = f"{{normaliser: null, lexicon: {tmp_path}/words.txt, phones: null}}"
+    (tmp_path / "of-the-language.txt").write_text("rules", "utf-8")
+    files_of_language = f"lexicon: {tmp_path}/words.txt, rules: {tmp_path}/of-the-language.txt"
+    language = f"{{normaliser: null, {files_of_language}, phones: null}}"
     config = run_config(
         run, "vocoder=hifigan_folder", f"vocoder.folder={files}", f"+corpus.language={language}"
     )
@@ -122,6 +125,7 @@ def test_another_language_and_a_vocoder_of_the_users_travel_with_the_voice(run, 
     (tmp_path / "words.txt").unlink()
     shutil.move(tmp_path / "voice", tmp_path / "moved")
     voice = speech.load_voice(tmp_path / "moved")
+    assert Path(voice.language["rules"]).read_text("utf-8") == "rules"
     assert len(voice.speaker()("Hallo hello.")) == len(expected)
     with pytest.raises(RecipeError, match="the word 'planet' is not in"):
         voice.speaker()("Hallo planet.")
