@@ -321,7 +321,10 @@ class Sniper:
         self.update, self.record = state["update"], [Switch(**each) for each in state["record"]]
         self._pruning.load_state_dict(state)
         self._rates.load_state_dict(state["rates"], dict(self._named()))
-        self._follow_rates()
+        if self._settings["pruned"] == "trained":
+            self._follow_rates()
+        else:  # the record has the same, and needs no count, which would wait for the device
+            self._rates.follow(self.record[-1], self._pruning.parameters)
         self._attach()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sniper":

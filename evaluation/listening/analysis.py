@@ -15,6 +15,7 @@ from evaluation.listening.design import (
     BEST_WORST,
     HIDDEN,
     KINDS,
+    LEVELS,
     MIDDLE_ANCHOR,
     MUSHRA,
     PREFERENCE,
@@ -25,8 +26,6 @@ from evaluation.listening.design import (
 from evaluation.report.statistics import LEVEL, holm
 
 RESAMPLES = 2000
-LEVELS = {PREFERENCE: "nominal", RATING: "ordinal", BEST_WORST: "ordinal", MUSHRA: "interval"}
-"""Of measurement, for the agreement of listeners."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ OPEN_REFERENCE = "open reference"
 """The reference that listeners know; its file has another name than the hidden one's."""
 
 
+LEVELS = {PREFERENCE: "nominal", RATING: "ordinal", BEST_WORST: "ordinal", MUSHRA: "interval"}
+"""The level of measurement of each kind, for the agreement of listeners."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One question: the clips of some systems that speak the same sentence.

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluation.listening.analysis import LEVELS
-from evaluation.listening.design import BEST_WORST, MUSHRA, PREFERENCE, RATING
+from evaluation.listening.design import BEST_WORST, LEVELS, MUSHRA, PREFERENCE, RATING
 from evaluation.report.formats import percent
 from pipeline.errors import RecipeError
 from pipeline.files import read_json

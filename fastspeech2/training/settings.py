@@ -50,6 +50,10 @@ def check_training(config: DictConfig) -> None:
             does not fit the training.
     """
     check_settings(config, SETTINGS)
+    if config.trainer.compile and config.kernels != "plain":
+        raise RecipeError(
+            "trainer.compile=true: torch.compile cannot trace fast kernels, so set kernels=plain"
+        )
     schedule = config.trainer.schedule
     if schedule.name == "cosine" and schedule.warmup >= 1:
         raise RecipeError(

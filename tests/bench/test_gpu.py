@@ -35,7 +35,7 @@ def test_a_difference_is_seen(monkeypatch):
     assert float(values["gradients, relative distance"]) > 1e-6
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_updates_are_sparse_and_timed(bfloat16):
     rows = dict(gpu.speed("tiny", CPU, bfloat16, updates=2))
     assert all(float(value.replace(",", "")) > 0 for value in rows.values())

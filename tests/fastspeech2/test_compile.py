@@ -2,15 +2,17 @@
 
 import pytest
 import torch
+from conftest import composed
 from omegaconf import OmegaConf
 
-from fastspeech2.kernels.select import FASTER, faster_kernels
+from fastspeech2.kernels.select import faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.training.settings import check_training
+from pipeline.errors import RecipeError
 
 
-@pytest.mark.parametrize("kernels", [frozenset(), FASTER], ids=["plain", "fast"])
 @pytest.mark.parametrize("name", ["tiny", "espnet", "ming024"])
-def test_the_network_has_no_graph_break(name, kernels):
+def test_the_network_has_no_graph_break(name):
     smaller = {"hidden": 32, "ffn": {"channels": 48}, "encoder_layers": 1, "decoder_layers": 1}
     config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), smaller)
     model = FastSpeech2(config, vocabulary=12)
@@ -18,9 +20,15 @@ def test_the_network_has_no_graph_break(name, kernels):
     phones = torch.randint(1, 12, (2, 5)) * (torch.arange(5) < lengths[:, None])
     durations = torch.randint(1, 6, (2, 5)) * (phones > 0)
     values = torch.randn(2, 2, 5) * (phones > 0)
-    with faster_kernels(kernels):
+    with faster_kernels(frozenset()):
         plan = model.plan(lengths, durations)
         torch._dynamo.reset()
         found = torch._dynamo.explain(model)(phones, lengths, durations, *values, plan=plan)
     reasons = [reason.reason for reason in found.break_reasons]
     assert found.graph_break_count == 0 and found.graph_count == 1, reasons
+
+
+def test_compiling_the_fast_kernels_is_refused():
+    with pytest.raises(RecipeError, match="trainer.compile=true: .* set kernels=plain"):
+        check_training(composed("trainer.compile=true"))
+    check_training(composed("trainer.compile=true", "kernels=plain"))

@@ -66,6 +66,7 @@ def trained_with(choice: str, folder: Path):
         folder / "metrics.csv", lambda: 0.5, tensors=lambda: sniper.record[-1].tensors
     )
     store = SimpleNamespace(
+        mel_kind="hifigan",
         symbols=SYMBOLS,
         statistics={"pitch": {"mean": 5.3, "std": 0.2}, "energy": {"mean": 20.0, "std": 8.0}},
         split=lambda name: [4, 7, 9],

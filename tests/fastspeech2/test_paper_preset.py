@@ -18,6 +18,8 @@ from fastspeech2.training.train import grouping
 from preprocessing.features.store import FeatureStore
 from preprocessing.text.punctuation import END, MARKS
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "+preset=paper",
     "splits=distinct",  # ESPnet's would leave fifty prompts for training

@@ -16,6 +16,7 @@ SYMBOLS = ["<pad>", "AH0", "HH"]
 
 def test_two_sentences_are_written_at_equal_distances_and_once(tmp_path):
     store = SimpleNamespace(
+        mel_kind="hifigan",
         symbols=SYMBOLS,
         statistics={"pitch": {"mean": 5.3, "std": 0.2}, "energy": {"mean": 20.0, "std": 8.0}},
         split=lambda name: [4, 7, 9],

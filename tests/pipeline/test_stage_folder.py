@@ -41,7 +41,7 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
         read_utf8(path)
     corpus = {"name": "mine", "language": {"lexicon": str(path)}}
     with pytest.raises(RecipeError, match="lexicon.txt is not UTF-8"):
-        CORPUS.fingerprint(OmegaConf.create({"corpus": corpus}))
+        CORPUS.fingerprint(OmegaConf.create({"corpus": corpus, "paths": {"downloads": "d"}}))
 
 
 def test_foreign_files_are_not_emptied(tmp_path):

@@ -35,6 +35,7 @@ def reference_rmse(reference: np.ndarray, other: np.ndarray) -> float:
     return float(np.sqrt(np.mean((np.log(found[both]) - np.log(wanted[both])) ** 2)))
 
 
+@pytest.mark.slow
 def test_log_f0_rmse_is_espnets_on_recordings(prepared):
     """Ten pairs of recordings of different sentences, cut to three seconds."""
     store = FeatureStore(composed(*prepared).paths.features)
