@@ -23,10 +23,23 @@ SHOWN = 3
 MOST_PHONES = 60
 """The phones of longer speech would cover each other in a figure."""
 FACTORS = ("Speed", "Pitch", "Energy")
-THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-"""With fonts of this machine; the default would fetch some from elsewhere."""
-CSS = ".min_value, .max_value { color: var(--body-text-color) !important; }"
-"""Gradio's grey of the ends of sliders has too little contrast."""
+THEME = gradio.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+).set(
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_text_color="white",
+    block_label_text_color="*neutral_800",
+    block_title_text_color="*neutral_800",
+    body_text_color_subdued="*neutral_700",
+)
+"""With fonts of this machine, since the default would fetch some from elsewhere, and with enough
+contrast of all texts."""
+CSS = """
+.min_value, .max_value, time, .playback span { color: var(--body-text-color) !important; }
+"""
+"""Gradio's grey of the ends of sliders and of the player's times has too little contrast."""
 
 
 class Voices:

@@ -184,8 +184,13 @@ def test_in_a_browser(page, browser):
         opened.wait_for_timeout(2000)
         opened.screenshot(path=f"{folder}/app.png", full_page=True)
     found = Axe().run(opened).response["violations"]
-    serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
-    assert serious == [] and faults == []
+    serious = [
+        f"{each['id']}: {node['html']}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+    assert not serious and not faults, "\n".join([*serious, *faults])
     assert {url for url in asked if not url.startswith((page, "data:", "blob:"))} == set()
     opened.close()
 
