@@ -127,7 +127,7 @@ preferences: export LISTENING_RESULTS = $(RESULTS)
 preferences: setup ## analyse answers: RESULTS=<file or folder>, by default those of make serve
 	$(PYTHON) scripts/preferences.py $(SETTINGS)
 
-test: $(VENV)/installed-dev ## run the fast tests, four to nine minutes on two cores
+test: $(VENV)/installed-dev ## run the fast tests, ten to twenty minutes on two cores
 	$(PYTHON) -m pytest
 test-all: $(VENV)/installed-dev cluster loggers $(VENV)/installed-app ## run all tests, some of which take minutes each
 	$(PYTHON) -m pytest -m "slow or not slow" -rs
