@@ -42,3 +42,10 @@ def test_named_functions_exist():
         tree = ast.parse((PROJECT / path).read_text("utf-8"))
         defined = [node.name for node in tree.body if hasattr(node, "name")]
         assert name in defined, f"{path} defines no {name}"
+
+
+def test_variables_of_the_makefile_are_defined():
+    text = (PROJECT / "Makefile").read_text("utf-8")
+    defined = set(re.findall(r"^([A-Z_]+) *[?:]?=", text, re.MULTILINE))
+    used = set(re.findall(r"\$\((?:value )?([A-Z_]+)\)", text))
+    assert used - defined - {"MAKEFILE_LIST"} == set()
