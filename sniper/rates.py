@@ -228,7 +228,8 @@ class _Split:
 
     def _set_by_others(self) -> list[str]:
         """Return the keys of the group whose values have been set since they were shown."""
-        if not self._versions and all(map(is_, self.group.values(), self._shown.values())):
+        found, shown = self.group.values(), self._shown.values()
+        if not self._versions and len(found) == len(shown) and all(map(is_, found, shown)):
             return []
         return [
             key

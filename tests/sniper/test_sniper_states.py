@@ -162,14 +162,15 @@ def test_such_values_resume(stop, as_tensor):
     assert resumed_equals_whole(lambda p: Averaging(p, 0.05, as_tensor), schedule, stop)
 
 
-def test_values_that_someone_sets_in_a_group_reach_all_rates():
+@pytest.mark.parametrize("name", ["weight_sum", "a key that the group had not"])
+def test_values_that_someone_sets_in_a_group_reach_all_rates(name):
     model, optimizer, _ = built(lambda p: Averaging(p, 0.05), SparsitySchedule.constant(0.5))
     train(model, optimizer, BATCHES[:2])
-    optimizer.param_groups[0]["weight_sum"] = 7.0
+    optimizer.param_groups[0][name] = 7.0
     sums = []
     optimizer.register_step_post_hook(lambda o, *_: None)
     optimizer.register_step_pre_hook(
-        lambda o, *_: sums.extend(group["weight_sum"] for group in o.param_groups)
+        lambda o, *_: sums.extend(group.get(name) for group in o.param_groups)
     )
     train(model, optimizer, BATCHES[:1])
     assert len(sums) > 1 and set(sums) == {7.0}
