@@ -14,6 +14,7 @@ from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.published import load_renamed
 from pipeline.errors import RecipeError
 from pipeline.settings import Rule, one_of
+from preprocessing.text.punctuation import END
 
 _BLOCK = r"^(encoder|decoder)\.(\d+)\."
 _SUBSTITUTIONS = [
@@ -160,6 +161,22 @@ def read_config(train_config: Mapping | Path | str) -> dict:
     if kind != "fastspeech2":
         raise RecipeError(f"tts={kind}: only ESPnet's fastspeech2 can be loaded")
     return config
+
+
+def symbols_of(config: Mapping, source: Path) -> list[str]:
+    """The phones of ESPnet's `token_list` by index. The last is the end of sentence, `END` here.
+
+    Args:
+        config: from `read_config`.
+        source: the file that it was read from, for the message.
+
+    Raises:
+        RecipeError: the settings have no such list.
+    """
+    symbols = config.get("token_list")
+    if not isinstance(symbols, list):
+        raise RecipeError(f"{source} has no token_list, which names the phones")
+    return [*symbols[:-1], END]
 
 
 def network_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -135,8 +135,12 @@ def _trainer(config: DictConfig) -> dict:
 
     A training that starts from a checkpoint depends on its contents.
     """
-    later = {"init_from": None, "init_statistics": "recomputed", "espnet_bins": None}
-    later |= {"compile": False}
+    later = {
+        "init_from": None,
+        "init_statistics": "recomputed",
+        "espnet_bins": None,
+        "compile": False,
+    }
     section = _without(config.trainer, "workers")  # they only make the same batches sooner
     section = {k: v for k, v in section.items() if k not in later or v != later[k]}
     if location := section.get("init_from"):

@@ -2,10 +2,10 @@
 
 import time
 
-from pipeline.sweep_state import SweepRun, clock
+from pipeline.sweep_state import STAGES, SweepRun, clock
 
 SECONDS_BETWEEN_LINES = 20.0
-WORK = {"train": 1.0, "synthesis": 0.2, "evaluation": 0.1}
+WORK = dict(zip(STAGES, (1.0, 0.2, 0.1), strict=True))
 """The time that each stage of a run takes, compared with its training, measured in the demo."""
 
 

@@ -100,9 +100,8 @@ def check_cap(
     """Raise ValueError unless tensors of these sizes reach all the sparsities under the cap."""
     highest, cap = max(sparsities), settings["cap"]
     in_rows = ":" in (settings["pattern"] or "")
-    if (
-        in_rows or settings["allocation"] != "global"
-    ):  # each tensor, or their average, has this sparsity
+    # Each tensor has this sparsity, or all of them on average.
+    if in_rows or settings["allocation"] != "global":
         if highest > cap:
             raise ValueError(unreachable(highest, cap, smallest=highest))
     elif settings["redistribute"] and settings["compat"] is None:

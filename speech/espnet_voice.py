@@ -9,12 +9,11 @@ import torch
 from audio.constants import HOP, MELS, SAMPLE_RATE
 from audio.espnet_mel import FREQUENCIES, LOSS
 from audio.mel import WINDOW
-from fastspeech2.espnet import load_espnet, read_config, statistics_of
+from fastspeech2.espnet import load_espnet, read_config, statistics_of, symbols_of
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import Synthesiser
 from pipeline.errors import RecipeError
 from preprocessing.text.pronouncer import Pronouncer
-from preprocessing.text.punctuation import END
 from speech.voice import Voice
 
 _MEL: dict[str, tuple] = {
@@ -44,12 +43,10 @@ class EspnetVoice(Voice):
         _check_features(config, self.config)
         state = torch.load(self.weights, map_location="cpu", weights_only=True)
         model = load_espnet(state, config).to(device)
-        symbols = config.get("token_list")
-        if not isinstance(symbols, list):
-            raise RecipeError(f"{self.config} has no token_list, the names of the model's symbols")
+        symbols = symbols_of(config, self.config)
         print(LOSS)
         acoustic = AcousticModel(model, statistics_of(state), mel_kind="espnet")
-        return Synthesiser(acoustic, [*symbols[:-1], END])
+        return Synthesiser(acoustic, symbols)
 
     def pronouncer(self, synthesiser: Synthesiser) -> Pronouncer:
         """CMUdict and its rules alone, since ESPnet keeps no lexicon."""

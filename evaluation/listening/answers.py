@@ -187,7 +187,7 @@ VALUES = {
 
 
 def reason(error: ValueError) -> str:
-    """The first fault that pydantic found, or the error's own message."""
+    """Describe the first fault that pydantic found, or return the error's own message."""
     if not isinstance(error, ValidationError):
         return str(error)
     fault = error.errors(include_url=False, include_input=False)[0]

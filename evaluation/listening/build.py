@@ -217,7 +217,7 @@ def _waveforms(
 
 
 def low_pass(waveform: np.ndarray, cutoff: float, rate: int) -> np.ndarray:
-    """Remove all above `cutoff` Hz, as for the anchors of ITU-R BS.1534-3, section 5.1.
+    """Remove frequencies above `cutoff` Hz, as ITU-R BS.1534-3, section 5.1, asks for anchors.
 
     The attenuation is below 0.1 dB up to `cutoff` and above 50 dB from 500 Hz higher on.
     """

@@ -64,6 +64,7 @@ def print_time(config: DictConfig) -> None:
     """Print the time since the command started beside the limit for this kind of processor."""
     started = float(os.environ.get(STARTED) or time.time())
     minutes = (time.time() - started) / 60
+    # pipeline.hardware knows the processor too, but loads torch, which takes seconds.
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     kind = "wide" if "avx512f" in flags or "amx_tile" in flags else "narrow"
     words = {"wide": "with AVX-512 or AMX", "narrow": "without AVX-512 and AMX"}[kind]

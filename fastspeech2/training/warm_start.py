@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from fastspeech2.espnet import load_espnet, read_config, statistics_of
+from fastspeech2.espnet import load_espnet, read_config, statistics_of, symbols_of
 from fastspeech2.ming024 import load_ming024
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from pipeline.errors import RecipeError
@@ -127,7 +127,9 @@ def read_source(path: Path) -> Source:
 def _own(saved: Mapping, settings: list[Path]) -> Source:
     """A `model.pt` of this project."""
     if not isinstance(saved, Mapping) or not {"model", "symbols", "statistics"} <= saved.keys():
-        raise RecipeError("the checkpoint is no model.pt of a training: it has no model or symbols")
+        raise RecipeError(
+            "the checkpoint is no model.pt of a training: it lacks weights, symbols or statistics"
+        )
     kind = saved.get("features", {}).get("mel", "hifigan")
     mels = _mels(kind, saved["config"].get("normalised_mel", False))
     return Source(saved["model"], saved["symbols"], saved["statistics"], mels)
@@ -136,11 +138,9 @@ def _own(saved: Mapping, settings: list[Path]) -> Source:
 def _espnet(saved: Mapping, settings: list[Path]) -> Source:
     """A checkpoint of ESPnet, with its config.yaml."""
     config = read_config(settings[0])
-    symbols = config.get("token_list")
-    if not isinstance(symbols, list):
-        raise RecipeError(f"{settings[0]} has no token_list, the names of the phones")
+    symbols = symbols_of(config, settings[0])
     state = load_espnet(saved, config).state_dict()
-    return Source(state, [*symbols[:-1], END], statistics_of(saved), _mels("espnet", True))
+    return Source(state, symbols, statistics_of(saved), _mels("espnet", True))
 
 
 def _ming024(saved: Mapping, settings: list[Path]) -> Source:
@@ -150,8 +150,8 @@ def _ming024(saved: Mapping, settings: list[Path]) -> Source:
     symbols = ming024_symbols()
     if len(symbols) != model.embedding.num_embeddings:
         raise RecipeError(
-            f"the checkpoint has {model.embedding.num_embeddings} symbols, but "
-            f"ming024/FastSpeech2 {len(symbols)}: their phones are unknown"
+            f"the checkpoint has {model.embedding.num_embeddings} symbols, but the list of "
+            f"ming024/FastSpeech2 has {len(symbols)}, so it is unknown which phones they are"
         )
     return Source(model.state_dict(), symbols, {}, _mels("hifigan", False))
 

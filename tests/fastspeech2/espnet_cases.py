@@ -113,7 +113,7 @@ def waveform() -> np.ndarray:
 
 
 def corpus_sizes() -> tuple[np.ndarray, np.ndarray]:
-    """Phones and samples of forty utterances, some of which have equally many phones."""
+    """Numbers of phones and of samples of forty utterances; some have the same number of phones."""
     rng = np.random.default_rng(1)
     phones = rng.integers(3, 40, 40)
     return phones, phones * 120 + rng.integers(0, 900, 40)
