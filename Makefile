@@ -101,9 +101,9 @@ report: ## the same as stage7
 # Passed through the environment and not expanded, since texts may contain quotes and dollar signs.
 say: export SAY_TEXT = $(value TEXT)
 say: setup ## speak TEXT="Hello." with the recipe's voice, VOICE=<folder> or RUN=<folder in exp/>: OUTPUT= SPEED= DUMP= PROSODY= ...
-	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'output="$(OUTPUT)"' \
-	    speed=$(SPEED) pitch=$(PITCH) energy=$(ENERGY) backend=$(BACKEND) \
-	    'dump="$(DUMP)"' 'prosody="$(PROSODY)"'
+	@$(PYTHON) scripts/say.py $(SETTINGS) $(SPEAKING) 'say.output="$(OUTPUT)"' \
+	    say.speed=$(SPEED) say.pitch=$(PITCH) say.energy=$(ENERGY) say.backend=$(BACKEND) \
+	    'say.dump="$(DUMP)"' 'say.prosody="$(PROSODY)"'
 app: $(VENV)/installed-app ## a page that speaks: VOICES="<voice or folder in exp/$(RECIPE)/> ..." PORT=7860
 	$(PYTHON) scripts/app.py $(SETTINGS) app.port=$(PORT)
 export: setup ## export RUN=<folder in exp/> or VOICE= to ONNX, checked against torch, for BACKEND=onnx

@@ -1,32 +1,12 @@
 """WORLD's fundamental frequency (F0)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from audio.constants import HOP, SAMPLE_RATE
-from pipeline.settings import chosen
+from audio.settings import F0Settings
 
 PERIOD = 1000 * HOP / SAMPLE_RATE
 """milliseconds from one frame to the next"""
-
-
-@dataclass(frozen=True)
-class F0Settings:
-    """How F0 is estimated; see `f0` in conf/features/."""
-
-    method: str
-    """dio or harvest"""
-    floor: float
-    """the lowest F0, Hz"""
-    ceiling: float
-    """the highest F0, Hz"""
-    decimation: int
-    """dio divides the sample rate by this before it looks for candidates"""
-
-    def __post_init__(self):
-        _f0_method(self.method)  # Fails on an unknown method once, not for each utterance.
 
 
 def estimate_f0(waveform: np.ndarray, settings: F0Settings, offset: int = HOP // 2) -> np.ndarray:
@@ -37,13 +17,10 @@ def estimate_f0(waveform: np.ndarray, settings: F0Settings, offset: int = HOP //
     """
     shifted = waveform[offset:].astype(np.float64)
     options = {"f0_floor": settings.floor, "f0_ceil": settings.ceiling, "frame_period": PERIOD}
-    f0 = _f0_method(settings.method)(shifted, settings, options)
+    method = {"dio": _dio, "harvest": _harvest}[settings.method]
+    f0 = method(shifted, settings, options)
     missing = len(waveform) // HOP + 1 - len(f0)
     return np.pad(f0, (0, max(missing, 0))).astype(np.float32)
-
-
-def _f0_method(name: str) -> Callable[[np.ndarray, F0Settings, dict], np.ndarray]:
-    return chosen("features.f0.method", name, {"dio": _dio, "harvest": _harvest})
 
 
 def _dio(waveform: np.ndarray, settings: F0Settings, options: dict) -> np.ndarray:

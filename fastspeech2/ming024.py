@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.model.layers import sinusoids
 from fastspeech2.published import load_renamed
+from fastspeech2.settings import ModelSettings
 from pipeline.errors import RecipeError
+from pipeline.settings import checked
 
 _SUBSTITUTIONS = [
     (r"^embedding\.", "encoder.src_word_emb."),
@@ -91,7 +92,7 @@ def _setting(config: Mapping, path: str):
     return value
 
 
-def _model_config(model_config: Mapping, preprocess_config: Mapping):
+def _model_config(model_config: Mapping, preprocess_config: Mapping) -> ModelSettings:
     """Translate the two published files into a node like those of conf/model/."""
 
     def transformer(name: str):
@@ -114,7 +115,8 @@ def _model_config(model_config: Mapping, preprocess_config: Mapping):
         name: _setting(preprocess_config, f"preprocessing.{name}.feature")
         for name in ("pitch", "energy")
     }
-    return OmegaConf.create(
+    return checked(
+        ModelSettings,
         {
             "name": "ming024",
             "hidden": hidden,
@@ -144,7 +146,7 @@ def _model_config(model_config: Mapping, preprocess_config: Mapping):
             # The published code has these as constants.
             "postnet": {"layers": 5, "channels": 512, "kernel": 5, "dropout": 0.5, "bias": True},
             "variance_compensation": False,
-        }
+        },
     )
 
 

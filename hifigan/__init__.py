@@ -1,7 +1,13 @@
 """HiFi-GAN (Kong et al. 2020, arXiv 2010.05646): from log-mel spectrograms to waveforms."""
 
-from hifigan.checkpoint import load_generator
-from hifigan.generator import Generator
-from hifigan.vocoder import load_vocoder, vocode, vocoding_precision
+from pipeline.lazy_imports import lazy_names
 
-__all__ = ["Generator", "load_generator", "load_vocoder", "vocode", "vocoding_precision"]
+_HOMES = {
+    "Generator": "generator",
+    "load_generator": "checkpoint",
+    "load_vocoder": "vocoder",
+    "vocode": "vocoder",
+    "vocoding_precision": "vocoder",
+}
+__all__ = list(_HOMES)
+__getattr__ = lazy_names(__name__, _HOMES)

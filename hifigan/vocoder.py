@@ -1,8 +1,7 @@
 """Vocoders: functions from mel spectrograms of any lengths to waveforms."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +12,10 @@ from audio.constants import HOP, MELS, SAMPLE_RATE
 from audio.mel import HIGHEST_FREQUENCY, WINDOW
 from hifigan.checkpoint import load_generator, verify
 from hifigan.generator import Generator
+from hifigan.settings import HifiganSettings
+from hifigan.settings import Vocoder as VocoderConfig
 from pipeline.errors import RecipeError
 from pipeline.hardware import fast_bfloat16
-from pipeline.settings import check_choice
 from pipeline.vocoder_files import locate
 
 MEL_SETTINGS = {
@@ -153,47 +153,42 @@ def griffin_lim(mels: Sequence[Tensor], iterations: int) -> list[Tensor]:
     return waveforms
 
 
-def checked_generator(config: Mapping[str, Any]) -> Generator:
+def checked_generator(config: HifiganSettings) -> Generator:
     """Load the HiFi-GAN that a `conf/vocoder/*.yaml` describes, in float32 on the CPU.
 
     Raises:
         RecipeError: its files are missing or damaged, or it expects another kind of mels.
     """
-    if config["sha256"]:
-        verify(locate(config["checkpoint"]), config["sha256"])
-    generator = load_generator(config["checkpoint"], config["config"])
+    if config.sha256:
+        verify(locate(config.checkpoint), config.sha256)
+    generator = load_generator(config.checkpoint, config.config)
     for key, expected in MEL_SETTINGS.items():
         found = generator.config.get(key, expected)
         if found != expected:
             raise RecipeError(
-                f"the vocoder {config['checkpoint']} is for mel spectrograms with {key}={found}, "
+                f"the vocoder {config.checkpoint} is for mel spectrograms with {key}={found}, "
                 f"but this recipe's mels have {key}={expected}"
             )
     return generator
 
 
-def vocoding_precision(config: Mapping[str, Any], device: str = "cpu") -> str:
-    """Return `bf16` or `32`: `config.precision`, or for `auto` the faster one on this device.
-
-    Raises:
-        RecipeError: the setting is not `auto`, `bf16` or `32`.
-    """
-    asked = str(config.get("precision", "32"))  # Griffin-Lim has no such setting
-    check_choice("vocoder.precision", asked, ("auto", "bf16", "32"))
-    if asked == "auto":
+def vocoding_precision(config: VocoderConfig, device: str = "cpu") -> str:
+    """Return `bf16` or `32`: `config.precision`, or for `auto` the faster one on this device."""
+    if config.kind == "griffin_lim":
+        return "32"
+    if config.precision == "auto":
         return "bf16" if fast_bfloat16(device) else "32"
-    return asked
+    return str(config.precision)
 
 
-def load_vocoder(config: Mapping[str, Any], device: str = "cpu") -> Vocoder:
+def load_vocoder(config: VocoderConfig, device: str = "cpu") -> Vocoder:
     """Load the vocoder that a `conf/vocoder/*.yaml` describes.
 
     Raises:
-        RecipeError: as for `checked_generator`, or a setting has an unknown value.
+        RecipeError: as for `checked_generator`.
     """
-    check_choice("vocoder.kind", config["kind"], ("hifigan", "griffin_lim"))
-    if config["kind"] == "griffin_lim":
-        return lambda mels: griffin_lim(mels, config["iterations"])
+    if config.kind == "griffin_lim":
+        return lambda mels: griffin_lim(mels, config.iterations)
     dtype = {"bf16": torch.bfloat16, "32": torch.float32}[vocoding_precision(config, device)]
     generator = checked_generator(config).to(device, dtype)
-    return lambda mels: vocode(generator, mels, config["frames_per_batch"])
+    return lambda mels: vocode(generator, mels, config.frames_per_batch)

@@ -10,7 +10,7 @@ SCRIPTS = RESOURCES / "scripts"
 
 
 def main() -> None:
-    """Run `sniper-tts <command> <settings>`, such as `sniper-tts say text="Hello."`.
+    """Run `sniper-tts <command> <settings>`, such as `sniper-tts say say.text="Hello."`.
 
     A command is the name of a script, or `stage1` to `stage7`. The settings are Hydra's overrides.
     """

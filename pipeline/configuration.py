@@ -2,19 +2,27 @@
 
 import functools
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from numbers import Real
 from pathlib import Path
+from typing import TypeVar
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import RecipeError
+from pipeline.overrides import wrong_overrides
+from pipeline.sections import PipelineSettings
+from pipeline.settings import read_settings
 from pipeline.stages import EVALUATION
+
+Kind = TypeVar("Kind", bound=PipelineSettings)
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESOURCES = PROJECT if (PROJECT / "conf").is_dir() else PROJECT / "sniper_tts"
@@ -25,38 +33,81 @@ LONGEST_NAME = 200
 """In bytes and without the seed. File systems take 255."""
 NOT_SETTINGS = (
     *("recipe", "name", "sweep", "seeds", "jobs", "records", "nonfinite", "samples", "logger"),
-    *("output", "prosody", "dump", "speed", "pitch", "energy", "backend"),
     *("recipe.source", "recipe.licence"),
 )
 """Overrides that do not change what a run computes. Those of `NOT_SETTINGS_BELOW` do not either.
 
 `nonfinite` decides whether a run goes on, and record.json counts the updates that it skipped.
 """
-NOT_SETTINGS_BELOW = ("paths.", "parallel.", "sweep.", "logger.", "app.", "listening.", "hydra.")
+NOT_SETTINGS_BELOW = (
+    *("paths.", "parallel.", "sweep.", "logger.", "app.", "listening.", "say.", "inference."),
+    "hydra.",
+)
 FIRST_SEED = "seed=0"
 """The default. A run with this override is the same as one without and has the same folder."""
 
 
-def hydra_main(function: Callable[[DictConfig], None]) -> None:
-    """Run a script's function as a Hydra application.
+def hydra_main(function: Callable[[Kind], None], kind: type[Kind]) -> None:
+    """Run a script's function as a Hydra application, with its checked configuration.
 
-    A `RecipeError` is printed without a traceback, and the script exits with status 1.
+    A `RecipeError` is printed without a traceback, and the script exits with status 1. Wrong
+    overrides and settings are all told at once.
+
+    Args:
+        function: of the configuration.
+        kind: the sections of the whole configuration.
     """
 
     @functools.wraps(function)
     def guarded(config: DictConfig) -> None:
         # Here rather than outside, since a launcher may call this in a process of its own.
         register_resolvers()
-        if not Path(config.recipe.folder).exists():  # outside a checkout
-            config.recipe.folder = str(RESOURCES / config.recipe.folder)
         try:
-            function(config)
+            function(_read(kind, config))
         except RecipeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
+            _end(error)
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing a hint
     conf = str(RESOURCES / "conf")
-    hydra.main(version_base="1.3", config_path=conf, config_name="config")(guarded)()
+    try:
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(guarded)()
+    except HydraException as error:
+        arguments = hydra._internal.utils.get_args_parser().parse_args()
+        try:
+            compose(kind, arguments.overrides)
+        except RecipeError as wrong:
+            _end(wrong)
+        _end(error)
+
+
+def _end(error: Exception) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+def compose(kind: type[Kind], overrides: Iterable[str]) -> Kind:
+    """The checked configuration of these overrides.
+
+    Raises:
+        RecipeError: overrides are wrong; names all of them.
+    """
+    register_resolvers()
+    overrides, conf = list(overrides), str(RESOURCES / "conf")
+    inside = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside else hydra.initialize_config_dir(conf, version_base="1.3"):
+        try:
+            config = hydra.compose("config", overrides)
+        except HydraException:
+            raise wrong_overrides(kind, overrides) from None
+    if not any(each.startswith("name=") for each in overrides):
+        config.name = run_name(overrides)
+    return _read(kind, config)
+
+
+def _read(kind: type[Kind], config: DictConfig) -> Kind:
+    if not Path(config.recipe.folder).exists():  # outside a checkout
+        config.recipe.folder = str(RESOURCES / config.recipe.folder)
+    return read_settings(kind, config)
 
 
 def register_resolvers() -> None:
@@ -108,7 +159,7 @@ def search_path() -> list[str]:
     return [each for each in hydra_overrides if each.startswith("hydra.searchpath=")]
 
 
-def evaluation_fingerprint(settings: Iterable[str]) -> str:
+def evaluation_fingerprint(kind: type[PipelineSettings], settings: Iterable[str]) -> str:
     """The fingerprint of stage 6 for these settings, under this script's recipe and paths.
 
     Raises:
@@ -116,8 +167,4 @@ def evaluation_fingerprint(settings: Iterable[str]) -> str:
     """
     recipe = f"recipe={HydraConfig.get().runtime.choices.recipe}"
     paths = [each for each in task_overrides() if each.startswith("paths.")]
-    try:
-        config = hydra.compose("config", [recipe, *paths, *search_path(), *settings])
-        return EVALUATION.fingerprint(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise RecipeError(str(error)) from None
+    return EVALUATION.fingerprint(compose(kind, [recipe, *paths, *search_path(), *settings]))

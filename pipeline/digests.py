@@ -7,17 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from pipeline.settings import Section
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hex digest of configuration nodes, plain values and other fingerprints, in order."""
-    plain = [
-        OmegaConf.to_container(part, resolve=True)
-        if isinstance(part, DictConfig | ListConfig)
-        else part
-        for part in parts
-    ]
+    """Hex digest of sections of settings, plain values and other fingerprints, in order."""
+    plain = [part.plain() if isinstance(part, Section) else part for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,12 +6,24 @@ from pathlib import Path
 
 import torch
 
+from pipeline.errors import RecipeError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of mallopt, from malloc.h."""
 
 
 def device_of(accelerator: str) -> str:
-    """PyTorch's name for the accelerator `cpu`, `gpu` or `mps` of conf/trainer/."""
+    """PyTorch's name for the accelerator `cpu`, `gpu` or `mps` of conf/trainer/.
+
+    Raises:
+        RecipeError: this machine has none that PyTorch can use.
+    """
+    usable = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if accelerator in usable and not usable[accelerator]():
+        raise RecipeError(
+            f"accelerator={accelerator}: PyTorch finds no such device on this machine; on the CPU, "
+            "train with trainer=cpu and speak with inference.accelerator=cpu"
+        )
     return "cuda" if accelerator == "gpu" else accelerator
 
 

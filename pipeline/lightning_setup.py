@@ -10,10 +10,26 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from pipeline.errors import RecipeError
 from pipeline.hardware import keep_freed_memory
+
+OURS = {
+    "accumulate_grad_batches": "trainer.accumulate",
+    "check_val_every_n_epoch": "trainer.val_every",
+    "gradient_clip_val": "trainer.gradient_clip",
+    "log_every_n_steps": "trainer.val_every",
+    "logger": "logger",
+    "max_epochs": "trainer.updates",
+    "max_steps": "trainer.updates",
+    "num_nodes": "trainer.devices",
+    "num_sanity_val_steps": "trainer.val_every",
+    "strategy": "trainer.devices",
+    "use_distributed_sampler": "trainer.devices",
+    "val_check_interval": "trainer.val_every",
+}
+"""Arguments of Lightning's Trainer that we choose, and the setting which each of them follows."""
 
 
 def set_up_process(threads: int | None) -> None:
@@ -46,6 +62,9 @@ def make_trainer(
             each validation; the module logs its update as `step`.
         callbacks: run in this order, and before the checkpoint is written.
         options: further arguments of Lightning's Trainer.
+
+    Raises:
+        RecipeError: the Trainer refuses the options.
     """
     keep_checkpoints = ModelCheckpoint(
         checkpoints,
@@ -58,15 +77,17 @@ def make_trainer(
         every_n_epochs=1,
         save_on_train_epoch_end=False,
     )
-    return lightning.Trainer(
-        callbacks=[*callbacks, keep_checkpoints],
-        max_epochs=-1,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+    usual = {"enable_progress_bar": False, "enable_model_summary": False}
+    try:
+        return lightning.Trainer(
+            callbacks=[*callbacks, keep_checkpoints],
+            max_epochs=-1,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            **usual | options,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise RecipeError(f"Lightning's Trainer refuses its settings: {error}") from error
 
 
 def fit(

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import DictConfig
-
 from pipeline.errors import RecipeError
-from pipeline.settings import chosen
+from pipeline.sections import ParallelSettings
 
 ROUND = 32
 """Calls per Ray process and round. joblib's Ray backend returns whole lists, so results, and with
@@ -19,7 +17,7 @@ them progress, arrive once a round."""
 
 
 def parallel_map(
-    function: Callable, arguments: Sequence[tuple], parallel: DictConfig
+    function: Callable, arguments: Sequence[tuple], parallel: ParallelSettings
 ) -> Iterator[Any]:
     """Yield `function(*each)` for each tuple of arguments, in order, as soon as it is known.
 
@@ -29,15 +27,13 @@ def parallel_map(
         parallel: that section of the configuration.
 
     Raises:
-        RecipeError: `parallel.backend` is unknown or not installed, or its cluster cannot be
-            reached.
+        RecipeError: `parallel.backend` is not installed, or its cluster cannot be reached.
     """
     from joblib import Parallel, delayed, parallel_config
 
     backends = {"loky": _this_machine, "ray": _ray, "dask": _dask}
-    backend = chosen("parallel.backend", parallel.backend, backends)
     tasks = [delayed(function)(*each) for each in arguments]
-    with backend(parallel) as processes:
+    with backends[parallel.backend](parallel) as processes:
         return_as = "list" if parallel.backend == "ray" else "generator"
         with parallel_config(backend=parallel.backend):  # also registers Dask's backend
             pool = Parallel(n_jobs=processes, batch_size=1, return_as=return_as)
@@ -50,7 +46,7 @@ def parallel_map(
 
 
 @contextmanager
-def _this_machine(parallel: DictConfig) -> Iterator[int]:
+def _this_machine(parallel: ParallelSettings) -> Iterator[int]:
     if parallel.address is not None:
         raise RecipeError(
             f"parallel.address={parallel.address} needs a cluster: choose parallel.backend=ray "
@@ -64,7 +60,7 @@ def _this_machine(parallel: DictConfig) -> Iterator[int]:
 
 
 @contextmanager
-def _ray(parallel: DictConfig) -> Iterator[int]:
+def _ray(parallel: ParallelSettings) -> Iterator[int]:
     """Connect to a Ray cluster, or start one here; yield the number of processes to use."""
     try:
         import ray
@@ -88,7 +84,7 @@ def _ray(parallel: DictConfig) -> Iterator[int]:
 
 
 @contextmanager
-def _dask(parallel: DictConfig) -> Iterator[int]:
+def _dask(parallel: ParallelSettings) -> Iterator[int]:
     """Connect to a Dask scheduler, or start one here; yield the number of processes to use."""
     try:
         from distributed import Client, LocalCluster
@@ -112,7 +108,7 @@ def _dask(parallel: DictConfig) -> Iterator[int]:
             started.close()
 
 
-def _cores(parallel: DictConfig) -> int:
+def _cores(parallel: ParallelSettings) -> int:
     from joblib import cpu_count
 
     return cpu_count() if parallel.workers < 0 else parallel.workers

@@ -9,17 +9,19 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
+from typing import Any
 
 from pipeline.digests import file_digests, fingerprint
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, read_utf8
+from pipeline.settings import Section
 from pipeline.stage_folder import StageFolder
 from pipeline.vocoder_files import PACKAGE, generators
 from pipeline.weight_files import weight_files
 
-Work = Callable[[DictConfig], None]
+Config = Any
+"""The settings of a room that knows the sections which are asked for."""
+Work = Callable[[Config], None]
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Stage:
     command: str
     folder: str
     inputs: Callable[..., Iterable]
-    needs: Callable[[DictConfig], list["Stage"]] = lambda config: []
-    twins: Callable[[DictConfig], Iterable[Path]] = lambda config: []
+    needs: Callable[[Config], list["Stage"]] = lambda config: []
+    twins: Callable[[Config], Iterable[Path]] = lambda config: []
 
-    def fingerprint(self, config: DictConfig, *found) -> str:
+    def fingerprint(self, config: Config, *found) -> str:
         """The digest of all inputs.
 
         Args:
@@ -51,18 +53,18 @@ class Stage:
         """
         return fingerprint(*self.inputs(config, *found))
 
-    def output(self, config: DictConfig, *found) -> StageFolder:
+    def output(self, config: Config, *found) -> StageFolder:
         """The folder of the result; for `found` see `fingerprint`."""
-        return StageFolder(self.folder.format_map(config), self.fingerprint(config, *found))
+        return StageFolder(self.folder.format(**dict(config)), self.fingerprint(config, *found))
 
-    def is_up_to_date(self, config: DictConfig, *found) -> bool:
+    def is_up_to_date(self, config: Config, *found) -> bool:
         """Whether nothing is left to do, which is printed; for `found` see `fingerprint`."""
         output = self.output(config, *found)
         if output.is_complete():
             print(f"{self.name}: {output.folder} is up to date")
         return output.is_complete()
 
-    def copy_twin(self, config: DictConfig) -> bool:
+    def copy_twin(self, config: Config) -> bool:
         """Copy the same result from another run, if one has it, and print from which."""
         output = self.output(config)
         for folder in self.twins(config):
@@ -82,7 +84,7 @@ def runs(stage: Stage) -> Callable[[Work], Work]:
 
     def decorate(work: Work) -> Work:
         @functools.wraps(work)
-        def run(config: DictConfig) -> None:
+        def run(config: Config) -> None:
             if stage.is_up_to_date(config) or stage.copy_twin(config):
                 return
             for earlier in stage.needs(config):
@@ -94,7 +96,7 @@ def runs(stage: Stage) -> Callable[[Work], Work]:
     return decorate
 
 
-def _corpus(config: DictConfig) -> Iterable:
+def _corpus(config: Config) -> Iterable:
     """All settings of the corpus but what stage 3 applies, its texts and its lexicon.
 
     Recordings on disk do not take part, since they are too large to be read by every stage.
@@ -107,49 +109,39 @@ def _corpus(config: DictConfig) -> Iterable:
     elif language:
         lexicon = [_list_file(language["lexicon"])]
     yield settings
-    source = config.corpus.get("source", {})
+    source = config.corpus.source
     if texts := _texts(source):
-        yield file_digests(texts, Path(source.get("folder") or ""))
+        yield file_digests(texts, Path(source.folder or ""))
     yield from lexicon or []
 
 
-def _alignments(config: DictConfig) -> Iterable:
+def _alignments(config: Config) -> Iterable:
     """The corpus and the aligner. TextGrids from elsewhere take part with their contents."""
     yield CORPUS.fingerprint(config)
     yield _without(config.aligner, "jobs", "source")
-    source = config.aligner.get("source")
+    source = getattr(config.aligner, "source", None)
     yield _text_grids(Path(source)) if source else None
 
 
-def _features(config: DictConfig) -> Iterable:
+def _features(config: Config) -> Iterable:
     """What was left out does not take part: training looks at that itself."""
     yield ALIGNMENTS.fingerprint(config)
     yield config.features
     yield _without(config.splits, "held_out")
-    yield _list_file(config.splits.get("held_out"))
+    yield _list_file(getattr(config.splits, "held_out", None))
     yield _without(config.check, "leave_out")
 
 
-def _trainer(config: DictConfig) -> dict:
-    """The section of the trainer, without later settings that have their defaults.
-
-    A training that starts from a checkpoint depends on its contents.
-    """
-    later = {
-        "init_from": None,
-        "init_statistics": "recomputed",
-        "espnet_bins": None,
-        "compile": False,
-    }
+def _trainer(config: Config) -> dict:
+    """The trainer's settings, with the contents of the checkpoint that a training starts from."""
     section = _without(config.trainer, "workers")  # they only make the same batches sooner
-    section = {k: v for k, v in section.items() if k not in later or v != later[k]}
     if location := section.get("init_from"):
         weights, settings = weight_files(Path(location))
         section["init_from"] = file_digests([weights, *settings], weights.parent)
     return section
 
 
-def _training(config: DictConfig) -> Iterable:
+def _training(config: Config) -> Iterable:
     yield FEATURES.fingerprint(config)
     yield from (config.model, config.sparsity, _trainer(config), config.selection)
     # The vocoder is used only to measure mel-cepstral distortion.
@@ -158,7 +150,7 @@ def _training(config: DictConfig) -> Iterable:
     yield config.kernels
 
 
-def training_context(config: DictConfig) -> str:
+def training_context(config: Config) -> str:
     """The digest of everything that a training depends on but its sparsity and seed.
 
     Only runs with the same context are compared.
@@ -167,7 +159,7 @@ def training_context(config: DictConfig) -> str:
     return fingerprint(FEATURES.fingerprint(config), *settings)
 
 
-def _synthesis(config: DictConfig) -> Iterable:
+def _synthesis(config: Config) -> Iterable:
     """The trained model or voice, and the sentences; for the reference rows only the recordings."""
     yield config.system
     if config.system == "model":
@@ -182,22 +174,22 @@ def _synthesis(config: DictConfig) -> Iterable:
     yield config.evaluation.clips_per_set
 
 
-def _evaluation(config: DictConfig) -> Iterable:
+def _evaluation(config: Config) -> Iterable:
     yield SYNTHESIS.fingerprint(config)
     yield _without(config.evaluation, *([] if config.evaluation.pitch else ["pitch"]))
 
 
-def _report(config: DictConfig, *found) -> Iterable:
+def _report(config: Config, *found) -> Iterable:
     """The runs, the paper's values and the listeners' answers; the page shows the whole config."""
     yield from found
     yield config
 
 
-def _finetuning(config: DictConfig) -> Iterable:
+def _finetuning(config: Config) -> Iterable:
     """The vocoder, settings and seed, and the corpus or the mels that a model predicted of it."""
     settings = _without(config.finetuning, "mels", "accelerator", "threads")
     yield settings
-    yield [config.vocoder.get(name) for name in ("checkpoint", "config", "sha256")]
+    yield [getattr(config.vocoder, name, None) for name in ("checkpoint", "config", "sha256")]
     if mels := config.finetuning.mels:
         # Mels that did not come from `make gta-mels` are known by their folder's name alone.
         stage = Path(mels) / "stage.json"
@@ -208,9 +200,9 @@ def _finetuning(config: DictConfig) -> Iterable:
     yield from vocoder_inputs(config.vocoder)[1:]
 
 
-def vocoder_inputs(vocoder: DictConfig) -> list:
+def vocoder_inputs(vocoder: Section) -> list:
     """The section, and the contents of weights that are files of the user's."""
-    checkpoint = vocoder.get("checkpoint", PACKAGE)
+    checkpoint = getattr(vocoder, "checkpoint", PACKAGE)
     if checkpoint.startswith(PACKAGE):
         return [vocoder]
     path = Path(checkpoint)
@@ -235,19 +227,18 @@ def other_sentences(path: str | None) -> str:
         ) from None
 
 
-def _without(section: DictConfig, *keys: str) -> dict:
-    plain = OmegaConf.to_container(section, resolve=True)
-    return {key: value for key, value in plain.items() if key not in keys}
+def _without(section: Section, *keys: str) -> dict:
+    return {key: value for key, value in section.plain().items() if key not in keys}
 
 
-def _texts(source: DictConfig) -> list[Path]:
+def _texts(source: Section) -> list[Path]:
     """The files in which a corpus on disk has its texts, as conf/corpus/ names them."""
-    folder = Path(source.get("folder") or "")
-    if table := source.get("table"):
+    folder = getattr(source, "folder", None)
+    if table := getattr(source, "table", None):
         return [Path(table)]
-    if texts := source.get("texts"):
-        return sorted(folder.glob(texts.replace("{id}", "*")))
-    return [folder / "metadata.csv"] if source.get("folder") else []
+    if texts := getattr(source, "texts", None):
+        return sorted(Path(folder).glob(texts.replace("{id}", "*")))
+    return [Path(folder) / "metadata.csv"] if folder else []
 
 
 def _list_file(path: str | None) -> str | None:
@@ -262,12 +253,12 @@ def _text_grids(source: Path) -> list:
     return file_digests([source], source.parent)
 
 
-def speaks_with_own_training(config: DictConfig) -> bool:
+def speaks_with_own_training(config: Config) -> bool:
     """Whether stage 5 uses the run's own model, rather than recordings or a finished voice."""
     return config.system == "model" and not config.voice
 
 
-def _other_trainings(config: DictConfig) -> list[Path]:
+def _other_trainings(config: Config) -> list[Path]:
     """Trainings of other runs. With several processes each would copy, so they train instead."""
     if config.trainer.devices != 1:
         return []

@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.live import Live
 
 from pipeline.configuration import evaluation_fingerprint, run_name, search_path, task_overrides
 from pipeline.errors import RecipeError
 from pipeline.records import evaluated_as, keep_record, read_records
+from pipeline.sections import PipelineSettings
+from pipeline.stages import Config
 from pipeline.sweep_progress import SweepProgress, stages_of
 from pipeline.sweep_state import SweepRun, sweep_file, table, write_state
 
@@ -31,7 +32,7 @@ RECORDED = {
 """The message for each result of `keep_record`."""
 
 
-def planned_runs(config: DictConfig, common: list[str]) -> list[SweepRun]:
+def planned_runs(config: PipelineSettings, common: list[str]) -> list[SweepRun]:
     """Each of `config.sweep.runs` with each seed, seeds outermost, then the reference rows.
 
     Args:
@@ -39,10 +40,8 @@ def planned_runs(config: DictConfig, common: list[str]) -> list[SweepRun]:
         common: overrides of all runs.
 
     Raises:
-        RecipeError: there is no seed, or `common` gives all runs the same name.
+        RecipeError: `common` gives all runs the same name.
     """
-    if config.seeds < 1:
-        raise RecipeError(f"seeds={config.seeds}: give the number of seeds, at least 1")
     if named := [each for each in common if each.startswith("name=")]:
         raise RecipeError(
             f"{named[0]}: the runs of a sweep are named by their overrides, so leave it out"
@@ -64,7 +63,7 @@ def planned_runs(config: DictConfig, common: list[str]) -> list[SweepRun]:
     return runs
 
 
-def runs_of(config: DictConfig) -> list[SweepRun]:
+def runs_of(config: PipelineSettings) -> list[SweepRun]:
     """The runs of the sweep that this script's overrides describe, with their fingerprints.
 
     All configurations are composed here, so that an error shows before the first run starts.
@@ -77,7 +76,7 @@ def runs_of(config: DictConfig) -> list[SweepRun]:
     faults = []
     for run in runs:
         try:
-            run.fingerprint = evaluation_fingerprint(run.settings)
+            run.fingerprint = evaluation_fingerprint(type(config), run.settings)
         except RecipeError as error:
             faults.append(f"{run.name}: {error}")
     if faults:
@@ -109,25 +108,22 @@ def is_finished(run: SweepRun) -> bool:
     return evaluated_as(folder) == run.fingerprint and all(path.exists() for path in stages)
 
 
-def side_by_side(config: DictConfig) -> int:
+def side_by_side(config: Config) -> int:
     """How many runs at once: `config.jobs`, or by default as many as the CPU has cores for.
 
     Raises:
-        RecipeError: the number is below 1, or runs have several processes each, which a sweep
-            does not start.
+        RecipeError: runs have several processes each, which a sweep does not start.
     """
     if config.trainer.devices > 1:
         raise RecipeError("the runs of a sweep have one process each: set trainer.devices=1")
     if config.jobs is not None:
-        if config.jobs < 1:
-            raise RecipeError(f"jobs={config.jobs}: give the number of runs at once, at least 1")
         return config.jobs
     if config.trainer.accelerator == "gpu":
         return 1
     return max(1, len(os.sched_getaffinity(0)) // config.trainer.threads)
 
 
-def run_sweep(config: DictConfig) -> None:
+def run_sweep(config: Config) -> None:
     """Run the sweep. A failed run does not stop the others and is reported at the end.
 
     Raises:
@@ -182,7 +178,7 @@ def _ending(run: SweepRun, records: str) -> str:
     return f"{run.state}, {RECORDED[keep_record(Path(run.folder), run.settings, Path(records))]}"
 
 
-def keep_records(config: DictConfig) -> None:
+def keep_records(config: PipelineSettings) -> None:
     """Keep records of a sweep's finished runs in `config.records`; print which are not finished.
 
     Raises:

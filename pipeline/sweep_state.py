@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -16,6 +15,7 @@ from pipeline.configuration import RESOURCES, run_settings
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 from pipeline.locks import is_alive
+from pipeline.sections import PipelineSettings
 
 STAGES = ("train", "synthesis", "evaluation")
 """Folders of a run, in the order in which its stages fill them."""
@@ -54,9 +54,6 @@ class SweepRun:
                 [sys.executable, "-u", str(RESOURCES / "scripts" / "run.py"), *self.overrides],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # The last line of the log is shown for a failed run. Without this it would be
-                # Hydra's hint to set this variable instead of the exception.
-                env={**os.environ, "HYDRA_FULL_ERROR": "1"},
             )
         self.state = "running"
 
@@ -140,7 +137,7 @@ def read_sweeps(experiment: Path) -> dict[str, list[SweepRun]]:
     return dict(sorted(found.items()))
 
 
-def show_status(config: DictConfig) -> None:
+def show_status(config: PipelineSettings) -> None:
     """Print a table of each sweep. On a terminal it is updated until all sweeps have ended."""
     experiment, console = Path(config.paths.experiment), Console()
 

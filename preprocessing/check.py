@@ -8,7 +8,6 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
 from audio.constants import HOP, SAMPLE_RATE
 from audio.wav import read_wav
@@ -22,6 +21,12 @@ from preprocessing.alignment.textgrid import Alignment
 from preprocessing.corpus.metadata import Utterance, parse_metadata, read_reasons
 from preprocessing.faults import Fault, print_faults, refuse, serious, write_faults
 from preprocessing.levels import Levels, measure_levels, unusual_levels
+from preprocessing.settings import (
+    CheckSettings,
+    CorpusSettings,
+    PreprocessingSettings,
+    ScreeningSettings,
+)
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.phones import PAUSE
 
@@ -34,7 +39,7 @@ MOST_PAUSES = 0.5
 """Pauses may take up this fraction of the time from the first phone to the last."""
 
 
-def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
+def check_corpus(config: PreprocessingSettings) -> tuple[list[Utterance], list[Fault]]:
     """Find all faults of a corpus and its alignments.
 
     Returns:
@@ -55,7 +60,9 @@ def check_corpus(config: DictConfig) -> tuple[list[Utterance], list[Fault]]:
         for i in range(0, len(utterances), UTTERANCES_IN_CHUNK)
     ]
     wavs, grids = metadata.parent.absolute() / "wavs", TextGrids.load(alignments.absolute())
-    corpus_language(config.corpus)  # Tells faults of the language before those of utterances.
+    corpus_language(
+        config.corpus.language
+    )  # Tells faults of the language before those of utterances.
     tasks = [
         (part, wavs, grids.part(each.id for each in part), config.check, config.corpus)
         for part in parts
@@ -78,11 +85,11 @@ def _check_some(
     utterances: list[Utterance],
     wavs: Path,
     grids: TextGrids,
-    limits: DictConfig,
-    corpus: DictConfig,
+    limits: CheckSettings,
+    corpus: CorpusSettings,
 ) -> tuple[list[Fault], dict[str, Levels]]:
     """The faults of some utterances, and the levels of their recordings by id."""
-    language, faults, levels = corpus_language(corpus), [], {}
+    language, faults, levels = corpus_language(corpus.language), [], {}
     for utterance in utterances:
         errors, measured = _check_utterance(
             utterance, wavs, grids, limits, corpus.screening, language
@@ -97,8 +104,8 @@ def _check_utterance(
     utterance: Utterance,
     wavs: Path,
     grids: TextGrids,
-    limits: DictConfig,
-    screening: DictConfig,
+    limits: CheckSettings,
+    screening: ScreeningSettings,
     language: Language,
 ) -> tuple[list[UtteranceError], Levels | None]:
     """All faults of one utterance, except an empty text, which `parse_metadata` finds; and the
@@ -179,7 +186,7 @@ def _beginning(words: list[str]) -> str:
     return " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
 
 
-def report_faults(config: DictConfig) -> None:
+def report_faults(config: PreprocessingSettings) -> None:
     """Print the faults of a corpus and write all of them to faults.csv in `config.paths.data`.
 
     Raises:

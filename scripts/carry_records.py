@@ -42,12 +42,18 @@ class Change:
 
 
 CHANGE = Change(
-    renamed={
-        "trainer.epoch": "trainer.val_every",
-        "finetuning.epoch": "finetuning.val_every",
-        "model.in_sequence": "model.cascaded",
+    removed={
+        "trainer.optimizer.name": "adamw",
+        "trainer.schedule.name": "cosine",
+        **{"text": "", "output": "say.wav", "speed": 1.0, "pitch": 1.0, "energy": 1.0},
+        "backend": "torch",
     },
-    added={"kernels": "fast", "voice": ""},
+    added={
+        "trainer.optimizer._target_": "torch.optim.AdamW",
+        "trainer.optimizer.fused": True,
+        "trainer.schedule._target_": "fastspeech2.training.optimization.cosine",
+        "trainer.schedule.updates": 16000,
+    },
 )
 
 # Runs in a process of its own, in which the packages of one revision or the other are imported.
@@ -56,32 +62,29 @@ import json, sys
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-try:
-    from pipeline.configuration import cap_for
-    from pipeline.stages import EVALUATION, training_context
-    evaluation_fingerprint = EVALUATION.fingerprint
-except ImportError:  # before there was a table of stages
-    from evaluation.fingerprints import evaluation_fingerprint
-    from fastspeech2.cap import cap_for
-    from preprocessing.artefacts import fingerprint
-    from preprocessing.fingerprints import features_fingerprint
-
-    def training_context(config):
-        settings = config.model, config.trainer, config.selection
-        return fingerprint(features_fingerprint(config), *settings)
-
-OmegaConf.register_new_resolver("cap_for", cap_for)
-OmegaConf.register_new_resolver("run_name", lambda: "run")
+from pipeline.stages import EVALUATION, training_context
 found = []
-with initialize_config_dir(sys.argv[1], version_base="1.3"):
-    for overrides in json.loads(sys.argv[2]):
-        try:
+try:
+    from evaluation.settings import Settings
+    from pipeline.configuration import compose as composed
+except ImportError:
+    from pipeline.configuration import register_resolvers
+    register_resolvers()
+    OmegaConf.register_new_resolver("run_name", lambda: "run", replace=True)
+    with initialize_config_dir(sys.argv[1], version_base="1.3"):
+        for overrides in json.loads(sys.argv[2]):
             config = compose("config", overrides)
-        except HydraException as error:
-            sys.exit(str(error))
+            found.append({
+                "config": OmegaConf.to_container(config, resolve=True),
+                "fingerprint": EVALUATION.fingerprint(config),
+                "context": training_context(config),
+            })
+else:
+    for overrides in json.loads(sys.argv[2]):
+        config = composed(Settings, [*overrides, "name=run"])
         found.append({
-            "config": OmegaConf.to_container(config, resolve=True),
-            "fingerprint": evaluation_fingerprint(config),
+            "config": config.plain(),
+            "fingerprint": EVALUATION.fingerprint(config),
             "context": training_context(config),
         })
 print(json.dumps(found))

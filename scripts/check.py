@@ -1,6 +1,6 @@
 """List every fault of a corpus and its alignments before stage 3: `make check`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from preprocessing.check import report_faults
 
 if __name__ == "__main__":

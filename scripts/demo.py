@@ -1,8 +1,8 @@
 """The whole recipe in one command: stages 1 to 3, the sweep, stage 7, and the demo's limits."""
 
+from evaluation.application import hydra_main
 from evaluation.report.build import build_report
 from evaluation.report.limits import check_limits
-from pipeline.configuration import hydra_main
 from pipeline.sweep import run_sweep
 from stage1_download import corpus_stage
 from stage2_align import align_stage

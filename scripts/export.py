@@ -1,6 +1,6 @@
 """Export a trained run or a voice to ONNX: `make export RUN=...` or `make export VOICE=...`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from speech.commands import export
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fine-tune HiFi-GAN on recordings, or on GTA mels of a run: `make finetune`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import FINETUNING, runs
 
 

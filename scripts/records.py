@@ -1,6 +1,6 @@
 """Keep records of a sweep's finished runs: `make records` with the arguments of `make sweep`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.sweep import keep_records
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.locks import lock_folder
 from pipeline.stages import speaks_with_own_training
 from stage4_train import train_stage

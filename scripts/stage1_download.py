@@ -1,6 +1,6 @@
 """Stage 1: fetch a corpus and write it in LJSpeech's layout."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import CORPUS, runs
 
 

@@ -1,6 +1,6 @@
 """Stage 2: align the recordings with their texts."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import ALIGNMENTS, runs
 
 

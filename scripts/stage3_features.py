@@ -1,6 +1,6 @@
 """Stage 3: extract mel, F0 and energy into the packed feature store."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import FEATURES, runs
 
 

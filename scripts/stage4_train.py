@@ -1,15 +1,11 @@
 """Stage 4: train FastSpeech2 with SNIPER."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import TRAINING, runs
 
 
 @runs(TRAINING)
 def train_stage(config) -> None:
-    from fastspeech2.training.settings import check_training
-
-    check_training(config)  # before the seconds that it takes to import Lightning
-
     from fastspeech2.training.train import train
 
     measure_mcd = None

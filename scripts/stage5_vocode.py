@@ -1,6 +1,6 @@
 """Stage 5: synthesise the test sentences of a run and vocode them."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.stages import SYNTHESIS, runs
 
 

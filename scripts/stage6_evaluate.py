@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.configuration import hydra_main, run_settings, task_overrides
+from evaluation.application import hydra_main
+from pipeline.configuration import run_settings, task_overrides
 from pipeline.records import write_overrides
 from pipeline.stages import EVALUATION, runs
 

@@ -1,6 +1,6 @@
 """Show a table of a recipe's sweeps until they end, or until Ctrl-C: `make status`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from pipeline.sweep_state import show_status
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write a trained run as a voice, which speaks on its own: `make voice RUN=... VOICE=...`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 from speech.commands import make_voice
 
 if __name__ == "__main__":

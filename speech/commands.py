@@ -2,25 +2,21 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import RecipeError
-from pipeline.settings import check_settings
-from speech.settings import SAY_SETTINGS
+from speech.settings import SpeechSettings
 
 
-def say(config: DictConfig) -> None:
-    """Speak `config.text` with a voice or a trained run, and write it to `config.output`.
+def say(config: SpeechSettings) -> None:
+    """Speak `say.text` with a voice or a trained run, and write it to `say.output`.
 
-    If `config.prosody` names a file, its phones are spoken instead. `config.dump` names a file for
+    If `say.prosody` names a file, its phones are spoken instead. `say.dump` names a file for
     the phones that were spoken; see `speech.prosody`.
 
     Raises:
-        RecipeError: a setting is wrong, the voice is missing, the text cannot be spoken, or the
-            output cannot be written.
+        RecipeError: the voice is missing, the text cannot be spoken, or the output cannot be
+            written.
     """
-    check_settings(config, SAY_SETTINGS)
-    # Imported after the check, since torch takes seconds to load.
+    # Imported here, after the check of the settings, since torch takes seconds to load.
     import soundfile
 
     from audio.constants import SAMPLE_RATE
@@ -28,26 +24,29 @@ def say(config: DictConfig) -> None:
     from speech.prosody import read_prosody, write_prosody
     from speech.voice import configured_voice
 
-    speaker = configured_voice(config).speaker(config.backend)
-    factors = (config.speed, config.pitch, config.energy)
-    if config.prosody:
+    settings = config.say
+    speaker = configured_voice(config).speaker(settings.backend)
+    factors = (settings.speed, settings.pitch, settings.energy)
+    if settings.prosody:
         if factors != (1, 1, 1):
-            raise RecipeError("speed, pitch and energy have to be 1 beside prosody=: edit the file")
-        spoken = speaker.speak_given(read_prosody(Path(config.prosody)))
+            raise RecipeError(
+                "say.speed, say.pitch and say.energy have to be 1 beside say.prosody: edit the file"
+            )
+        spoken = speaker.speak_given(read_prosody(Path(settings.prosody)))
     else:
-        spoken = speaker.synthesise(speaker.phones(config.text), *factors)
-    waveform = speaker.vocode(spoken, config.speed)
-    if config.dump:
-        write_prosody(Path(config.dump), speaker.prosody(spoken))
+        spoken = speaker.synthesise(speaker.phones(settings.text), *factors)
+    waveform = speaker.vocode(spoken, settings.speed)
+    if settings.dump:
+        write_prosody(Path(settings.dump), speaker.prosody(spoken))
     try:
-        with atomic_path(config.output) as temporary:
+        with atomic_path(settings.output) as temporary:
             soundfile.write(temporary, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16")
     except (OSError, soundfile.LibsndfileError) as error:
-        raise RecipeError(f"cannot write output={config.output}: {error}") from None
-    print(f"{config.output}: {len(waveform) / SAMPLE_RATE:.2f} s")
+        raise RecipeError(f"cannot write say.output={settings.output}: {error}") from None
+    print(f"{settings.output}: {len(waveform) / SAMPLE_RATE:.2f} s")
 
 
-def export(config: DictConfig) -> None:
+def export(config: SpeechSettings) -> None:
     """Export a voice or a trained run to ONNX, and print how far it is from torch."""
     from speech.export import export_voice
     from speech.voice import configured_voice
@@ -58,7 +57,7 @@ def export(config: DictConfig) -> None:
     print(f"{voice.folder}/onnx: largest difference from torch: {largest}")
 
 
-def make_voice(config: DictConfig) -> None:
+def make_voice(config: SpeechSettings) -> None:
     """Write a trained run as a voice to the folder `config.voice`, by default in the run's."""
     from speech.voice_folder import write_voice
 

@@ -36,13 +36,6 @@ class SpokenPhone:
 Sentences = Sequence[Sequence[SpokenPhone]]
 
 
-def suffix_rule(value: object) -> str:
-    """The rule of a setting that names such a file; empty for none."""
-    if not value or Path(str(value)).suffix in (".json", ".csv"):
-        return ""
-    return "give the name of a file that ends in .json or .csv"
-
-
 def write_prosody(path: Path, sentences: Sentences) -> None:
     """Write a JSON or CSV file, as its name ends."""
     rows = [[asdict(phone) for phone in sentence] for sentence in sentences]

@@ -1,44 +1,61 @@
-"""Rules for the settings of stages 5 and 6 and of `make say`, checked before anything is loaded."""
+"""The sections of the configuration for speaking."""
 
-import math
-from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from pipeline.settings import real, whole
-from speech.prosody import suffix_rule
+from pydantic import AfterValidator
 
-
-def _factor(value: Any) -> str:
-    """The rule of a positive, finite number."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return "" if number and 0 < value < math.inf else "give a number above 0, such as 1.2"
+from fastspeech2.settings import TrainingSettings
+from pipeline.settings import Count, Positive, Section, Text
 
 
-def _audio_file(value: Any) -> str:
-    """The rule of a file whose suffix names an audio format that stores 16 bit samples."""
-    import soundfile
+def _audio_file(value: str) -> str:
+    """A file whose suffix names an audio format that stores 16 bit samples."""
+    if Path(value).is_dir():
+        raise ValueError(f"{value} is a folder, so give the name of a file, such as say.wav")
+    kind = Path(value).suffix.removeprefix(".").upper()
+    if kind != "WAV":  # nothing to import for the usual one
+        import soundfile
 
-    path = Path(str(value))
-    if path.is_dir():
-        return "this is a folder, so give the name of a file, such as say.wav"
-    kind = path.suffix.removeprefix(".").upper()
-    if kind in soundfile.available_formats() and soundfile.check_format(kind, "PCM_16"):
-        return ""
-    return "give a file name that ends in .wav or .flac"
+        if kind not in soundfile.available_formats() or not soundfile.check_format(kind, "PCM_16"):
+            raise ValueError(f"{value}: give a file name that ends in .wav or .flac")
+    return value
 
 
-SETTINGS = {
-    "trainer.threads": whole(1),
-    "evaluation.clips_per_set": whole(1, nullable=True),
-    "evaluation.recogniser.beam": whole(1),
-    "evaluation.silence": real(0),
-}
-"""Rules of the numbers of stages 5 and 6."""
-SAY_SETTINGS = {
-    **{name: _factor for name in ("speed", "pitch", "energy")},
-    "output": _audio_file,
-    "dump": suffix_rule,
-    "prosody": suffix_rule,
-}
-"""Rules of the settings of `make say`."""
+def _prosody_file(value: str) -> str:
+    """Empty, or a file whose suffix names a format of `speech.prosody`."""
+    if value and Path(value).suffix not in (".json", ".csv"):
+        raise ValueError(f"{value}: give a file name that ends in .json or .csv")
+    return value
+
+
+ProsodyFile = Annotated[Text, AfterValidator(_prosody_file)]
+
+
+class SaySettings(Section):
+    """`make say`."""
+
+    text: Text
+    output: Annotated[Text, AfterValidator(_audio_file)]
+    prosody: ProsodyFile
+    dump: ProsodyFile
+    speed: Positive
+    pitch: Positive
+    energy: Positive
+    backend: Literal["torch", "onnx"]
+
+
+class InferenceSettings(Section):
+    """On what stages 5 and 6 run."""
+
+    accelerator: Literal["cpu", "gpu", "mps"]
+    threads: Count
+
+
+class SpeechSettings(TrainingSettings):
+    """What stage 5 and `make say` know."""
+
+    system: Literal["model", "natural", "vocoded"]
+    voice: Text
+    say: SaySettings
+    inference: InferenceSettings

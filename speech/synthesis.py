@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
@@ -26,11 +25,10 @@ from pipeline.errors import RecipeError
 from pipeline.files import write_array, write_csv, write_json
 from pipeline.hardware import device_of, processor_name
 from pipeline.progress import progress
-from pipeline.settings import check_choice, check_settings
 from pipeline.stages import SYNTHESIS, other_sentences
 from preprocessing.features.store import FeatureStore, natural_waveform
 from preprocessing.text.pronouncer import Pronouncer
-from speech.settings import SETTINGS
+from speech.settings import SpeechSettings
 from speech.voice import configured_voice
 
 MANIFEST = ["set", "id", "text", "wav", "seconds", "segment"]
@@ -85,13 +83,11 @@ class System:
         seconds: time spent in `acoustic` and `vocoder`.
 
     Raises:
-        RecipeError: the system is unknown, a model is missing, or it has other phones than the
-            store.
+        RecipeError: a model is missing, or it has other phones than the store.
     """
 
-    def __init__(self, config: DictConfig, store: FeatureStore):
-        check_choice("system", config.system, ("model", "natural", "vocoded"))
-        device = device_of(config.trainer.accelerator)
+    def __init__(self, config: SpeechSettings, store: FeatureStore):
+        device = device_of(config.inference.accelerator)
         most, voice = config.evaluation.clips_per_set, configured_voice(config)
         self.store, self.clips = store, heldout_clips(store)[:most]
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -132,16 +128,15 @@ class System:
         self.seconds[part] += time.perf_counter() - started
 
 
-def synthesise_run(config: DictConfig) -> None:
+def synthesise_run(config: SpeechSettings) -> None:
     """Write the run's `synthesis/<set>/<id>.wav`, manifest.csv and record.json.
 
     Clips that an interrupted run has written are kept.
 
     Raises:
-        RecipeError: a setting is wrong, or the model, the vocoder or the sentences are missing.
+        RecipeError: the model, the vocoder or the sentences are missing.
     """
-    check_settings(config, SETTINGS)
-    torch.set_num_threads(config.trainer.threads)
+    torch.set_num_threads(config.inference.threads)
     store = FeatureStore(config.paths.features)
     system = System(config, store)
     clips, vocoder = system.clips, configured_voice(config).vocoder
@@ -167,15 +162,15 @@ def synthesise_run(config: DictConfig) -> None:
         row = asdict(clip) | {"wav": f"{clip.set}/{clip.id}.wav", "seconds": seconds}
         rows.append({column: row[column] for column in MANIFEST})
     write_csv(stage.folder / "manifest.csv", MANIFEST, rows)
-    device = device_of(config.trainer.accelerator)
+    device = device_of(config.inference.accelerator)
     precision = None if config.system == "natural" else vocoding_precision(vocoder, device)
     write_json(
         stage.folder / "record.json",
         {
-            "vocoder": vocoder["name"],
+            "vocoder": vocoder.name,
             "precision": precision,
             "processor": processor_name(device),
-            "threads": config.trainer.threads,
+            "threads": config.inference.threads,
             "audio_seconds": sum(row["seconds"] for row in rows),
             # Over the clips that this process computed; a run that was killed wrote the others.
             "real_time_factors": {

@@ -12,23 +12,22 @@ wrote and that needs neither `data/` nor `exp/`:
     README.md      a model card
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
+from hifigan.settings import Vocoder
 from hifigan.vocoder import load_vocoder
 from pipeline.configuration import RESOURCES
 from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import read_json
-from pipeline.settings import check_choice
+from pipeline.settings import checked
+from preprocessing.settings import LanguageSettings
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
+from speech.settings import SpeechSettings
 from speech.speaker import Speaker
 
 LANGUAGE_FILES = {"lexicon": "language.txt", "rules": "rules.txt"}
@@ -46,10 +45,10 @@ class Voice:
     """model.pt, as training writes it"""
     lexicon: Path
     """pronunciations that take precedence over the language's dictionary"""
-    language: Mapping[str, Any] | None
+    language: LanguageSettings | None
     """the section `language` of a corpus, None for English"""
-    vocoder: Mapping[str, Any]
-    """settings as in conf/vocoder/"""
+    vocoder: Vocoder
+    """a node of conf/vocoder/"""
 
     def synthesiser(self, device: str = "cpu") -> Synthesiser:
         """Load the acoustic model, from phones to mels."""
@@ -62,7 +61,7 @@ class Voice:
                 f"{self.lexicon} does not exist: run `make stage2`, or choose a voice that "
                 "`make voice` wrote"
             )
-        language = corpus_language(OmegaConf.create({"language": self.language}))
+        language = corpus_language(self.language)
         return Pronouncer(read_lexicon(self.lexicon), synthesiser.index, language)
 
     def speaker(self, backend: str = "torch") -> Speaker:
@@ -75,13 +74,14 @@ class Voice:
             RecipeError: the backend is unknown, a file is missing, or the export is missing or
                 outdated.
         """
-        check_choice("backend", backend, ("torch", "onnx"))
+        if backend not in ("torch", "onnx"):
+            raise RecipeError(f"backend={backend}: choose one of torch, onnx")
         if backend == "torch":
             synthesiser, vocoder = self.synthesiser(), load_vocoder(self.vocoder)
         else:
             from speech.onnx_models import load_onnx
 
-            synthesiser, vocoder = load_onnx(self.folder, self.weights, self.vocoder["name"])
+            synthesiser, vocoder = load_onnx(self.folder, self.weights, self.vocoder.name)
         return Speaker(synthesiser, vocoder, self.pronouncer(synthesiser))
 
 
@@ -114,24 +114,27 @@ def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> 
     if (folder / "vocoder").exists():
         vocoder |= {name: str(folder / vocoder[name]) for name in ("checkpoint", "config")}
     if language:
-        files = [setting for setting in LANGUAGE_FILES if language.get(setting)]
-        language |= {setting: str(folder / language[setting]) for setting in files}
+        given = {
+            name: str(folder / language[name]) for name in LANGUAGE_FILES if language.get(name)
+        }
+        language = checked(LanguageSettings, language | given)
+    vocoder = checked(Vocoder, vocoder)
     return Voice(folder, folder / "model.pt", folder / "lexicon.txt", language, vocoder)
 
 
-def configured_voice(config: DictConfig) -> Voice:
+def configured_voice(config: SpeechSettings) -> Voice:
     """The voice `config.voice`, or the run of this configuration if that is empty.
 
     A voice is given by its folder, or by its name if it comes with this package.
     """
-    if config.get("voice"):
+    if config.voice:
         packaged = RESOURCES / "voices" / config.voice
         return load_voice(packaged if packaged.exists() else config.voice, config.vocoder)
-    run, language = Path(config.paths.run), config.corpus.get("language")
+    run = Path(config.paths.run)
     return Voice(
         folder=run,
         weights=run / "train" / "model.pt",
         lexicon=Path(config.paths.alignments) / "lexicon.txt",
-        language=OmegaConf.to_container(language, resolve=True) if language else None,
+        language=config.corpus.language,
         vocoder=config.vocoder,
     )

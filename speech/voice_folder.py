@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import read_json, write_json
 from pipeline.vocoder_files import PACKAGE, locate
+from speech.settings import SpeechSettings
 from speech.voice import LANGUAGE_FILES, Voice, configured_voice, load_voice
 
 CARD = """---
@@ -39,15 +39,15 @@ A FastSpeech2 model (`{model}`, {parameters:,} parameters) trained by SNIPER-TTS
 """
 
 
-def write_voice(config: DictConfig, folder: Path) -> Voice:
+def write_voice(config: SpeechSettings, folder: Path) -> Voice:
     """Write the run of this configuration as a voice, and return the voice.
 
     Raises:
         RecipeError: the run is not trained, its lexicon is missing, the recipe states no licence
             or no source of its data, or the folder holds something else.
     """
-    run = configured_voice(OmegaConf.merge(config, {"voice": ""}))
-    licence, source = (config.recipe.get(name) for name in ("licence", "source"))
+    run = configured_voice(config.model_copy(update={"voice": ""}))
+    licence, source = (config.recipe.licence, config.recipe.source)
     if not licence or not source:
         raise RecipeError(
             "the recipe does not say where its data come from: set recipe.licence, such as "
@@ -61,12 +61,12 @@ def write_voice(config: DictConfig, folder: Path) -> Voice:
     temporary.mkdir(parents=True)
     torch.save(half_precision(run.weights), temporary / "model.pt")
     shutil.copyfile(run.lexicon, temporary / "lexicon.txt")
-    language = dict(run.language) if run.language else None
+    language = run.language.plain() if run.language else None
     for setting, name in LANGUAGE_FILES.items():
         if language and language.get(setting):
             shutil.copyfile(language[setting], temporary / name)
             language[setting] = name
-    vocoder = _copy_vocoder(OmegaConf.to_container(config.vocoder, resolve=True), temporary)
+    vocoder = _copy_vocoder(config.vocoder.plain(), temporary)
     record = read_json(run.folder / "train" / "record.json")
     files = sorted(path for path in temporary.rglob("*") if path.is_file())
     write_json(
@@ -112,7 +112,7 @@ def _copy_vocoder(vocoder: dict[str, Any], folder: Path) -> dict[str, Any]:
     return vocoder | names | {"sha256": sha256(folder / names["checkpoint"])}
 
 
-def _card(config: DictConfig, folder: Path, vocoder: dict[str, Any], record: dict) -> str:
+def _card(config: SpeechSettings, folder: Path, vocoder: dict[str, Any], record: dict) -> str:
     """The text of README.md."""
     settings = {
         "Run": record["name"],

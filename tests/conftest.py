@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
-from pipeline.configuration import register_resolvers
+from evaluation.settings import Settings
+from pipeline.configuration import compose
+from pipeline.settings import checked
 
 # pytest runs two processes on two cores, so more threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -68,11 +70,26 @@ class Hostile:
         return os.mkdir, (str(self.folder),)
 
 
-def composed(*overrides: str) -> DictConfig:
-    """The configuration of a script with these overrides."""
-    register_resolvers()
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return compose("config", list(overrides))
+def composed(*overrides: str) -> Settings:
+    """The checked configuration of a script with these overrides."""
+    return compose(Settings, overrides)
+
+
+def section(kind: Any, file: str, **changes: Any) -> Any:
+    """The checked section of a file in conf/, with changes to its settings."""
+    return checked(kind, OmegaConf.to_container(OmegaConf.load(PROJECT / "conf" / file)) | changes)
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    """A checked copy with other settings; `corpus__source` means `corpus.source`."""
+    values = config.plain()
+    for name, value in changes.items():
+        *sections, last = name.split("__")
+        place = values
+        for each in sections:
+            place = place[each]
+        place[last] = value
+    return checked(type(config), values)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

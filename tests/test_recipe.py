@@ -112,7 +112,7 @@ def test_say_speaks_any_sentence(recipe, tmp_path):
     wavs = {}
     for speed in ("1.0", "0.5"):
         wavs[speed] = tmp_path / f"{speed}.wav"
-        said = ["name=sniper", f"output={wavs[speed]}", f"speed={speed}"]
+        said = ["name=sniper", f"say.output={wavs[speed]}", f"say.speed={speed}"]
         arguments = [*overrides, *said]
         result = run_script("say", *arguments, env=_environment("It's a warm, quiet evening."))
         assert result.returncode == 0, result.stderr
@@ -137,7 +137,7 @@ def voice(recipe) -> Path:
 def test_a_voice_speaks_in_a_folder_without_data_and_exp(voice, tmp_path):
     shutil.copytree(voice, tmp_path / "mine")
     result = subprocess.run(
-        [sys.executable, PROJECT / "scripts" / "say.py", "voice=mine", "output=say.wav"],
+        [sys.executable, PROJECT / "scripts" / "say.py", "voice=mine", "say.output=say.wav"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

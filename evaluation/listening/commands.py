@@ -3,13 +3,12 @@
 import signal
 from pathlib import Path
 
-from omegaconf import DictConfig
-
+from evaluation.settings import Settings
 from pipeline.errors import RecipeError
 from pipeline.files import write_json
 
 
-def write_test(config: DictConfig) -> None:
+def write_test(config: Settings) -> None:
     """Write a listening test of the runs that `config.listening.runs` names into its folder.
 
     Raises:
@@ -21,7 +20,7 @@ def write_test(config: DictConfig) -> None:
 
     settings, folder = config.listening, Path(config.paths.listening)
     finished = current_runs(config)
-    runs = choose_runs(finished, str(settings.runs).split())
+    runs = choose_runs(finished, settings.runs.split())
     natural = next((run for run in finished if run.metrics["system"] == "natural"), None)
     test = build_test(
         runs,
@@ -40,13 +39,13 @@ def write_test(config: DictConfig) -> None:
     print(f"listening test {test}: serve {folder / 'test'} with any web server or `make serve`")
 
 
-def serve_test(config: DictConfig) -> None:
+def serve_test(config: Settings) -> None:
     """Serve the listening test and collect answers until the process is interrupted or ended."""
     from evaluation.listening.server import make_server
     from evaluation.listening.store import DATABASE
 
     folder, settings = Path(config.paths.listening), config.listening
-    server, listener = make_server(folder, settings.host, settings.port, str(settings.completion))
+    server, listener = make_server(folder, settings.host, settings.port, settings.completion)
     host, port = listener.getsockname()
     print(f"listening test at http://{host}:{port}/, answers in {folder / DATABASE}")
     print("Press Ctrl-C to stop.", flush=True)
@@ -57,7 +56,7 @@ def serve_test(config: DictConfig) -> None:
         print("stopped")
 
 
-def show_preferences(config: DictConfig) -> None:
+def show_preferences(config: Settings) -> None:
     """Print the analysis of the answers and write it to preferences.json, which stage 7 reads.
 
     Raises:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from fastdtw import fastdtw
-from omegaconf import DictConfig
 
 from audio.constants import HOP, SAMPLE_RATE
 from audio.f0 import estimate_f0
 from audio.mel import WINDOW
+from audio.settings import F0Settings
 from evaluation.metrics.mel_cepstra import mel_cepstra
 
 
-def log_f0(waveform: np.ndarray, frames: int, settings: DictConfig) -> np.ndarray:
+def log_f0(waveform: np.ndarray, frames: int, settings: F0Settings) -> np.ndarray:
     """Natural log of F0 in Hz at the centres of the mel-cepstra, `[frames]`; NaN where unvoiced."""
     # Frame i of the F0 estimate is centred at sample 256 i + 128, that of the mel-cepstra at
     # 256 i + 512.
@@ -48,7 +48,7 @@ def cepstral_path(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.array(fastdtw(reference, other, dist=2)[1])
 
 
-def distance(reference: np.ndarray, other: np.ndarray, settings: DictConfig) -> Distance:
+def distance(reference: np.ndarray, other: np.ndarray, settings: F0Settings) -> Distance:
     """Compare two waveforms `[samples]` at 22,050 Hz; `settings` is `evaluation.f0`."""
     cepstra = [mel_cepstra(waveform) for waveform in (reference, other)]
     path = cepstral_path(*cepstra)

@@ -7,7 +7,6 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from audio.constants import SAMPLE_RATE
 from evaluation.metrics.distances import distance, duration_errors_ms
@@ -16,13 +15,12 @@ from evaluation.metrics.measures import MEASURES, NOT_RECOGNISED, Measure
 from evaluation.metrics.naturalness import NaturalnessPredictor
 from evaluation.metrics.pitch import PITCH_MEASURES, pitch_distance
 from evaluation.metrics.recognition import RECOGNISER_RATE, Recogniser
+from evaluation.settings import Settings
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.hardware import device_of
 from pipeline.progress import progress
-from pipeline.settings import check_settings
 from pipeline.stages import EVALUATION
 from preprocessing.features.store import FeatureStore, natural_waveform
-from speech.settings import SETTINGS
 
 TRAINING_DEFINITIONS = {
     "real_time_factors": "Seconds of computing per second of speech, for the acoustic model and "
@@ -34,22 +32,21 @@ TRAINING_DEFINITIONS = {
 """Definitions of what records of training and synthesis hold."""
 
 
-def evaluate_run(config: DictConfig) -> None:
+def evaluate_run(config: Settings) -> None:
     """Write metrics.json and utterances.csv into the run's `evaluation/`.
 
     The results of each clip are kept in `evaluation/clips/`, so a stopped evaluation continues
     where it was.
     """
     run = Path(config.paths.run)
-    check_settings(config, SETTINGS)
-    torch.set_num_threads(config.trainer.threads)
+    torch.set_num_threads(config.inference.threads)
     synthesis = run / "synthesis"
     clips = read_csv(synthesis / "manifest.csv")
     store = FeatureStore(config.paths.features)
-    device = device_of(config.trainer.accelerator)
+    device = device_of(config.inference.accelerator)
     recogniser = None
     if config.evaluation.recogniser:
-        recogniser = Recogniser(config.evaluation, config.trainer.threads, device)
+        recogniser = Recogniser(config.evaluation, config.inference.threads, device)
     naturalness, error_rates = NaturalnessPredictor(), ErrorRates()
     stage = EVALUATION.output(config)
     stage.begin()
@@ -94,11 +91,11 @@ def _durations(segment, wav: Path) -> dict:
     }
 
 
-def _measures(config: DictConfig) -> list[Measure]:
+def _measures(config: Settings) -> list[Measure]:
     return [*MEASURES, *(PITCH_MEASURES if config.evaluation.pitch else [])]
 
 
-def definitions(config: DictConfig) -> dict[str, str]:
+def definitions(config: Settings) -> dict[str, str]:
     """What each measure means under these settings."""
     texts = {measure.name: measure.definition for measure in _measures(config)}
     texts |= TRAINING_DEFINITIONS
@@ -106,19 +103,19 @@ def definitions(config: DictConfig) -> dict[str, str]:
         texts |= {name: NOT_RECOGNISED for name in texts if name.startswith(("wer_", "cer_"))}
     settings = {
         "recogniser": config.evaluation.name,
-        "beam": OmegaConf.select(config, "evaluation.recogniser.beam"),
+        "beam": getattr(config.evaluation.recogniser, "beam", None),
         "silence": config.evaluation.silence,
         "method": config.evaluation.f0.method,
-        "threads": config.trainer.threads,
+        "threads": config.inference.threads,
     }
     return {name: text.format(**settings) for name, text in texts.items()}
 
 
-def run_metrics(config: DictConfig, run: Path, rows: list[dict]) -> dict:
+def run_metrics(config: Settings, run: Path, rows: list[dict]) -> dict:
     """The contents of metrics.json; a measure that the run cannot have is null."""
     training = None
     if config.system == "model":
-        voice = config.get("voice")
+        voice = config.voice
         training = read_json(f"{voice}/voice.json")["training"] if voice else None
         training = training or read_json(run / "train" / "record.json")
     return {

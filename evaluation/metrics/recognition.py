@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
+from evaluation.settings import EvaluationSettings
 from pipeline.errors import RecipeError
 
 RECOGNISER_RATE = 16_000
@@ -39,7 +39,7 @@ class Recogniser:
         RecipeError: the model cannot be found, downloaded or run on this machine.
     """
 
-    def __init__(self, config: DictConfig, threads: int, device: str):
+    def __init__(self, config: EvaluationSettings, threads: int, device: str):
         from faster_whisper import WhisperModel
 
         logging.getLogger("faster_whisper").setLevel(logging.WARNING)

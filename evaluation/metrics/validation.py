@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from evaluation.metrics.distances import cepstral_path, mcd
 from evaluation.metrics.mel_cepstra import mel_cepstra
+from fastspeech2.settings import TrainingSettings
 from fastspeech2.synthesis.synthesiser import synthesiser_of
 from hifigan import load_vocoder
 from preprocessing.features.store import FeatureStore, natural_waveform
 
 
-def validation_mcd(config: DictConfig) -> Callable[[nn.Module], float]:
+def validation_mcd(config: TrainingSettings) -> Callable[[nn.Module], float]:
     """Make a function that returns the mean mel-cepstral distortion in dB of a FastSpeech2 model.
 
     It synthesises the first `selection.utterances` sentences of the validation split from their

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from evaluation.listening.tables import read_analysis
 from evaluation.report.collect import current_runs, grouped
 from evaluation.report.paper import read_paper
+from evaluation.settings import Settings
 from pipeline.errors import RecipeError
 from pipeline.records import Record, read_records
 from pipeline.stages import REPORT
 
 
-def build_report(config: DictConfig) -> None:
+def build_report(config: Settings) -> None:
     """Write `tables/`, `figures/` and `report.html` into `config.paths.results`.
 
     Raises:
@@ -51,7 +50,7 @@ def build_report(config: DictConfig) -> None:
     print(f"{REPORT.name}: {len(runs)} runs{by_record}; open {stage.folder / 'report.html'}")
 
 
-def kept_records(config: DictConfig) -> list[Record]:
+def kept_records(config: Settings) -> list[Record]:
     """The records in `config.records`; none where that is empty.
 
     Raises:

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from evaluation.report.formats import percent
+from evaluation.settings import Settings
 from pipeline.configuration import evaluation_fingerprint
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv, read_json
@@ -232,7 +231,7 @@ def baselines(group: Group, groups: list[Group]) -> list[Group]:
     return dense + constant
 
 
-def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run]:
+def current_runs(config: Settings, records: Iterable[Record] = ()) -> list[Run]:
     """Read the finished runs and `records` whose settings are still the current ones.
 
     Prints which ones are left out, and why.
@@ -240,9 +239,9 @@ def current_runs(config: DictConfig, records: Iterable[Record] = ()) -> list[Run
     Raises:
         RecipeError: none is left.
     """
-    kept = []
+    kept, fingerprint_of = [], partial(evaluation_fingerprint, type(config))
     for group in (read_runs(Path(config.paths.experiment)), records):
-        current, outdated = current_records(group, evaluation_fingerprint)
+        current, outdated = current_records(group, fingerprint_of)
         for folder, reason in outdated.items():
             print(f"{folder} is left out: {reason}")
         kept.append(current)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
 
+from audio.settings import F0Settings
 from evaluation.report import speech_figures, training_figures
 from evaluation.report.collect import Group, is_recognised
 from pipeline.files import atomic_path
@@ -18,7 +18,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def write_figures(
-    groups: list[Group], store: FeatureStore | None, f0: DictConfig, folder: Path
+    groups: list[Group], store: FeatureStore | None, f0: F0Settings, folder: Path
 ) -> dict[str, Path]:
     """Write the figures as PNG and return their paths by caption.
 

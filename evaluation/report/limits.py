@@ -5,17 +5,16 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from evaluation.metrics.measures import HIGHER, MEASURES
 from evaluation.report.collect import Run, current_runs
+from evaluation.settings import Settings
 from pipeline.errors import RecipeError
 
 STARTED = "SNIPER_TTS_STARTED"
 """Environment variable with the time at which the command started, in seconds since 1970."""
 
 
-def check_limits(config: DictConfig) -> None:
+def check_limits(config: Settings) -> None:
     """Print each limit of `sweep.limits` with the value that it is for.
 
     Raises:
@@ -60,7 +59,7 @@ def compare_with_limits(
     return checked
 
 
-def print_time(config: DictConfig) -> None:
+def print_time(config: Settings) -> None:
     """Print the time since the command started beside the limit for this kind of processor."""
     started = float(os.environ.get(STARTED) or time.time())
     minutes = (time.time() - started) / 60

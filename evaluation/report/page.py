@@ -8,8 +8,8 @@ from pathlib import Path
 import jinja2
 import soundfile
 import torch
+import yaml
 from matplotlib.image import imsave
-from omegaconf import DictConfig, OmegaConf
 
 from audio.constants import HOP
 from audio.mel import log_mel
@@ -17,6 +17,7 @@ from evaluation.report.collect import Group
 from evaluation.report.summary import QUESTION, answer, early_losses, headline, line_styles
 from evaluation.report.tables import Table
 from evaluation.report.training_figures import loss_band
+from evaluation.settings import Settings
 from fastspeech2.training.metrics import LOSSES
 from pipeline.files import atomic_path
 
@@ -111,7 +112,7 @@ def write_report(
     groups: list[Group],
     tables: list[Table],
     figures: dict[str, Path],
-    config: DictConfig,
+    config: Settings,
     path: Path,
 ) -> None:
     """Write the page. The same runs give the same bytes."""
@@ -141,7 +142,7 @@ def write_report(
         curves_script=_web("curves.js"),
         folds_script=_web("folds.js"),
         versions=trained[0].training["versions"] if trained else {},
-        configuration=OmegaConf.to_yaml(config, resolve=True),
+        configuration=yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, "utf-8")

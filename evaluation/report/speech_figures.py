@@ -7,11 +7,11 @@ import soundfile
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
 
 from audio.constants import HOP, SAMPLE_RATE
 from audio.f0 import estimate_f0
 from audio.mel import log_mel
+from audio.settings import F0Settings
 from evaluation.report.collect import Group
 from evaluation.report.line_styles import REFERENCE_STYLES, line_style
 from preprocessing.features.store import FeatureStore
@@ -82,7 +82,7 @@ def errors_by_length(groups: list[Group]) -> Figure:
     return figure
 
 
-def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure | None:
+def sentence(groups: list[Group], store: FeatureStore, f0: F0Settings) -> Figure | None:
     """Mel, phones and F0 of the first held-out sentence, from a run of each system with audio.
 
     Returns None where no run has audio.
@@ -111,7 +111,7 @@ def sentence(groups: list[Group], store: FeatureStore, f0: DictConfig) -> Figure
     return figure
 
 
-def _mel_and_f0(axes: Axes, waveform: np.ndarray, f0: DictConfig) -> None:
+def _mel_and_f0(axes: Axes, waveform: np.ndarray, f0: F0Settings) -> None:
     mel = log_mel(torch.from_numpy(waveform)).numpy()
     seconds = mel.shape[1] * HOP / SAMPLE_RATE
     axes.imshow(mel, origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="gray_r")

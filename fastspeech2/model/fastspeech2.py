@@ -20,7 +20,7 @@ from fastspeech2.packing import (
     plan_frames,
     plan_phones,
 )
-from pipeline.settings import chosen
+from fastspeech2.settings import EmbeddingSettings, ModelSettings
 
 Given = Tensor | Callable[[Tensor], Tensor] | None
 """Pitch or energy to embed: values, a function of the predicted values, or None for these."""
@@ -46,40 +46,44 @@ class FastSpeech2(nn.Module):
         mels: number of mel bands.
 
     Raises:
-        RecipeError: a setting has an unknown value, or a kernel size is even.
+        RecipeError: sizes do not fit together, or a kernel size is even.
     """
 
-    def __init__(self, config, vocabulary: int, mels: int = 80):
+    def __init__(self, config: ModelSettings, vocabulary: int, mels: int = 80):
         super().__init__()
         hidden = config.hidden
-        eps = config.get("norm_eps", 1e-5)
+        eps = config.norm_eps
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
-        positions = (hidden, config.positions, config.get("float32_positions", False))
+        positions = (hidden, config.positions, config.float32_positions)
         self.encoder_positions = Positions(*positions)
         self.decoder_positions = Positions(*positions)
         decoder = _decoder_settings(config)
         self.input_dropout = Dropout(config.dropout.input)
-        self.decoder_input_dropout = Dropout(decoder["dropout"].input)
-        self.encoder = _blocks(config, config, config.encoder_layers, True)
-        self.decoder = _blocks(config, decoder, config.decoder_layers, config.decoder_attention)
+        self.decoder_input_dropout = Dropout(decoder.dropout.input)
+        self.encoder = _blocks(config, config.encoder_layers, True)
+        self.decoder = _blocks(decoder, config.decoder_layers, config.decoder_attention)
         self.encoder_norm, self.decoder_norm = (
-            nn.LayerNorm(hidden, eps) if chosen("model.norm", norm, NORMS) else nn.Identity()
-            for norm in (config.norm, decoder["norm"])
+            nn.LayerNorm(hidden, eps) if NORMS[settings.norm] else nn.Identity()
+            for settings in (config, decoder)
         )
         self.duration_predictor = VariancePredictor(
-            hidden, **config.duration_predictor, norm_eps=eps
+            hidden, **dict(config.duration_predictor), norm_eps=eps
         )
-        self.pitch_predictor = VariancePredictor(hidden, **config.pitch_predictor, norm_eps=eps)
-        self.energy_predictor = VariancePredictor(hidden, **config.energy_predictor, norm_eps=eps)
-        self.pitch_embedding = _value_embedding(config, "pitch_embedding")
-        self.energy_embedding = _value_embedding(config, "energy_embedding")
-        self.cascaded = config.get("cascaded", False)
-        self.mask_padding = config.get("mask_padding", True)
-        self.keep_padding = config.get("keep_padding", False)
-        self.shortest = config.get("shortest", 1)
-        self.normalised_mel = config.get("normalised_mel", False)
-        self.eos = vocabulary - 1 if config.get("eos") else None
-        self.frame_level = tuple(config.get("frame_level", ()))
+        self.pitch_predictor = VariancePredictor(
+            hidden, **dict(config.pitch_predictor), norm_eps=eps
+        )
+        self.energy_predictor = VariancePredictor(
+            hidden, **dict(config.energy_predictor), norm_eps=eps
+        )
+        self.pitch_embedding = _value_embedding(config, config.pitch_embedding)
+        self.energy_embedding = _value_embedding(config, config.energy_embedding)
+        self.cascaded = config.cascaded
+        self.mask_padding = config.mask_padding
+        self.keep_padding = config.keep_padding
+        self.shortest = config.shortest
+        self.normalised_mel = config.normalised_mel
+        self.eos = vocabulary - 1 if config.eos else None
+        self.frame_level = tuple(config.frame_level)
         self.phone_position = Linear(3, hidden) if config.phone_position else None
         # The decoder works on groups of neighbouring frames. ESPnet's reduction_factor does not
         # group: durations count steps of the decoder there, each of which predicts several frames.
@@ -87,11 +91,11 @@ class FastSpeech2(nn.Module):
         grouped = self.reduction_factor * hidden
         self.merge = Linear(grouped, hidden) if self.reduction_factor > 1 else None
         self.mel_output = Linear(hidden, self.reduction_factor * mels)
-        self.postnet = Postnet(mels, **config.postnet) if config.postnet else None
+        self.postnet = Postnet(mels, **dict(config.postnet)) if config.postnet else None
         kernels = [each.kernel_size[0] for each in self.modules() if isinstance(each, nn.Conv1d)]
         self.gap = max(kernels) // 2
-        initialisations = {"torch": lambda: None, "xavier_uniform": self._xavier_uniform}
-        chosen("model.initialisation", config.initialisation, initialisations)()
+        if config.initialisation == "xavier_uniform":
+            self._xavier_uniform()
 
     def _xavier_uniform(self) -> None:
         """Initialise matrices and kernels by Xavier and their biases with zero, as ESPnet does."""
@@ -278,30 +282,31 @@ class FastSpeech2(nn.Module):
         return x, predicted
 
 
-def _decoder_settings(config) -> dict:
+def _decoder_settings(config: ModelSettings) -> ModelSettings:
     """The settings of the encoder's blocks, with those that `decoder_...` overrides."""
     names = ("heads", "dropout", "norm", "ffn", "concatenate")
-    return {name: config.get(f"decoder_{name}", config.get(name)) for name in names}
+    given = {name: getattr(config, f"decoder_{name}") for name in names}
+    return config.model_copy(update={k: v for k, v in given.items() if v is not None})
 
 
-def _blocks(config, settings, layers: int, attention: bool) -> nn.ModuleList:
+def _blocks(settings: ModelSettings, layers: int, attention: bool) -> nn.ModuleList:
     return nn.ModuleList(
         FFTBlock(
-            config.hidden,
-            settings["heads"],
-            settings["ffn"].channels,
-            tuple(settings["ffn"].kernels),
-            settings["dropout"],
-            settings["norm"],
+            settings.hidden,
+            settings.heads,
+            settings.ffn.channels,
+            tuple(settings.ffn.kernels),
+            settings.dropout,
+            settings.norm,
             attention,
-            config.get("norm_eps", 1e-5),
-            settings.get("concatenate") or False,
+            settings.norm_eps,
+            settings.concatenate,
         )
         for _ in range(layers)
     )
 
 
-def _value_embedding(config, name: str) -> nn.Module:
-    if bins := config.get("bins"):
-        return BinnedEmbedding(bins, config.hidden)
-    return ContinuousEmbedding(config.hidden, **config.get(name, {}))
+def _value_embedding(config: ModelSettings, settings: EmbeddingSettings) -> nn.Module:
+    if config.bins:
+        return BinnedEmbedding(config.bins, config.hidden)
+    return ContinuousEmbedding(config.hidden, **dict(settings))

@@ -1,7 +1,6 @@
 """Building blocks: linear layer, dropout, convolution, positions, self-attention and FFT block."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +8,8 @@ from torch import Tensor, nn
 
 from fastspeech2 import kernels
 from fastspeech2.packing import AttentionGroups, Packing
+from fastspeech2.settings import DropoutSettings
 from pipeline.errors import RecipeError
-from pipeline.settings import chosen
 
 NORMS = {"pre": True, "post": False}
 """Whether LayerNorm normalises the input of a sublayer, rather than its output."""
@@ -90,7 +89,7 @@ class Positions(nn.Module):
         if channels % 2:
             raise RecipeError(f"model.hidden={channels}: positions need an even number of channels")
         super().__init__()
-        scaled, amplified = chosen("model.positions", kind, POSITIONS)
+        scaled, amplified = POSITIONS[kind]
         self.channels, self.dtype = channels, torch.float32 if float32 else torch.float64
         self.scale = nn.Parameter(torch.ones(())) if scaled else 1.0
         self.factor = math.sqrt(channels) if amplified else None
@@ -154,22 +153,22 @@ class FFTBlock(nn.Module):
         heads: int,
         ffn_channels: int,
         kernel_sizes: tuple[int, int],
-        dropout: Mapping[str, float],
+        dropout: DropoutSettings,
         norm: str,
         attention: bool,
         norm_eps: float = 1e-5,
         concatenate: bool = False,
     ):
         super().__init__()
-        self.pre = chosen("model.norm", norm, NORMS)
-        self.attention = SelfAttention(channels, heads, dropout["attention"]) if attention else None
+        self.pre = NORMS[norm]
+        self.attention = SelfAttention(channels, heads, dropout.attention) if attention else None
         self.attention_norm = nn.LayerNorm(channels, norm_eps) if attention else None
         self.combine = Linear(2 * channels, channels) if concatenate else None
         self.expand = TimeConv1d(channels, ffn_channels, kernel_sizes[0])
         self.contract = TimeConv1d(ffn_channels, channels, kernel_sizes[1])
         self.ffn_norm = nn.LayerNorm(channels, norm_eps)
-        self.hidden_dropout = Dropout(dropout["hidden"])
-        self.residual_dropout = Dropout(dropout["residual"])
+        self.hidden_dropout = Dropout(dropout.hidden)
+        self.residual_dropout = Dropout(dropout.residual)
 
     def forward(self, x: Tensor, packing: Packing, groups: AttentionGroups) -> Tensor:
         """Packed `[1, rows, channels]` to the same, zero outside the sequences."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from audio.wav import write_wav
+from fastspeech2.settings import TrainingSettings
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import load_synthesiser
 from fastspeech2.training.data import UtteranceBatches, frame_budget_batches
@@ -30,7 +30,7 @@ PUBLISHED_SEGMENT = 32
 """Segment length of the published training, in frames. It fails on clips of exactly this length."""
 
 
-def write_gta_mels(config: DictConfig) -> None:
+def write_gta_mels(config: TrainingSettings) -> None:
     """Write `mels/<id>.npy`, `wavs/<id>.wav` and, for each split, `<split>.txt` of `id|text`.
 
     They go into the folder `paths.gta_mels`.
@@ -41,7 +41,8 @@ def write_gta_mels(config: DictConfig) -> None:
     Raises:
         RecipeError: there are no features, or the run is not trained or was trained on others.
     """
-    run, features, folder = (Path(config.paths[name]) for name in ("run", "features", "gta_mels"))
+    paths = config.paths
+    run, features, folder = Path(paths.run), Path(paths.features), Path(paths.gta_mels)
     trained = run / "train" / "stage.json"
     if not (trained.exists() and read_json(trained)["complete"]):
         raise RecipeError(f"{run} holds no trained model: run `make stage4`, or choose another RUN")

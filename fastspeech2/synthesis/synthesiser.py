@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
 from fastspeech2.synthesis.compensation import measure
 from pipeline.errors import RecipeError
+from pipeline.settings import checked
 from preprocessing.features.store import FeatureStore
 from preprocessing.text.punctuation import END
 
@@ -163,7 +164,7 @@ def load_synthesiser(path: Path | str, device: str = "cpu") -> Synthesiser:
         raise RecipeError(f"{path} does not exist: train the run first with `make stage4`")
     saved = torch.load(path, map_location="cpu", weights_only=True)
     mels = len(saved["statistics"]["mel"]["mean"])
-    model = FastSpeech2(OmegaConf.create(saved["config"]), len(saved["symbols"]), mels)
+    model = FastSpeech2(checked(ModelSettings, saved["config"]), len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
     kind = saved.get("features", {}).get("mel", "hifigan")
     acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"], kind)

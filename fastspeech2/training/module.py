@@ -1,18 +1,19 @@
 """FastSpeech2 as a Lightning module: loss, clipping, optimizer and learning rate schedule."""
 
 import math
+from collections.abc import Iterable
 
 import lightning
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import TrainerSettings
 from fastspeech2.training.data import Batch
 from fastspeech2.training.loss import Loss, fastspeech2_loss
 from fastspeech2.training.nonfinite import FiniteWatch
-from fastspeech2.training.optimization import OPTIMIZERS, learning_rate_factor
-from pipeline.settings import chosen
 
 
 class FastSpeech2Module(lightning.LightningModule):
@@ -32,7 +33,7 @@ class FastSpeech2Module(lightning.LightningModule):
     """
 
     def __init__(
-        self, model: FastSpeech2, trainer_config: DictConfig, seed: int, watch: FiniteWatch
+        self, model: FastSpeech2, trainer_config: TrainerSettings, seed: int, watch: FiniteWatch
     ):
         super().__init__()
         self.watch = watch
@@ -92,21 +93,20 @@ class FastSpeech2Module(lightning.LightningModule):
         self.log_dict(values, batch_size=len(batch.ids), on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
-        settings = self.config.optimizer
-        optimizer_class = chosen("trainer.optimizer.name", settings.name, OPTIMIZERS)
-        optimizer = optimizer_class(
-            self.model.parameters(),
-            lr=settings.lr,
-            betas=tuple(settings.betas),
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda update: learning_rate_factor(self.config.schedule, self.config.updates, update),
-        )
+        optimizer, scheduler = make_optimizer(self.config, self.model.parameters())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def make_optimizer(
+    settings: TrainerSettings, parameters: Iterable[Tensor]
+) -> tuple[Optimizer, LRScheduler]:
+    """Make the optimizer and the learning rate schedule of a conf/trainer/ node.
+
+    Raises:
+        RecipeError: one of them cannot be imported, or does not take its settings.
+    """
+    optimizer = settings.optimizer.make("trainer.optimizer", parameters)
+    return optimizer, settings.schedule.make("trainer.schedule", optimizer)

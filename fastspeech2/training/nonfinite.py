@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 from fastspeech2.training.data import Batch
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path
-from pipeline.settings import check_choice
 
 NAMED = 20
 """Utterances that a message names; the saved batch has them all."""
@@ -47,7 +46,6 @@ class FiniteWatch:
     """
 
     def __init__(self, folder: Path, action: str):
-        check_choice("nonfinite", action, ("stop", "skip"))
         self.folder, self.action = folder, action
         self._batches: list[tuple[Batch, Tensor]] = []
         self._pending: Pending | None = None
@@ -57,7 +55,7 @@ class FiniteWatch:
         self._batches.append((batch, loss.detach()))
 
     def guard(self, optimizer: Optimizer, gradient_norm: Tensor, update: int) -> None:
-        """Have a fused optimizer skip this update if it is not finite, and report the one before.
+        """Have the optimizer skip this update if it is not finite, and report the one before.
 
         Args:
             optimizer: which is about to make the update.
@@ -74,6 +72,9 @@ class FiniteWatch:
             torch.distributed.all_reduce(total)  # all processes make the same decision
         # What a GradScaler would set: fused optimizers leave everything as it is where it is 1.
         optimizer.found_inf = 1.0 - total.isfinite().float()
+        if not all(group.get("fused") for group in optimizer.param_groups):
+            if bool(optimizer.found_inf):  # waits for the device
+                optimizer.zero_grad()  # parameters without a gradient stay as they are
         self._pending = Pending(update, batches, *_copied(optimizer.found_inf))
 
     def report(self) -> None:

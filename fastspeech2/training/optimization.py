@@ -1,38 +1,39 @@
-"""Optimizers and learning rate schedules, by their names in conf/trainer/."""
+"""Learning rate schedules, which conf/trainer/ names beside those of torch."""
 
 import math
 
-import torch
-from omegaconf import DictConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from pipeline.settings import chosen
-
-
-def _cosine(schedule: DictConfig, updates: int, update: int) -> float:
-    """Linear warm-up over `warmup`, a fraction of all updates, then half a cosine down to zero."""
-    warmup = max(1, round(schedule.warmup * updates))
-    if update < warmup:
-        return (update + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
+from pipeline.errors import RecipeError
 
 
-def _noam(schedule: DictConfig, updates: int, update: int) -> float:
+def cosine(optimizer: Optimizer, updates: int, warmup: float) -> LambdaLR:
+    """Linear warm-up over `warmup`, a fraction of all updates, then half a cosine down to zero.
+
+    Raises:
+        RecipeError: the warm-up is not a fraction below 1.
+    """
+    if not 0 <= warmup < 1:
+        raise RecipeError(f"warmup={warmup}: give a fraction of the updates, below 1")
+    rising = max(1, round(warmup * updates))
+
+    def factor(update: int) -> float:
+        if update < rising:
+            return (update + 1) / rising
+        return 0.5 * (1.0 + math.cos(math.pi * (update - rising) / max(1, updates - rising)))
+
+    return LambdaLR(optimizer, factor)
+
+
+def noam(optimizer: Optimizer, hidden: int, warmup: int) -> LambdaLR:
     """hidden^-0.5 · min(u^-0.5, u · warmup^-1.5) at update u, with `warmup` in updates.
 
     Vaswani et al. 2017, section 5.3, and ESPnet's NoamLR.
     """
-    number = update + 1
-    return schedule.hidden**-0.5 * min(number**-0.5, number * schedule.warmup**-1.5)
 
+    def factor(update: int) -> float:
+        number = update + 1
+        return hidden**-0.5 * min(number**-0.5, number * warmup**-1.5)
 
-SCHEDULES = {"cosine": _cosine, "noam": _noam}
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-
-
-def learning_rate_factor(schedule: DictConfig, updates: int, update: int) -> float:
-    """Factor by which an update, counted from zero, multiplies the configured learning rate.
-
-    Raises:
-        RecipeError: there is no schedule of this name.
-    """
-    return chosen("trainer.schedule.name", schedule.name, SCHEDULES)(schedule, updates, update)
+    return LambdaLR(optimizer, factor)

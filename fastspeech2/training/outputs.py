@@ -6,12 +6,14 @@ from pathlib import Path
 
 import lightning
 import torch
-from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import TrainingSettings
 from fastspeech2.synthesis.synthesiser import synthesiser_of
 from fastspeech2.training.monitoring import MetricsTable
 from fastspeech2.training.nonfinite import skipped_updates
+from fastspeech2.training.sparsity import prunable_selection
 from pipeline.files import atomic_path, write_json
 from pipeline.hardware import device_of, processor_name
 from pipeline.stages import training_context
@@ -21,7 +23,9 @@ from sniper import prunable_parameters
 from sniper.integrations.lightning import SniperCallback
 
 
-def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: FeatureStore) -> None:
+def save_model(
+    path: Path, model: FastSpeech2, config: TrainingSettings, store: FeatureStore
+) -> None:
     """Write the weights and everything else that synthesis needs, as plain types, in one file."""
     model.eval()
     mel_ratio = None
@@ -32,8 +36,8 @@ def save_model(path: Path, model: FastSpeech2, config: DictConfig, store: Featur
             {
                 "model": model.state_dict(),
                 "mel_ratio": mel_ratio,
-                "config": OmegaConf.to_container(config.model, resolve=True),
-                "features": OmegaConf.to_container(config.features, resolve=True),
+                "config": config.model.plain(),
+                "features": config.features.plain(),
                 "symbols": list(store.symbols),
                 "statistics": store.statistics,
             },
@@ -49,8 +53,8 @@ def save_sparsity(folder: Path, sniper: SniperCallback) -> None:
 
 def save_record(
     folder: Path,
-    config: DictConfig,
-    model: FastSpeech2,
+    config: TrainingSettings,
+    module: nn.Module,
     sniper: SniperCallback,
     table: MetricsTable,
     store: FeatureStore,
@@ -61,11 +65,13 @@ def save_record(
 
     Args:
         folder: of the training, `<run>/train/`.
+        module: the model in its Lightning module.
         precision: as Lightning calls it.
         selection: the criterion and the updates whose weights became the model.
     """
     device = device_of(config.trainer.accelerator)
     sparsities = [asdict(switch) for switch in sniper.record]
+    prunable = prunable_parameters(module, **prunable_selection(config.sparsity))
     record = {
         "name": folder.parent.name,
         "model": config.model.name,
@@ -75,9 +81,9 @@ def save_record(
         "left_out": store.left_out,
         # Systems with the same context differ in nothing but seed and sparsity, and are compared.
         "context": training_context(config),
-        "sparsity": OmegaConf.to_container(config.sparsity, resolve=True),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "prunable": sum(p.numel() for p in prunable_parameters(model).values()),
+        "sparsity": config.sparsity.plain(),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "prunable": sum(p.numel() for p in prunable.values()),
         "updates": config.trainer.updates,
         "skipped_updates": skipped_updates(folder),
         "train_seconds": round(table.seconds, 3),

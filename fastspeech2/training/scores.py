@@ -1,33 +1,35 @@
 """Saliency scores for pruning FastSpeech2, by the names of `sparsity.score`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
-from pipeline.settings import chosen
 from sniper import random_scores, synflow_scores
 
 PHONES = 8
 """Length of the sequence that replaces the input of ones in SynFlow."""
 
 
-def scoring(name: str, seed: int) -> str | Callable[[nn.Module, Iterable[Any]], dict[str, Tensor]]:
+def scoring(
+    name: str, seed: int, selection: Mapping[str, Any]
+) -> str | Callable[[nn.Module, Iterable[Any]], dict[str, Tensor]]:
     """The `score` for `SniperCallback`. Random scores depend on the seed of the run.
 
-    Raises:
-        RecipeError: there is no score of this name.
+    Args:
+        name: `sparsity.score`.
+        seed: of the run.
+        selection: keyword arguments of `prunable_parameters`, for the scores that are functions.
     """
-    scores = {
-        "snip": "snip",
-        "grasp": "grasp",
-        "magnitude": "magnitude",
-        "random": lambda module, _: random_scores(module, seed),
-        "synflow": lambda module, _: synflow_scores(module, lambda each: flow(each.model)),
+    functions = {
+        "random": lambda module, _: random_scores(module, seed, **selection),
+        "synflow": lambda module, _: synflow_scores(
+            module, lambda each: flow(each.model), **selection
+        ),
     }
-    return chosen("sparsity.score", name, scores)
+    return functions.get(name, name)
 
 
 def flow(model: FastSpeech2) -> Tensor:

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import lightning
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from fastspeech2.settings import Selection as SelectionConfig
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path
-from pipeline.settings import check_choice
 from sniper import SparsitySchedule
 
-CRITERIA = ("last", "loss", "mcd")
-COMPONENTS = ("total", "mel")
 RECOVERABLE = 2
 """Number of newest checkpoints from which a training may be resumed."""
 
 
 def candidates(
-    selection: DictConfig, val_every: int, updates: int, schedule: SparsitySchedule
+    selection: SelectionConfig, val_every: int, updates: int, schedule: SparsitySchedule
 ) -> list[int]:
     """The updates whose weights may be chosen: the validations after the last switch of sparsity.
 
@@ -35,11 +32,8 @@ def candidates(
         schedule: of the sparsity.
 
     Raises:
-        RecipeError: a setting is unknown, or there are fewer candidates than weights to average.
+        RecipeError: there are fewer candidates than weights to average.
     """
-    check_choice("selection.criterion", selection.criterion, CRITERIA)
-    if selection.criterion == "loss":
-        check_choice("selection.component", selection.component, COMPONENTS)
     last_switch = schedule.milestones[-1][0]
     found = [update for update in range(val_every, updates + 1, val_every) if update > last_switch]
     if selection.criterion == "mcd":
@@ -96,7 +90,7 @@ class Selection(lightning.Callback):
     def __init__(
         self,
         folder: Path,
-        settings: DictConfig,
+        settings: SelectionConfig,
         candidates: Sequence[int],
         mcd: Callable[[nn.Module], float] | None = None,
     ):

@@ -1,15 +1,15 @@
 """Sparsity schedules of the paper and of ablations, for any start and length of training."""
 
-from collections.abc import Callable
-from numbers import Real
+from typing import Any
 
-from omegaconf import DictConfig
 from torch import nn
 
+from fastspeech2.settings import Sparsity
 from pipeline.errors import RecipeError
-from pipeline.settings import chosen
 from sniper import SparsitySchedule, prunable_parameters
-from sniper.masks import check_reachable
+from sniper.settings import check_cap, checked_settings
+
+PATTERNS = ("include", "exclude")
 
 
 def decaying_levels(
@@ -45,63 +45,70 @@ def decaying_levels(
     return schedule
 
 
-def _constant(config: DictConfig, updates: int) -> SparsitySchedule:
-    return SparsitySchedule.constant(_fraction(config, "start"))
+def sparsity_schedule(config: Sparsity, updates: int) -> SparsitySchedule:
+    """The schedule of a conf/sparsity/ node over `updates` optimizer updates.
+
+    - `rising`: the levels of `decaying` in reverse order at the same updates, from dense to `end`.
+    - `gradual`: dense until `begin`, then a cubic up to `end` (Zhu and Gupta 2017, arXiv
+      1710.01878).
+    """
+    match config.kind:
+        case "constant":
+            return SparsitySchedule.constant(config.start)
+        case "decaying":
+            levels = decaying_levels(config.start, updates, config.lowest, config.first_switch)
+            return SparsitySchedule.steps(levels)
+        case "rising":
+            falling = decaying_levels(config.end, updates, config.lowest, config.first_switch)
+            levels = dict(zip(falling, reversed(falling.values()), strict=True))
+            return SparsitySchedule.steps(levels)
+        case "gradual":
+            begin, finish = round(config.begin * updates), round(config.finish * updates)
+            if begin == finish:
+                raise RecipeError("sparsity.begin and sparsity.finish are the same update")
+            return SparsitySchedule.cubic(0.0, config.end, finish - begin, begin=begin)
+    return SparsitySchedule.constant(0.0)
 
 
-def _decaying(config: DictConfig, updates: int) -> SparsitySchedule:
-    start = _fraction(config, "start")
-    return SparsitySchedule.steps(
-        decaying_levels(start, updates, config.lowest, config.first_switch)
-    )
+def mask_settings(config: Sparsity) -> dict[str, Any]:
+    """The keyword arguments of `Sniper` that a conf/sparsity/ node chooses."""
+    if config.kind == "dense":
+        return {}
+    return {
+        "cap": config.cap,
+        "redistribute": config.redistribute,
+        "allocation": config.allocation,
+        "compat": config.code,
+        "lr_scaling": config.lr_scaling,
+        "max_lr_scale": config.max_lr_scale,
+        "regrowth": config.regrowth,
+    }
 
 
-def _rising(config: DictConfig, updates: int) -> SparsitySchedule:
-    """The levels of `decaying` in reverse order at the same updates, from dense to `end`."""
-    end = _fraction(config, "end")
-    decaying = decaying_levels(end, updates, config.lowest, config.first_switch)
-    return SparsitySchedule.steps(dict(zip(decaying, reversed(decaying.values()), strict=True)))
+def prunable_selection(config: Sparsity) -> dict[str, Any]:
+    """The keyword arguments of `prunable_parameters` for the Lightning module of a model."""
+    if config.kind == "dense":
+        return {}
+    patterns = {name: [f"model.{each}" for each in getattr(config, name)] for name in PATTERNS}
+    return patterns | {"compat": config.code}
 
 
-def _gradual(config: DictConfig, updates: int) -> SparsitySchedule:
-    """Dense until `begin`, then a cubic up to `end` (Zhu and Gupta 2017, arXiv 1710.01878)."""
-    begin, finish = round(config.begin * updates), round(config.finish * updates)
-    if not 0 <= begin < finish <= updates:
-        raise RecipeError(
-            f"sparsity.begin ({config.begin}) and sparsity.finish ({config.finish}) have to be "
-            "fractions of the training, and the first has to come before the second"
-        )
-    return SparsitySchedule.cubic(0.0, _fraction(config, "end"), finish - begin, begin=begin)
+def require_reachable(config: Sparsity, schedule: SparsitySchedule, module: nn.Module) -> None:
+    """Raise RecipeError if a cap is too low for its schedule, or nothing matches a pattern.
 
-
-def _fraction(config: DictConfig, name: str) -> float:
-    if not (isinstance(config[name], Real) and 0.0 < config[name] < 1.0):
-        raise RecipeError(f"sparsity.{name}={config[name]}: give a fraction between 0 and 1")
-    return config[name]
-
-
-KINDS: dict[str, Callable[[DictConfig, int], SparsitySchedule]] = {
-    "dense": lambda config, updates: SparsitySchedule.constant(0.0),
-    "constant": _constant,
-    "decaying": _decaying,
-    "rising": _rising,
-    "gradual": _gradual,
-}
-
-
-def sparsity_schedule(config: DictConfig, updates: int) -> SparsitySchedule:
-    """The schedule of a conf/sparsity/ node over `updates` optimizer updates."""
-    return chosen("sparsity.kind", config.kind, KINDS)(config, updates)
-
-
-def require_reachable(config: DictConfig, schedule: SparsitySchedule, model: nn.Module) -> None:
-    """Raise RecipeError if the cap of a conf/sparsity/ node is too low for its schedule."""
+    Args:
+        config: a node of conf/sparsity/.
+        schedule: its schedule.
+        module: the model in its Lightning module.
+    """
     if schedule.is_dense:
         return
-    if not 0.0 < config.cap <= 1.0:
-        raise RecipeError(f"sparsity.cap={config.cap}: give a fraction above 0 and up to 1")
-    sizes = [parameter.numel() for parameter in prunable_parameters(model).values()]
     try:
-        check_reachable(sizes, max(schedule.upcoming(0)), config.cap)
+        prunable = prunable_parameters(module, **prunable_selection(config))
+    except ValueError as error:
+        raise RecipeError(f"sparsity.include or sparsity.exclude: {error}") from error
+    try:
+        sizes = {name: parameter.numel() for name, parameter in prunable.items()}
+        check_cap(checked_settings(schedule, **mask_settings(config)), schedule.upcoming(0), sizes)
     except ValueError as error:
         raise RecipeError(f"sparsity.cap: {error}") from error

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
 from audio.constants import HOP
 from fastspeech2.kernels.select import choose_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import TrainerSettings, TrainingSettings
 from fastspeech2.training.batching import espnet_batches, frame_budget_batches
 from fastspeech2.training.data import BatchStream, UtteranceBatches, batch_loader
 from fastspeech2.training.loggers import make_logger
-from fastspeech2.training.module import FastSpeech2Module
+from fastspeech2.training.module import FastSpeech2Module, make_optimizer
 from fastspeech2.training.monitoring import MaskFiles, MetricsTable, TrainingProgress
 from fastspeech2.training.nonfinite import FiniteWatch
 from fastspeech2.training.outputs import (
@@ -29,21 +29,25 @@ from fastspeech2.training.processes import join
 from fastspeech2.training.samples import Samples
 from fastspeech2.training.scores import scoring
 from fastspeech2.training.selection import Selection, candidates
-from fastspeech2.training.settings import check_training
-from fastspeech2.training.sparsity import require_reachable, sparsity_schedule
+from fastspeech2.training.sparsity import (
+    PATTERNS,
+    mask_settings,
+    prunable_selection,
+    require_reachable,
+    sparsity_schedule,
+)
 from fastspeech2.training.warm_start import warm_start
 from hifigan import load_vocoder
 from pipeline.errors import RecipeError
 from pipeline.hardware import device_of, fast_bfloat16
 from pipeline.lightning_setup import fit, latest_checkpoint, make_trainer, set_up_process
-from pipeline.settings import check_choice
 from pipeline.stages import TRAINING
 from preprocessing.features.store import FeatureStore
 from sniper import SparsitySchedule
 from sniper.integrations.lightning import SniperCallback
 
 
-def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None) -> None:
+def train(config: TrainingSettings, mcd: Callable[[FastSpeech2], float] | None = None) -> None:
     """Train `config.model` under `config.sparsity` and write `train/` in `config.paths.run`.
 
     Args:
@@ -53,7 +57,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         RecipeError: the features are missing, the settings cannot be followed, or training stopped.
     """
     settings = config.trainer
-    check_training(config)
+    make_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))])  # tells wrong settings
     choose_kernels(config.kernels)
     schedule = sparsity_schedule(config.sparsity, settings.updates)
     eligible = candidates(config.selection, settings.val_every, settings.updates, schedule)
@@ -68,7 +72,6 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
     check_left_out(store, config.check.leave_out)
     torch.manual_seed(config.seed)
     model = FastSpeech2(config.model, len(store.symbols), store.mel.shape[1])
-    require_reachable(config.sparsity, schedule, model)
     if not model.normalised_mel:
         model.init_output_bias(torch.tensor(store.statistics["mel"]["mean"]))
     taken: set[str] = set()
@@ -82,6 +85,8 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
     if settings.compile:
         model.compile(dynamic=True)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
+    require_reachable(config.sparsity, schedule, module)
+    require_room(settings.frames_per_batch, training, validation)
 
     sniper = sniper_callback(config, schedule)
     selection = Selection(folder / "candidates", config.selection, eligible, mcd)
@@ -109,6 +114,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
             *samples,
             MaskFiles(folder / "masks", sniper),
             TrainingProgress(folder / "progress.json", run.name, every=20),
+            *(each.make("trainer.callbacks") for each in settings.callbacks),
         ],
         accelerator=settings.accelerator,
         devices=devices,
@@ -122,6 +128,7 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
         logger=logger or False,
         use_distributed_sampler=False,
         log_every_n_steps=settings.val_every,
+        **settings.options(),
     )
     validation_batches = grouping(settings, validation, len(store.symbols))()
     require_batches(validation_batches, processes.size)
@@ -160,25 +167,26 @@ def train(config: DictConfig, mcd: Callable[[FastSpeech2], float] | None = None)
     save_model(folder / "model.pt", model, config, store)
     save_sparsity(folder, sniper)
     selected = {"criterion": selection.name, "chosen": chosen}
-    save_record(folder, config, model, sniper, table, store, precision, selected)
+    save_record(folder, config, module, sniper, table, store, precision, selected)
     stage.finish()
     shutil.rmtree(folder / "candidates", ignore_errors=True)
 
 
-def sniper_callback(config: DictConfig, schedule: SparsitySchedule) -> SniperCallback:
+def sniper_callback(config: TrainingSettings, schedule: SparsitySchedule) -> SniperCallback:
     """The callback that masks weights, lets them return and scales learning rates."""
     settings = config.sparsity
     if settings.kind == "dense":
         return SniperCallback(schedule, scoring_batches=0)
+    selection = prunable_selection(settings)
+    score = scoring(settings.score, config.seed, selection)
+    patterns = {name: selection[name] for name in PATTERNS}
     return SniperCallback(
         schedule,
-        score=scoring(settings.score, config.seed),
+        score=score,
         scoring_batches=settings.scoring_batches,
         seed=config.seed,
-        cap=settings.cap,
-        lr_scaling=settings.lr_scaling,
-        max_lr_scale=settings.max_lr_scale,
-        regrowth=settings.regrowth,
+        **({} if callable(score) else patterns),
+        **mask_settings(settings),
     )
 
 
@@ -217,16 +225,21 @@ def check_left_out(store: FeatureStore, allowed: Sequence[str]) -> None:
     print(f"{sum(store.left_out.values())} faulty utterances are left out: {counts}")
 
 
-def precision_of(settings: DictConfig) -> str:
-    """Lightning's name of the precision of a conf/trainer/ node; `auto` is the faster one here.
-
-    Raises:
-        RecipeError: the precision is unknown, or is float16, which needs gradient scaling.
-    """
-    check_choice("trainer.precision", settings.precision, ("auto", "32-true", "bf16-mixed"))
+def precision_of(settings: TrainerSettings) -> str:
+    """Lightning's name of the precision of a conf/trainer/ node; `auto` is the faster one here."""
     if settings.precision != "auto":
         return settings.precision
     return "bf16-mixed" if fast_bfloat16(device_of(settings.accelerator)) else "32-true"
+
+
+def require_room(frames: int, *splits: UtteranceBatches) -> None:
+    """Raise RecipeError if a batch of so many frames has no room for the longest utterance."""
+    longest = max(int(split.frames.max()) for split in splits)
+    if frames < longest:
+        raise RecipeError(
+            f"trainer.frames_per_batch={frames}: the longest utterance has {longest} frames, so "
+            "give at least as many, and more for batches of several utterances"
+        )
 
 
 def require_batches(batches: Sequence[Sequence[int]], processes: int) -> None:

@@ -4,7 +4,7 @@ Losses and optimizers are the published ones (sections 2.4 and 3 of the paper).
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -16,6 +16,7 @@ from hifigan.finetuning.discriminators import Discriminators
 from hifigan.finetuning.mel_error import mel_errors
 from hifigan.finetuning.segments import VocoderClip
 from hifigan.generator import Generator
+from hifigan.settings import FineTuningSettings
 from pipeline.errors import RecipeError
 
 
@@ -37,7 +38,7 @@ class FineTuningModule(lightning.LightningModule):
         self,
         generator: Generator,
         discriminators: Discriminators,
-        settings: Mapping[str, Any],
+        settings: FineTuningSettings,
         batches_per_pass: int,
         validation: Sequence[VocoderClip],
     ):
@@ -49,12 +50,12 @@ class FineTuningModule(lightning.LightningModule):
         self.update = 0
 
     def configure_optimizers(self) -> tuple[list, list]:
-        betas, decay = tuple(self.settings["betas"]), self.settings["decay"]
+        betas, decay = tuple(self.settings.betas), self.settings.decay
         optimizers = [
             torch.optim.AdamW(module.parameters(), learning_rate, betas)
             for module, learning_rate in (
-                (self.generator, self.settings["learning_rate"]),
-                (self.discriminators, self.settings["discriminator_learning_rate"]),
+                (self.generator, self.settings.learning_rate),
+                (self.discriminators, self.settings.discriminator_learning_rate),
             )
         ]
         return optimizers, [torch.optim.lr_scheduler.ExponentialLR(o, decay) for o in optimizers]
@@ -63,7 +64,7 @@ class FineTuningModule(lightning.LightningModule):
         mels, real = batch
         generated = self.generator(mels)
         parts = {"discriminator": self._discriminator_step(real, generated.detach())}
-        if number >= self.settings["warmup"]:
+        if number >= self.settings.warmup:
             parts |= self._generator_step(real, generated)
         if (number + 1) % self.batches_per_pass == 0:
             for scheduler in self.lr_schedulers():

@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from audio.constants import HOP
 from hifigan.checkpoint import load_generator
 from hifigan.finetuning.discriminators import Discriminators
 from hifigan.finetuning.log import FineTuningLog
@@ -29,12 +27,13 @@ from hifigan.finetuning.weights import (
     save_discriminators,
     save_generator,
 )
+from hifigan.settings import VocoderSettings
 from hifigan.vocoder import checked_generator
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_json
+from pipeline.hardware import device_of
 from pipeline.lightning_setup import fit, latest_checkpoint, make_trainer, set_up_process
 from pipeline.progress import progress
-from pipeline.settings import check_settings, real, whole
 from pipeline.stages import FINETUNING
 from pipeline.vocoder_files import locate
 from preprocessing.corpus.splits import SPLITS
@@ -42,21 +41,9 @@ from preprocessing.features.store import FeatureStore
 
 GENERATOR, DISCRIMINATORS = "generator_finetuned", "do_finetuned"
 """The files of weights in the output folder, beside `config.json`."""
-SETTINGS = {
-    "seed": whole(0),
-    "finetuning.updates": whole(1),
-    "finetuning.warmup": whole(0),
-    "finetuning.val_every": whole(1),
-    "finetuning.validation_clips": whole(1),
-    "finetuning.batch": whole(1),
-    "finetuning.segment": whole(HOP),
-    "finetuning.learning_rate": real(0),
-    "finetuning.discriminator_learning_rate": real(0),
-    "finetuning.decay": real(0),
-}
 
 
-def finetune(config: DictConfig) -> None:
+def finetune(config: VocoderSettings) -> None:
     """Fine-tune `config.vocoder` as conf/finetuning.yaml says, into `config.paths.finetuned`.
 
     The folder gets the generator, the discriminators and config.json in the official formats,
@@ -67,7 +54,8 @@ def finetune(config: DictConfig) -> None:
             loss is not finite.
     """
     settings = config.finetuning
-    check_settings(config, SETTINGS)
+    if settings.accelerator != "auto":
+        device_of(settings.accelerator)  # tells if there is none
     stage = FINETUNING.output(config)
     training, validation, heldout = _clips(config)
     before = checked_generator(config.vocoder)
@@ -123,7 +111,7 @@ def finetune(config: DictConfig) -> None:
     stage.finish()
 
 
-def _clips(config: DictConfig) -> list[list[VocoderClip]]:
+def _clips(config: VocoderSettings) -> list[list[VocoderClip]]:
     """List the training, validation and held-out clips."""
     if config.finetuning.mels:
         return [gta_clips(Path(config.finetuning.mels), split) for split in SPLITS]

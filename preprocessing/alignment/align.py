@@ -4,33 +4,24 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from audio.wav import check_wavs, read_wav
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path
-from pipeline.settings import check_settings, one_of, real, whole
 from pipeline.stages import ALIGNMENTS
 from preprocessing.alignment import aligners
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.alignment.plausibility import check_plausible
 from preprocessing.corpus.metadata import Utterance, read_metadata, write_reasons
+from preprocessing.settings import PreprocessingSettings
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.phones import PAUSE, UNKNOWN
 
 Reasons = list[tuple[str, str]]
 """Pairs of an utterance and the reason why it is left out."""
 
-SETTINGS = {
-    "aligner.seed": whole(0),
-    "aligner.jobs": whole(1),
-    "aligner.training_minutes": real(0.1, nullable=True),
-    "aligner.triphones": one_of((False, True)),
-}
 
-
-def align(config: DictConfig) -> None:
+def align(config: PreprocessingSettings) -> None:
     """Write the folder `paths.alignments`.
 
     It gets the TextGrids in `TextGrid/`; `textgrids.jsonl`, the same parsed; `lexicon.txt`, the
@@ -44,11 +35,10 @@ def align(config: DictConfig) -> None:
         FaultsError: recordings are missing, empty, corrupt or of another format, or no utterance
             could be aligned.
     """
-    check_settings(config, SETTINGS)
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     check_wavs(corpus, [utterance.id for utterance in utterances])
-    language = corpus_language(config.corpus)
+    language = corpus_language(config.corpus.language)
     transcripts, lexicon, unaligned = _transcripts(utterances, language)
     if not transcripts:
         raise FaultsError("aligning", unaligned, "No utterance is left to train on.")

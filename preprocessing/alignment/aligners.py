@@ -8,15 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from omegaconf import DictConfig
-
 from audio.constants import SAMPLE_RATE
 from audio.wav import read_wav, write_wav
 from pipeline.download import fetch
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import atomic_path
 from pipeline.progress import progress
-from pipeline.settings import chosen
+from preprocessing.settings import Aligner, MFASettings, TextGridSettings, ViterSettings
 
 VITER_SAMPLE_RATE = 16000
 """Hz"""
@@ -63,7 +61,7 @@ def _resample_wavs(folder: Path, wavs: Path, ids: Iterable[str]) -> None:
 
 
 def align_by_viter(
-    aligner: DictConfig,
+    aligner: ViterSettings,
     wavs: Path,
     transcripts: Mapping[str, list[str]],
     lexicon: Lexicon,
@@ -124,7 +122,7 @@ def _drawn_evenly(wavs: Path, utterances: Iterable[str], minutes: float | None) 
 
 
 def align_by_mfa(
-    aligner: DictConfig,
+    aligner: MFASettings,
     wavs: Path,
     transcripts: Mapping[str, list[str]],
     lexicon: Lexicon,
@@ -175,7 +173,7 @@ def _mfa(*arguments: str) -> None:
 
 
 def collect_textgrids(
-    aligner: DictConfig,
+    aligner: TextGridSettings,
     wavs: Path,
     transcripts: Mapping[str, list[str]],
     lexicon: Lexicon,
@@ -252,7 +250,7 @@ def _reader(source: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
         raise RecipeError(f"{source} is neither a folder nor a zip file: {error}") from error
 
 
-def _check_mfa(aligner: DictConfig, utterances: Collection[str]) -> None:
+def _check_mfa(aligner: MFASettings, utterances: Collection[str]) -> None:
     if not shutil.which("mfa"):
         raise RecipeError(
             "aligner=mfa needs the command `mfa`, which is not installed: "
@@ -274,10 +272,10 @@ _CHECKS = {
 }
 
 
-def check(aligner: DictConfig, utterances: Collection[str]) -> None:
+def check(aligner: Aligner, utterances: Collection[str]) -> None:
     """Check that an aligner has what it needs, before an earlier result is deleted.
 
     Raises:
-        RecipeError: there is no such aligner, or its command or source is missing or wrong.
+        RecipeError: the aligner's command or source is missing or wrong.
     """
-    chosen("aligner.name", aligner.name, _CHECKS)(aligner, utterances)
+    _CHECKS[aligner.name](aligner, utterances)

@@ -1,18 +1,20 @@
 """Finds alignments that cannot be right."""
 
 import numpy as np
-from omegaconf import DictConfig
 
 from audio.constants import SAMPLE_RATE
 from pipeline.errors import UtteranceError
 from preprocessing.alignment.textgrid import Alignment
+from preprocessing.settings import ScreeningSettings
 from preprocessing.text.phones import PAUSE
 
 SHORT_PHONE = 0.031
 """Seconds. A hidden Markov model of three states needs at least three frames of 10 ms a phone."""
 
 
-def check_plausible(alignment: Alignment, waveform: np.ndarray, screening: DictConfig) -> None:
+def check_plausible(
+    alignment: Alignment, waveform: np.ndarray, screening: ScreeningSettings
+) -> None:
     """Recognise an aligner that had to fit a text which was not spoken.
 
     Args:

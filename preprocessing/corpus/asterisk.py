@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
 from pipeline.errors import RecipeError
 from preprocessing.corpus import packages
+from preprocessing.settings import AsteriskSource
 
 SOURCE_RATE = 16000
 """Hz"""
@@ -19,7 +19,7 @@ BYTES_PER_SECOND = 8000
 _ANNOTATION = re.compile(r"\[[^\]]*\]|<[^>]*>|\([^)]*\)")
 
 
-def obtain(source: DictConfig, downloads: Path) -> tuple[dict[str, str], dict[str, Path]]:
+def obtain(source: AsteriskSource, downloads: Path) -> tuple[dict[str, str], dict[str, Path]]:
     """Return the published texts and the G.722 files by prompt; see `packages.obtain`."""
     return packages.obtain(source, downloads, lambda it: _contents(it, source.contents_sha256))
 

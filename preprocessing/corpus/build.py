@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import FaultsError, RecipeError
-from pipeline.settings import chosen
 from pipeline.stage_folder import StageFolder
 from pipeline.stages import CORPUS
 from preprocessing.corpus import asterisk, festvox, ljspeech, readers
@@ -24,10 +21,19 @@ from preprocessing.corpus.recordings import (
     selection,
 )
 from preprocessing.corpus.screening import screen
+from preprocessing.settings import (
+    AsteriskCorpus,
+    CorpusSettings,
+    FestvoxCorpus,
+    FolderCorpus,
+    LJSpeechCorpus,
+    PreprocessingSettings,
+    TableCorpus,
+)
 from preprocessing.text.language import corpus_language
 
 
-def build_corpus(config: DictConfig) -> None:
+def build_corpus(config: PreprocessingSettings) -> None:
     """Write `wavs/`, `metadata.csv`, `dropped.csv` and `texts.csv` into `paths.corpus`.
 
     `texts.csv` lists each part of a text that normalising changed: as written, as spoken, the rule,
@@ -46,11 +52,11 @@ def build_corpus(config: DictConfig) -> None:
         "table": _build_recordings,
         "folders": _build_recordings,
     }
-    build = chosen("corpus.layout", config.corpus.layout, layouts)
+    build = layouts[config.corpus.layout]
     downloads = Path(config.paths.downloads)
     if build == _build_festvox:  # It brings the files of its language.
         downloads = festvox.obtain(config.corpus.source, downloads)
-    language = corpus_language(config.corpus)
+    language = corpus_language(config.corpus.language)
     # Each layout checks its inputs before it begins the stage, which may empty an earlier result.
     published, left_out = build(config.corpus, downloads, stage)
     texts = {u.id: config.corpus.corrections.get(u.id, u.text) for u in published}
@@ -71,7 +77,7 @@ def build_corpus(config: DictConfig) -> None:
 
 
 def _build_asterisk(
-    corpus: DictConfig, downloads: Path, stage: StageFolder
+    corpus: AsteriskCorpus, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     texts, paths = asterisk.obtain(corpus.source, downloads)
     spoken, dropped = asterisk.prompts(texts, paths)
@@ -84,7 +90,7 @@ def _build_asterisk(
 
 
 def _build_ljspeech(
-    corpus: DictConfig, downloads: Path, stage: StageFolder
+    corpus: LJSpeechCorpus, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     if corpus.source.folder:
         return ljspeech.link_folder(corpus, stage)
@@ -92,22 +98,22 @@ def _build_ljspeech(
 
 
 def _build_festvox(
-    corpus: DictConfig, voice: Path, stage: StageFolder
+    corpus: FestvoxCorpus, voice: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     recordings = festvox.read_voice(voice)
     grids = Path(corpus.language.lexicon).with_name("TextGrid")
-    festvox.write_textgrids(recordings, grids, corpus_language(corpus))
+    festvox.write_textgrids(recordings, grids, corpus_language(corpus.language))
     return _convert(corpus, recordings, stage)
 
 
 def _build_recordings(
-    corpus: DictConfig, downloads: Path, stage: StageFolder
+    corpus: TableCorpus | FolderCorpus, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     return _convert(corpus, readers.LAYOUTS[corpus.layout](corpus.source), stage)
 
 
 def _convert(
-    corpus: DictConfig, published: list[Recording], stage: StageFolder
+    corpus: CorpusSettings, published: list[Recording], stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     is_selected = selection(corpus, {recording.id for recording in published})
     recordings = [recording for recording in published if is_selected(recording.id)]

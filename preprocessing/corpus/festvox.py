@@ -11,12 +11,11 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, read_utf8
 from preprocessing.corpus import packages
 from preprocessing.corpus.recordings import Recording
+from preprocessing.settings import FestvoxSource
 from preprocessing.text.language import Language
 from preprocessing.text.letter_to_sound import LetterToSound
 from preprocessing.text.phones import PAUSE
@@ -28,7 +27,7 @@ _SILENCE = "pau"
 _VOWEL = re.compile("[аеёиоуыэюя]")
 
 
-def obtain(source: DictConfig, downloads: Path) -> Path:
+def obtain(source: FestvoxSource, downloads: Path) -> Path:
     """Fetch the package; write the language's `lexicon.txt` and `rules.txt` into `downloads`.
 
     Returns:

@@ -4,8 +4,6 @@ import shutil
 from collections.abc import Set
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from audio.wav import check_wavs
 from pipeline.disk import bytes_in, disk_space
 from pipeline.download import fetch, read_archive
@@ -14,9 +12,10 @@ from pipeline.files import atomic_path
 from pipeline.stage_folder import StageFolder
 from preprocessing.corpus.metadata import Utterance, read_metadata
 from preprocessing.corpus.recordings import Reasons, selection
+from preprocessing.settings import LJSpeechCorpus
 
 
-def link_folder(corpus: DictConfig, stage: StageFolder) -> tuple[list[Utterance], Reasons]:
+def link_folder(corpus: LJSpeechCorpus, stage: StageFolder) -> tuple[list[Utterance], Reasons]:
     """Link to the recordings of a copy in `corpus.source.folder`.
 
     Returns:
@@ -40,7 +39,7 @@ def link_folder(corpus: DictConfig, stage: StageFolder) -> tuple[list[Utterance]
 
 
 def download_archive(
-    corpus: DictConfig, downloads: Path, stage: StageFolder
+    corpus: LJSpeechCorpus, downloads: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     """Fetch `corpus.source.archive` and unpack its recordings.
 
@@ -69,7 +68,9 @@ def download_archive(
     return utterances, left_out
 
 
-def _published(corpus: DictConfig, metadata: Path, wavs: Path) -> tuple[list[Utterance], Reasons]:
+def _published(
+    corpus: LJSpeechCorpus, metadata: Path, wavs: Path
+) -> tuple[list[Utterance], Reasons]:
     """Return the utterances that `corpus.only` asks for; without it, the corpus has to be whole.
 
     If `corpus.source.clips` is null, recordings without a row are left out, with this reason.

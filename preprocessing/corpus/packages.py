@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
-from omegaconf import DictConfig
 
 from pipeline.digests import sha256
 from pipeline.download import fetch, read_archive
 from pipeline.errors import RecipeError
+from preprocessing.settings import AsteriskSource, FestvoxSource, PackageSettings
 
 Contents = TypeVar("Contents")
 
 
-def obtain(source: DictConfig, downloads: Path, read: Callable[[Path], Contents]) -> Contents:
+def obtain(
+    source: AsteriskSource | FestvoxSource, downloads: Path, read: Callable[[Path], Contents]
+) -> Contents:
     """Unpack a corpus's packages, unless they are there, and return what is read from them.
 
     Args:
@@ -40,7 +42,7 @@ def obtain(source: DictConfig, downloads: Path, read: Callable[[Path], Contents]
             return read(unpacked)
 
 
-def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
+def _download(source: AsteriskSource | FestvoxSource, downloads: Path, unpacked: Path) -> None:
     failures = []
     try:
         if not shutil.which("apt-get") or not shutil.which("dpkg"):
@@ -68,11 +70,11 @@ def _download(source: DictConfig, downloads: Path, unpacked: Path) -> None:
         ) from error
 
 
-def _deb_name(package: DictConfig) -> str:
+def _deb_name(package: PackageSettings) -> str:
     return f"{package.name}_{package.version}_all.deb"
 
 
-def _package(package: DictConfig, downloads: Path) -> Path:
+def _package(package: PackageSettings, downloads: Path) -> Path:
     """Return the path of a Debian package, downloaded if it is not there. Root is not needed."""
     path = downloads / _deb_name(package)
     if not path.exists():

@@ -5,15 +5,13 @@ import io
 from collections import Counter
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import NOT_UTF8, read_utf8
-from pipeline.settings import chosen
 from preprocessing.corpus.recordings import ADVICE, Reasons, Recording
+from preprocessing.settings import FolderSource, TableSource
 
 
-def read_table(source: DictConfig) -> list[Recording]:
+def read_table(source: TableSource) -> list[Recording]:
     """Read the recordings that a CSV table with a header line lists.
 
     The id of a recording is the name of its file without the suffix.
@@ -37,10 +35,9 @@ def read_table(source: DictConfig) -> list[Recording]:
     return _checked(table, [Recording(path.stem, path, text.strip()) for path, text in found])
 
 
-def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
+def _rows(table: Path, source: TableSource) -> list[dict[str, str]]:
     """Read the rows of a table; refuse rows that have run into each other or lost a field."""
-    quotings = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
-    quoting = chosen("corpus.source.quoting", source.get("quoting", "minimal"), quotings)
+    quoting = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}[source.quoting]
     contents = io.StringIO(read_utf8(table), newline="")
     options = {"delimiter": source.delimiter, "quoting": quoting, "strict": True}
     reader = csv.DictReader(contents, **options)
@@ -77,7 +74,7 @@ def _rows(table: Path, source: DictConfig) -> list[dict[str, str]]:
     return rows
 
 
-def read_folders(source: DictConfig) -> list[Recording]:
+def read_folders(source: FolderSource) -> list[Recording]:
     """Read recordings that each have their text in a file of its own, as in VCTK and LibriTTS.
 
     Args:

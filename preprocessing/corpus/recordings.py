@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from omegaconf import DictConfig
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import cut_short, samples_fault, write_wav
 from pipeline.disk import bytes_in, disk_space
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.progress import progress
+from preprocessing.settings import CorpusSettings
 
 Reasons = list[tuple[str, str]]
 """Pairs of an utterance or file, and what is wrong with it."""
@@ -27,7 +27,7 @@ class Recording(NamedTuple):
     text: str
 
 
-def selection(corpus: DictConfig, known: Set[str]) -> Callable[[str], bool]:
+def selection(corpus: CorpusSettings, known: Set[str]) -> Callable[[str], bool]:
     """Return a function that says whether `corpus.only` asks for an utterance.
 
     Args:
@@ -38,7 +38,7 @@ def selection(corpus: DictConfig, known: Set[str]) -> Callable[[str], bool]:
         RecipeError: `corpus.only` or `corpus.corrections` names utterances that are not known.
     """
     for setting in ("only", "corrections"):
-        if unknown := sorted(set(corpus[setting] or ()) - known):
+        if unknown := sorted(set(getattr(corpus, setting) or ()) - known):
             raise RecipeError(
                 f"corpus.{setting} names utterances that are not there: {', '.join(unknown)}"
             )

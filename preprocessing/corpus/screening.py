@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import read_wav
@@ -11,11 +10,12 @@ from pipeline.errors import FaultsError, RecipeError, UtteranceError
 from pipeline.progress import progress
 from preprocessing.corpus.metadata import Utterance
 from preprocessing.corpus.recordings import Reasons
+from preprocessing.settings import ScreeningSettings
 from preprocessing.text.language import Language
 
 
 def screen(
-    utterances: list[Utterance], folder: Path, screening: DictConfig, language: Language
+    utterances: list[Utterance], folder: Path, screening: ScreeningSettings, language: Language
 ) -> tuple[list[Utterance], Reasons]:
     """Split utterances into usable and unusable ones, and delete the wavs of the unusable ones.
 
@@ -52,7 +52,7 @@ def screen(
 
 
 def _unusable(
-    text: str, waveform: np.ndarray, screening: DictConfig, language: Language
+    text: str, waveform: np.ndarray, screening: ScreeningSettings, language: Language
 ) -> str | None:
     """Return why an utterance cannot be used, or None."""
     try:

@@ -6,11 +6,16 @@ from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import read_utf8
-from pipeline.settings import chosen
+from preprocessing.settings import (
+    DistinctSplits,
+    FileSplits,
+    LastSplits,
+    ListedSplits,
+    RandomSplits,
+    Splits,
+)
 from preprocessing.text.english import tokens
 from preprocessing.text.phones import PAUSE
 
@@ -20,7 +25,7 @@ SPLITS = ("train", "validation", "test")
 
 def assign_splits(
     texts: Mapping[str, str],
-    splits: DictConfig,
+    splits: Splits,
     unusable: Container[str] = (),
     tokens: Tokens = tokens,
 ) -> dict[str, str]:
@@ -48,8 +53,8 @@ def assign_splits(
         tokens: splits a normalised text of the corpus's language into tokens.
 
     Raises:
-        RecipeError: there are too few utterances, the kind is unknown, or the list file is missing,
-            is not UTF-8, or names unknown utterances.
+        RecipeError: there are too few utterances, or the list file is missing, is not UTF-8, or
+            names unknown utterances.
     """
     kinds = {
         "distinct": partial(_distinct, tokens=tokens),
@@ -58,14 +63,14 @@ def assign_splits(
         "file": _of_file,
         "random": _random,
     }
-    choose = chosen("splits.kind", splits.kind, kinds)
     usable = {id: text for id, text in texts.items() if id not in unusable}
     drawn = splits.kind in ("distinct", "random")
-    test, validation = choose(usable if drawn else texts, splits)
+    test, validation = kinds[splits.kind](usable if drawn else texts, splits)
     assigned = dict.fromkeys(sorted(texts), "train")
     assigned |= dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     counts = {split: list(assigned.values()).count(split) for split in SPLITS}
-    wanted = {split: splits.get(split) for split in SPLITS if isinstance(splits.get(split), int)}
+    asked = {split: getattr(splits, split, None) for split in SPLITS}
+    wanted = {split: count for split, count in asked.items() if isinstance(count, int)}
     if not all(counts.values()) or any(counts[split] < wanted[split] for split in wanted):
         raise RecipeError(
             f"{len(texts)} utterances are too few for the requested splits (found {counts}): hold "
@@ -79,12 +84,12 @@ HeldOut = tuple[list[str], list[str]]
 """The ids of the test utterances and of the validation utterances."""
 
 
-def _last(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
+def _last(texts: Mapping[str, str], splits: LastSplits) -> HeldOut:
     held_out = sorted(texts)[-splits.test - splits.validation :]
     return held_out[splits.validation :], held_out[: splits.validation]
 
 
-def _listed(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
+def _listed(texts: Mapping[str, str], splits: ListedSplits) -> HeldOut:
     test, validation = (
         [id for id in texts if id.startswith(tuple(beginnings))]
         for beginnings in (splits.test, splits.validation)
@@ -92,7 +97,7 @@ def _listed(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     return test, validation
 
 
-def _of_file(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
+def _of_file(texts: Mapping[str, str], splits: FileSplits) -> HeldOut:
     path = Path(splits.held_out)
     if not path.exists():
         raise RecipeError(f"splits={splits.name} needs the list {path}, which does not exist")
@@ -107,7 +112,7 @@ def _of_file(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
     return ids[len(ids) - splits.test :], ids[: len(ids) - splits.test]
 
 
-def _random(texts: Mapping[str, str], splits: DictConfig) -> HeldOut:
+def _random(texts: Mapping[str, str], splits: RandomSplits) -> HeldOut:
     drawn = _shuffled(texts, splits.seed)
     return drawn[: splits.test], drawn[splits.test : splits.test + splits.validation]
 
@@ -117,12 +122,8 @@ def _shuffled(ids: Iterable[str], seed: int) -> list[str]:
     return sorted(ids, key=lambda id: hashlib.sha256(f"{seed} {id}".encode()).digest())
 
 
-def _distinct(texts: Mapping[str, str], splits: DictConfig, tokens: Tokens) -> HeldOut:
+def _distinct(texts: Mapping[str, str], splits: DistinctSplits, tokens: Tokens) -> HeldOut:
     words = {id: [t for t in tokens(texts[id]) if t != PAUSE] for id in sorted(texts)}
-    if len(splits.words) != 2 or not all(isinstance(words, int) for words in splits.words):
-        raise RecipeError(
-            f"splits.words={splits.words}: give the fewest and the most words, such as [5,15]"
-        )
     shortest, longest = splits.words
     # Single letters do not count as words, since an utterance that spells something is no sentence.
     counts = {id: sum(len(word) > 1 for word in words[id]) for id in words}

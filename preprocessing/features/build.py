@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
-from audio.constants import HOP, MEL_KINDS, MELS, SAMPLE_RATE
+from audio.constants import HOP, MELS, SAMPLE_RATE
 from audio.wav import read_wav
 from pipeline.digests import fingerprint
 from pipeline.disk import bytes_in, disk_space
@@ -18,28 +17,18 @@ from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, write_array, write_json
 from pipeline.parallel import parallel_map
 from pipeline.progress import progress
-from pipeline.settings import check_settings, one_of, real, whole
 from pipeline.stages import FEATURES
 from preprocessing.alignment.parsed import TextGrids
 from preprocessing.check import check_corpus
 from preprocessing.corpus.metadata import write_reasons
 from preprocessing.corpus.splits import SPLITS, assign_splits
 from preprocessing.faults import Fault, refuse, serious
-from preprocessing.features.extract import FeatureSettings, extract
+from preprocessing.features.extract import extract
 from preprocessing.features.store import FRAME_ARRAYS, PADDING_SYMBOL
+from preprocessing.settings import FeatureSettings, PreprocessingSettings
 from preprocessing.text.language import Language, corpus_language
 from preprocessing.text.punctuation import END
 
-SETTINGS = {
-    "features.f0.decimation": whole(1),
-    "features.f0.floor": real(1),
-    "features.f0.ceiling": real(1),
-    "features.shortest_pause": real(0),
-    "features.max_seconds": real(0, nullable=True),
-    "features.mel": one_of(MEL_KINDS),
-    "splits.seed": whole(0),
-    "splits.highest_similarity": real(0),
-}
 UTTERANCES_IN_SHARD = 16
 BYTES_PER_SECOND = 70_000
 """Bytes that a second of speech takes in shards and packed arrays together."""
@@ -47,7 +36,7 @@ _ARRAYS = (*FRAME_ARRAYS, "pitch", "energy")
 """The float arrays of a shard. Phones and durations are in its index."""
 
 
-def build_features(config: DictConfig) -> None:
+def build_features(config: PreprocessingSettings) -> None:
     """Write the store into `paths.features`, and `dropped.csv`, the utterances that are left out.
 
     Extraction writes shards of a few utterances each. They appear whole or not at all, and survive
@@ -57,12 +46,7 @@ def build_features(config: DictConfig) -> None:
         RecipeError: the corpus has faults of kinds that `check.leave_out` does not name, the
             splits cannot be made, or the disk is full.
     """
-    check_settings(config, SETTINGS)
-    f0 = config.features.f0
-    if f0.floor >= f0.ceiling:
-        raise RecipeError(f"features.f0.floor={f0.floor} is not below its ceiling, {f0.ceiling}")
-    language = corpus_language(config.corpus)
-    settings = FeatureSettings.of(config.features)
+    language = corpus_language(config.corpus.language)
     utterances, faults = check_corpus(config)
     leave_out = config.check.leave_out
     faults = serious(faults, leave_out)
@@ -79,7 +63,7 @@ def build_features(config: DictConfig) -> None:
     )
     needed = int(seconds * BYTES_PER_SECOND) - bytes_in(folder.folder)
     with disk_space(folder.folder, needed):
-        _compute(shards, texts, config, settings, language)
+        _compute(shards, texts, config, language)
         faults += _dropped(list(shards))
         left_out = refuse(faults, leave_out)
         if (unusable := {fault.id for fault in faults}) != faulty:
@@ -87,7 +71,7 @@ def build_features(config: DictConfig) -> None:
             splits = assign_splits(texts, config.splits, unusable, language.tokens)
         index = _pack(list(shards), texts, splits, folder.folder)
         index |= {"splits_name": config.splits.name, "left_out": left_out, "wavs": str(wavs)}
-        index |= {"mel": settings.mel}
+        index |= {"mel": config.features.mel}
         write_json(folder.folder / "index.json", index)
     write_reasons(folder.folder / "dropped.csv", [(fault.id, fault.reason) for fault in faults])
     shutil.rmtree(folder.folder / "shards")
@@ -117,8 +101,7 @@ def _shards(folder: Path, ids: list[str], faulty: set[str]) -> dict[Path, list[s
 def _compute(
     shards: Mapping[Path, list[str]],
     texts: Mapping[str, str],
-    config: DictConfig,
-    settings: FeatureSettings,
+    config: PreprocessingSettings,
     language: Language,
 ) -> None:
     """Extract the shards that are not there yet."""
@@ -129,7 +112,7 @@ def _compute(
         (
             path.absolute(),
             {id: texts[id] for id in ids},
-            *(wavs, grids.part(ids), language.phones, settings),
+            *(wavs, grids.part(ids), language.phones, config.features),
         )
         for path, ids in missing
     ]

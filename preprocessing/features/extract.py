@@ -3,45 +3,18 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from omegaconf import DictConfig
 
 from audio.constants import HOP, SAMPLE_RATE
-from audio.f0 import F0Settings, continuous_log_f0, estimate_f0
+from audio.f0 import continuous_log_f0, estimate_f0
 from pipeline.errors import RecipeError
 from preprocessing.alignment.edges import with_punctuation
 from preprocessing.alignment.segments import AlignedSegment, cut_segments
 from preprocessing.alignment.textgrid import Alignment, without_short_pauses
+from preprocessing.settings import FeatureSettings
 from preprocessing.text.punctuation import END
 
 SHORTEST_FRAMES = 4
 """A shorter segment cannot be reflected at its ends, which HiFi-GAN's mel needs."""
-
-
-@dataclass(frozen=True)
-class FeatureSettings:
-    """How features are extracted; see conf/features/."""
-
-    f0: F0Settings
-    shortest_pause: float
-    """seconds; shorter silences inside an utterance go to a neighbouring phone"""
-    max_seconds: float | None
-    """the longest segment; longer utterances are cut at pauses"""
-    mel: str = "hifigan"
-    """a name in `audio.constants.MEL_KINDS`"""
-    espnet: bool = False
-    """follow ESPnet's recipe: silences at both ends, punctuation at pauses, F0 interpolated in Hz,
-    phones of no frames with pitch and energy 0, and such an end of sentence"""
-
-    @classmethod
-    def of(cls, features: DictConfig) -> "FeatureSettings":
-        """From the section `features` of the configuration."""
-        return cls(
-            F0Settings(**features.f0),
-            features.shortest_pause,
-            features.max_seconds,
-            features.get("mel", "hifigan"),
-            features.get("espnet", False),
-        )
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from pipeline.errors import FaultsError, RecipeError
+from preprocessing.settings import LanguageSettings
 from preprocessing.text import english, pronunciation
 from preprocessing.text.letter_to_sound import read_rules
 from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
@@ -51,8 +50,8 @@ ENGLISH = Language(
 )
 
 
-def corpus_language(corpus: DictConfig) -> Language:
-    """Return the language that the section `language` of a corpus describes, or English.
+def corpus_language(settings: LanguageSettings | None) -> Language:
+    """Return the language that the section `language` of a corpus describes; English without it.
 
     - `normaliser`: the name of a function from text to text, such as `my_project.german`; null
       only composes Unicode characters (NFC).
@@ -66,7 +65,6 @@ def corpus_language(corpus: DictConfig) -> Language:
     Raises:
         RecipeError: the lexicon is missing or has faults, or the normaliser cannot be imported.
     """
-    settings = corpus.get("language")
     if settings is None:
         return ENGLISH
     path = Path(settings.lexicon)
@@ -76,7 +74,7 @@ def corpus_language(corpus: DictConfig) -> Language:
     phones = {phone for variants in lexicon.values() for each in variants for phone in each}
 
     phonology = None
-    if settings.get("phonology"):
+    if settings.phonology:
         phonology = _imported("phonology", settings)(lexicon, read_rules(Path(settings.rules)))
 
     def pronunciations(word: str) -> list[list[str]]:
@@ -135,17 +133,16 @@ def _composed(written: str) -> str:
     return unicodedata.normalize("NFC", written)
 
 
-def _imported(setting: str, language: DictConfig) -> Callable:
+def _imported(setting: str, language: LanguageSettings) -> Callable:
     """Import the function or class that a setting of the language names."""
     from hydra.errors import HydraException
     from hydra.utils import get_object
 
+    name = getattr(language, setting)
     try:
-        return get_object(language[setting])
+        return get_object(name)
     except (HydraException, ImportError, ValueError) as error:
-        raise RecipeError(
-            f"cannot import corpus.language.{setting}={language[setting]}: {error}"
-        ) from error
+        raise RecipeError(f"cannot import corpus.language.{setting}={name}: {error}") from error
 
 
 @cache

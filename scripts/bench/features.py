@@ -73,14 +73,13 @@ def pairs(config, _) -> None:
     from joblib import Parallel, cpu_count, delayed
 
     from preprocessing.alignment.parsed import TextGrids
-    from preprocessing.features.extract import FeatureSettings
 
     torch.set_num_threads(1)
     corpus = Path(config.paths.corpus)
     utterances = read_metadata(corpus / "metadata.csv")
     chosen = np.random.default_rng(0).choice(len(utterances), PAIRS * CLIPS_IN_PAIR, replace=False)
     wavs = [corpus / "wavs" / f"{utterances[i].id}.wav" for i in chosen]
-    settings = FeatureSettings.of(config.features)
+    settings = config.features
     grids = TextGrids.load(Path(config.paths.alignments).absolute())
     grids = grids.part(wav.stem for wav in wavs)
     processes = cpu_count()

@@ -96,7 +96,7 @@ class SniperCallback(Callback):
         self.loss_fn = loss_fn
         self.dropout = dropout
         self.seed = seed
-        self.selection = {"include": include, "exclude": exclude}
+        self.selection = {"include": include, "exclude": exclude, "compat": settings.get("compat")}
         self.settings = settings
         self.sniper: Sniper | None = None
         self.scoring_seconds = 0.0

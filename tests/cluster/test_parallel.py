@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_script
-from omegaconf import OmegaConf
+from conftest import changed, run_script
 from slurm import free_port
 
 from pipeline.errors import RecipeError
 from pipeline.parallel import parallel_map
+from pipeline.sections import ParallelSettings
 from preprocessing.corpus.metadata import read_metadata
 
 UTTERANCES = 40
-PARALLEL = OmegaConf.create({"workers": 2, "backend": "loky", "address": None})
+PARALLEL = ParallelSettings(workers=2, backend="loky", address=None)
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,12 @@ def test_unusable_backends_are_reported(monkeypatch, changes, message):
     for package in ("ray", "distributed"):
         monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(RecipeError, match=message):
-        list(parallel_map(np.add, [(1, 2)], OmegaConf.merge(PARALLEL, changes)))
+        list(parallel_map(np.add, [(1, 2)], changed(PARALLEL, **changes)))
 
 
 @pytest.mark.slow
 def test_a_missing_cluster_is_reported():
-    absent = OmegaConf.merge(PARALLEL, {"backend": "dask", "address": "tcp://127.0.0.1:9"})
+    absent = changed(PARALLEL, backend="dask", address="tcp://127.0.0.1:9")
     with pytest.raises(
         RecipeError, match="cannot connect to Dask at parallel.address=tcp://127.0.0.1"
     ):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from conftest import PROJECT, composed
-from omegaconf import OmegaConf
+from conftest import composed, section
 from torch import nn
 
 from fastspeech2.kernels import select
 from fastspeech2.kernels.select import FASTER, choose_kernels, faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from pipeline.errors import RecipeError
 
 SYMBOLS, MELS = 30, 80
@@ -26,7 +26,7 @@ CHOICES = {
 
 def model_of(name: str, dropout: bool = False) -> FastSpeech2:
     torch.manual_seed(0)
-    config = OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")
+    config = section(ModelSettings, f"model/{name}.yaml")
     model = FastSpeech2(config, SYMBOLS, MELS).train()
     for module in model.modules():
         if isinstance(module, nn.Dropout) and not dropout:

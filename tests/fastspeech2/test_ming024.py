@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from conftest import section
 from ming024_reference import Reference, configurations, random_checkpoint
-from omegaconf import OmegaConf
 
 from fastspeech2 import FastSpeech2, load_ming024
+from fastspeech2.settings import ModelSettings
 from pipeline.errors import RecipeError
 
 TOLERANCE = 1e-4
@@ -48,7 +49,7 @@ def assert_agrees(state: dict, configs: tuple[dict, dict], batch: dict) -> None:
 
 def test_parameters():
     """The published model of 361 symbols has as many, without its two fixed position tables."""
-    model = FastSpeech2(OmegaConf.load("conf/model/ming024.yaml"), vocabulary=361)
+    model = FastSpeech2(section(ModelSettings, "model/ming024.yaml"), vocabulary=361)
     assert sum(parameter.numel() for parameter in model.parameters()) == 34_646_849
     fixed = {name: p.numel() for name, p in model.named_parameters() if not p.requires_grad}
     assert fixed == {"pitch_embedding.edges": 255, "energy_embedding.edges": 255}

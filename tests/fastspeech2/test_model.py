@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from conftest import changed, composed, section
 
 from fastspeech2.model.fastspeech2 import FastSpeech2, FastSpeech2Output
 from fastspeech2.packing import padding_mask
+from fastspeech2.settings import ModelSettings
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import Synthesiser
 from fastspeech2.training.loss import fastspeech2_loss
@@ -20,7 +21,7 @@ SYMBOLS = ["<pad>", "AH0", "HH", "L", "OW1", "sp"]
 
 def model_of(name: str) -> FastSpeech2:
     torch.manual_seed(0)
-    return FastSpeech2(OmegaConf.load(f"conf/model/{name}.yaml"), vocabulary=len(SYMBOLS)).eval()
+    return FastSpeech2(section(ModelSettings, f"model/{name}.yaml"), vocabulary=len(SYMBOLS)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +83,24 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"norm": "Pre"}, "model.norm=Pre: choose one of pre, post$"),
+        ({"model__norm": "Pre"}, "model.norm=Pre: choose one of pre, post$"),
         (
-            {"positions": "scaled"},
+            {"model__positions": "scaled"},
             "model.positions=scaled: choose one of sinusoid, scaled_sinusoid, amplified$",
         ),
         (
-            {"initialisation": "xavier"},
+            {"model__initialisation": "xavier"},
             "model.initialisation=xavier: choose one of torch, xavier_uniform$",
         ),
-        ({"ffn": {"kernels": [4, 1]}}, "a convolution has an even kernel of 4: choose an odd one"),
+        (
+            {"model__ffn__kernels": [4, 1]},
+            "has an even kernel of 4: choose an odd one",
+        ),
     ],
 )
 def test_settings_that_name_nothing_are_told(setting, message):
-    config = OmegaConf.merge(OmegaConf.load("conf/model/tiny.yaml"), setting)
     with pytest.raises(RecipeError, match=message):
+        config = changed(composed(), **setting).model
         FastSpeech2(config, vocabulary=len(SYMBOLS))
 
 

@@ -9,13 +9,13 @@ from copy import deepcopy
 
 import pytest
 import torch
-from conftest import PROJECT
-from omegaconf import OmegaConf
+from conftest import section
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.packing import map_tensors
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.data import Batch
 from fastspeech2.training.loss import fastspeech2_loss
 from sniper import Sniper, SparsitySchedule, magnitude_scores
@@ -26,7 +26,7 @@ MODELS = ("tiny", "espnet", "ming024")
 
 def model_of(name: str) -> FastSpeech2:
     torch.manual_seed(0)
-    config = OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")
+    config = section(ModelSettings, f"model/{name}.yaml")
     return FastSpeech2(config, SYMBOLS, MELS)
 
 

@@ -3,9 +3,10 @@
 import lightning
 import pytest
 import torch
-from omegaconf import OmegaConf
+from conftest import composed, section
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.data import Batch
 from fastspeech2.training.module import FastSpeech2Module
 from fastspeech2.training.nonfinite import FiniteWatch, skipped_updates
@@ -28,8 +29,8 @@ def batch_of(*ids: str) -> Batch:
 def train(folder, batches: list[Batch], action: str = "stop", accumulate: int = 1) -> dict:
     """Train on these batches and return the weights."""
     torch.manual_seed(0)
-    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), 4)
-    settings = OmegaConf.load("conf/trainer/cpu.yaml")
+    model = FastSpeech2(section(ModelSettings, "model/tiny.yaml"), 4)
+    settings = composed().trainer
     module = FastSpeech2Module(model, settings, 0, FiniteWatch(folder, action))
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -89,8 +90,3 @@ def test_an_update_that_several_processes_skip_counts_once(tmp_path):
     for name in ("00000002_process0", "00000002_process1", "00000030_process0"):
         (tmp_path / f"nonfinite_{name}.pt").touch()
     assert skipped_updates(tmp_path) == 2
-
-
-def test_an_unknown_action_is_told(tmp_path):
-    with pytest.raises(RecipeError, match="nonfinite=ignore: choose one of stop, skip$"):
-        FiniteWatch(tmp_path, "ignore")

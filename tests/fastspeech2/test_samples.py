@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import section
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.samples import Samples
 
 SYMBOLS = ["<pad>", "AH0", "HH"]
@@ -30,7 +31,7 @@ def test_two_sentences_are_written_at_equal_distances_and_once(tmp_path):
         loggers=[board],
     )
     table = SimpleNamespace(seconds=10.0)
-    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), len(SYMBOLS)).train()
+    model = FastSpeech2(section(ModelSettings, "model/tiny.yaml"), len(SYMBOLS)).train()
     module = SimpleNamespace(model=model)
     samples = Samples(store, lambda mels: [torch.zeros(256 * len(mels[0]))], 2, table, tmp_path)
     for update in (10, 40, 60, 60, 90, 100):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from conftest import section
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.scores import flow, scoring
-from pipeline.errors import RecipeError
 
 
 class Module(torch.nn.Module):
@@ -15,7 +15,7 @@ class Module(torch.nn.Module):
     def __init__(self, name: str):
         super().__init__()
         torch.manual_seed(0)
-        self.model = FastSpeech2(OmegaConf.load(f"conf/model/{name}.yaml"), vocabulary=40)
+        self.model = FastSpeech2(section(ModelSettings, f"model/{name}.yaml"), vocabulary=40)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def module():
 
 
 def test_random_scores_follow_the_seed_of_the_run(module):
-    first, again, other = (scoring("random", seed)(module, []) for seed in (1, 1, 2))
+    first, again, other = (scoring("random", seed, {})(module, []) for seed in (1, 1, 2))
     for name in first:
         assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
 
@@ -34,7 +34,7 @@ def test_synflow_scores_are_weight_times_slope_of_the_summed_outputs(module):
 
     Their outputs are linear in them, so that a large step is exact.
     """
-    scores = scoring("synflow", 0)(module, [])
+    scores = scoring("synflow", 0, {})(module, [])
     reference = Module("tiny").eval()
     parameters = dict(reference.named_parameters())
     with torch.no_grad():
@@ -56,13 +56,8 @@ def test_synflow_scores_are_weight_times_slope_of_the_summed_outputs(module):
 def test_synflow_tells_weights_apart_in_every_model(name):
     module = Module(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    scores = scoring("synflow", 0)(module, [])
+    scores = scoring("synflow", 0, {})(module, [])
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert not any(each._forward_hooks for each in module.modules())
     values = torch.cat([score.flatten() for score in scores.values()])
     assert values.isfinite().all() and (values > 0).float().mean() > 0.5
-
-
-def test_unknown_scores_are_told():
-    with pytest.raises(RecipeError, match="sparsity.score=snap: choose one of snip, grasp, "):
-        scoring("snap", 0)

@@ -5,20 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
+from fastspeech2.settings import Selection as SelectionSettings
 from fastspeech2.training.selection import Selection, candidates, mean_state
 from pipeline.errors import RecipeError
+from pipeline.settings import checked
 from sniper import SparsitySchedule
 
 LOSSES = {10: 5.0, 20: 2.0, 30: 4.0, 40: 1.0, 50: 3.0, 60: 2.0}
 DECAYING = SparsitySchedule.steps({0: 0.4, 10: 0.2, 25: 0.0})
 
 
-def settings(**values):
-    defaults = {"criterion": "loss", "component": "total", "average": 1}
-    return OmegaConf.create(defaults | values)
+def settings(criterion="loss", **values):
+    others = {"loss": {"component": "total"}, "mcd": {"utterances": 1, "times": 9}}
+    values = {"criterion": criterion, "average": 1, **others.get(criterion, {})} | values
+    return checked(SelectionSettings, values)
 
 
 def model_at(update: int) -> nn.Module:

@@ -1,10 +1,11 @@
 """The paper's schedules, and others that follow the same rule."""
 
 import pytest
-from conftest import composed
-from omegaconf import OmegaConf
+from conftest import composed, section
+from torch import nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.sparsity import decaying_levels, require_reachable, sparsity_schedule
 from pipeline.configuration import cap_for
 from pipeline.errors import RecipeError
@@ -29,38 +30,40 @@ def test_schedules_scale_with_training():
 
 
 def test_schedule_kinds():
-    def schedule(**settings):
-        return sparsity_schedule(OmegaConf.create(settings), updates=40_000)
+    def schedule(kind, *overrides):
+        config = composed("recipe=ljspeech", f"sparsity={kind}", *overrides).sparsity
+        return sparsity_schedule(config, updates=40_000)
 
-    constant = schedule(kind="constant", start=0.4)
+    constant = schedule("constant")
     assert [constant(update) for update in (0, 39_999)] == [0.4, 0.4]
-    decaying = schedule(kind="decaying", start=0.4, lowest=0.1, first_switch=0.0125)
+    decaying = schedule("decaying")
     assert [decaying(update) for update in (0, 499, 500, 2000)] == [0.4, 0.4, 0.2, 0.0]
-    assert schedule(kind="dense")(0) == 0.0
+    assert schedule("dense")(0) == 0.0
 
 
 def test_what_cannot_be_is_an_error():
-    with pytest.raises(RecipeError, match="start=40: give a fraction between 0 and 1"):
-        sparsity_schedule(OmegaConf.create({"kind": "constant", "start": 40}), 100)
+    with pytest.raises(RecipeError, match="start=40: give a number above 0 and below 1"):
+        composed("sparsity=constant", "sparsity.start=40")
     with pytest.raises(RecipeError, match="too short .* raise trainer.updates"):
         decaying_levels(0.4, updates=30)
 
 
 def test_the_ablations_schedules():
-    def schedule(**settings):
-        return sparsity_schedule(OmegaConf.create(settings), updates=40_000)
+    def schedule(kind, *overrides):
+        config = composed("recipe=ljspeech", f"sparsity={kind}", *overrides).sparsity
+        return sparsity_schedule(config, updates=40_000)
 
-    rising = schedule(kind="rising", end=0.4, lowest=0.1, first_switch=0.0125)
+    rising = schedule("rising")
     levels = [rising(update) for update in (0, 499, 500, 999, 1000, 1999, 2000, 39_999)]
     assert levels == [0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
-    gradual = schedule(kind="gradual", end=0.4, begin=0.1, finish=0.5)
+    gradual = schedule("gradual")
     assert gradual(3_999) == 0.0 and gradual(20_000) == gradual(39_999) == 0.4
     # Zhu and Gupta's formula s_f + (s_i - s_f)(1 - (t - t_0) / n)^3, half-way.
     assert gradual(12_000) == pytest.approx(0.4 - 0.4 * 0.5**3)
-    with pytest.raises(RecipeError, match="first has to come before the second"):
-        schedule(kind="gradual", end=0.4, begin=0.5, finish=0.5)
+    with pytest.raises(RecipeError, match="begin=0.5 has to come before finish=0.5"):
+        schedule("gradual", "sparsity.begin=0.5")
     with pytest.raises(RecipeError, match="sparsity.kind=sinking: choose one of dense, "):
-        schedule(kind="sinking")
+        schedule("dense", "sparsity.kind=sinking")
 
 
 @pytest.mark.parametrize(
@@ -78,15 +81,16 @@ def test_the_cap_can_reach_the_start(sparsity, cap):
         (["sparsity=decaying"], None),
         (["sparsity=dense"], None),
         (["sparsity=rising", "sparsity.cap=0.3"], "sparsity 0.4 cannot be reached under a cap"),
-        (["sparsity=constant", "sparsity.cap=1.5"], "give a fraction above 0 and up to 1"),
+        (["sparsity=constant", "sparsity.include=[decodr.*]"], "decodr.*matches no"),
     ],
 )
 def test_a_cap_that_a_model_cannot_meet_is_told(sparsity, message):
     config = composed(*sparsity).sparsity
-    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), vocabulary=40)
+    module = nn.Module()
+    module.model = FastSpeech2(section(ModelSettings, "model/tiny.yaml"), vocabulary=40)
     schedule = sparsity_schedule(config, 4000)
     if message is None:
-        require_reachable(config, schedule, model)
+        require_reachable(config, schedule, module)
         return
-    with pytest.raises(RecipeError, match=f"sparsity.cap.*{message}"):
-        require_reachable(config, schedule, model)
+    with pytest.raises(RecipeError, match=f"sparsity.(cap|include).*{message}"):
+        require_reachable(config, schedule, module)

@@ -14,7 +14,6 @@ from conftest import composed, kill_when
 
 from fastspeech2.synthesis.synthesiser import load_synthesiser
 from fastspeech2.training.mask_files import read_masks
-from fastspeech2.training.settings import check_training
 from fastspeech2.training.train import precision_of, require_batches
 from pipeline.errors import RecipeError
 from sniper import prunable_parameters
@@ -245,11 +244,11 @@ def test_two_processes_learn_what_one_does_that_accumulates(prepared, tmp_path, 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sparsity.start=40", "sparsity.start=40: give a fraction between 0 and 1"),
+        ("sparsity.start=40", "sparsity.start=40: give a number above 0 and below 1"),
         ("trainer.devices=2", "but 1 process started: run `torchrun --nproc_per_node=2"),
         ("trainer.updates=2", "is too short for the sparsity levels"),
         ("paths.features=nowhere", "nowhere is missing or outdated: run `make stage3`"),
-        ("sparsity.strat=0.2", "Could not override 'sparsity.strat'"),
+        ("sparsity.strat=0.2", "no setting of this name; did you mean sparsity.start?"),
     ],
 )
 def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, message):
@@ -258,18 +257,12 @@ def test_settings_that_cannot_be_met_are_told(prepared, tmp_path, override, mess
     assert message in result.stderr and "Traceback" not in result.stderr
 
 
-def test_gradients_need_not_be_clipped():
-    check_training(composed("trainer.gradient_clip=null"))
-
-
 def test_what_lightning_would_do_wrong_or_tell_unclearly_is_told():
     for known in ("32-true", "bf16-mixed"):
         assert precision_of(composed(f"trainer.precision={known}").trainer) == known
     assert precision_of(composed().trainer) in ("32-true", "bf16-mixed")
-    with pytest.raises(
-        RecipeError, match="precision=16-mixed: choose one of auto, 32-true, bf16-mixed$"
-    ):
-        precision_of(composed("trainer.precision=16-mixed").trainer)
+    with pytest.raises(RecipeError, match="precision=16-mixed: choose one of auto, 32-true, bf16-"):
+        composed("trainer.precision=16-mixed")
     require_batches([[0], [1, 2]], 2)
     with pytest.raises(RecipeError, match="makes 1 batch, which 2 processes cannot share"):
         require_batches([[0, 1, 2]], 2)

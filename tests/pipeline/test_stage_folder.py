@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from omegaconf import OmegaConf
+from conftest import changed, composed
 
 from pipeline.digests import fingerprint
 from pipeline.errors import FaultsError, RecipeError
@@ -39,9 +39,9 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
     path.write_bytes("eins a\nüber b\n".encode("latin1"))
     with pytest.raises(RecipeError, match="line 2 of .*lexicon.txt is not UTF-8: convert it"):
         read_utf8(path)
-    corpus = {"name": "mine", "language": {"lexicon": str(path)}}
+    language = {"normaliser": None, "lexicon": str(path)}
     with pytest.raises(RecipeError, match="lexicon.txt is not UTF-8"):
-        CORPUS.fingerprint(OmegaConf.create({"corpus": corpus, "paths": {"downloads": "d"}}))
+        CORPUS.fingerprint(changed(composed(), corpus__language=language))
 
 
 def test_foreign_files_are_not_emptied(tmp_path):
@@ -112,33 +112,22 @@ def test_a_folder_of_the_same_fingerprint_is_taken_over_whole(tmp_path):
 
 
 def test_fingerprints_change_with_what_a_stage_depends_on(tmp_path):
-    def fingerprints(**changes) -> list[str]:
-        config = OmegaConf.create(
-            {
-                "corpus": {"name": "a", "max_seconds": 8},
-                "splits": {"seed": 0},
-                "check": {"leave_out": [], "seconds": [1, 10]},
-                "aligner": {"name": "mfa", "jobs": 1, "acoustic_model": "x"},
-                "features": {"f0": {"floor": 71}},
-                "parallel": {"workers": 2},
-            }
-        )
-        for key, value in changes.items():
-            OmegaConf.update(config, key.replace("__", "."), value)
+    def fingerprints(*overrides: str, **changes) -> list[str]:
+        config = changed(composed("aligner=textgrid", *overrides), **changes)
         return [stage.fingerprint(config) for stage in (CORPUS, ALIGNMENTS, FEATURES)]
 
-    def changed(**changes) -> list[bool]:
-        pairs = zip(fingerprints(), fingerprints(**changes), strict=True)
+    def outdated(*overrides: str) -> list[bool]:
+        pairs = zip(fingerprints(), fingerprints(*overrides), strict=True)
         return [a != b for a, b in pairs]
 
-    assert changed() == [False, False, False]
-    assert changed(corpus__name="b") == [True, True, True]
-    assert changed(aligner__acoustic_model="y") == [False, True, True]
-    assert changed(features__f0__floor=80) == [False, False, True]
-    assert changed(splits__seed=1) == [False, False, True]
-    assert changed(check__seconds=[1, 9]) == [False, False, True]
-    assert changed(check__leave_out=["wav_rate"]) == [False, False, False]
-    assert changed(aligner__jobs=8, parallel__workers=1) == [False, False, False]
+    assert outdated() == [False, False, False]
+    assert outdated("corpus.name=b") == [True, True, True]
+    assert outdated("aligner=viter") == [False, True, True]
+    assert outdated("features.f0.floor=80") == [False, False, True]
+    assert outdated("splits.seed=1") == [False, False, True]
+    assert outdated("check.seconds=[1,9]") == [False, False, True]
+    assert outdated("check.leave_out=[wav_rate]") == [False, False, False]
+    assert outdated("parallel.workers=1", "trainer.updates=3") == [False, False, False]
     grids = tmp_path / "grids"
     grids.mkdir()
     before = fingerprints(aligner__source=str(grids))
@@ -152,15 +141,17 @@ def test_fingerprints_change_with_what_a_stage_depends_on(tmp_path):
     os.utime(grids / "a.TextGrid", ns=(1, 1))  # Linux < 6.13 may give both writes one time
     assert fingerprints(aligner__source=str(grids))[1] != with_one[1]
     (tmp_path / "list.csv").write_text("file,text")
-    table = {"table": str(tmp_path / "list.csv"), "folder": None}
-    before = fingerprints(corpus__source=table)
+    table = {"table": str(tmp_path / "list.csv"), "delimiter": ",", "path": "file", "text": "text"}
+    table = {"corpus__layout": "table", "corpus__source": table | {"folder": str(tmp_path)}}
+    before = fingerprints(**table)
     (tmp_path / "list.csv").write_text("file,words")
-    assert fingerprints(corpus__source=table)[0] != before[0]
+    assert fingerprints(**table)[0] != before[0]
     (tmp_path / "a.txt").write_text("a")
-    files = {"folder": str(tmp_path), "texts": "{id}.txt"}
-    before = fingerprints(corpus__source=files)
+    files = {"folder": str(tmp_path), "texts": "{id}.txt", "recordings": "{id}.wav"}
+    files = {"corpus__layout": "folders", "corpus__source": files}
+    before = fingerprints(**files)
     (tmp_path / "b.txt").write_text("b")
-    assert fingerprints(corpus__source=files)[0] != before[0]
+    assert fingerprints(**files)[0] != before[0]
     assert fingerprint([1, 2]) != fingerprint([2, 1])
 
 

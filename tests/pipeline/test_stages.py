@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from conftest import PROJECT, composed
-from omegaconf import OmegaConf
 
 from pipeline.errors import RecipeError
 from pipeline.stages import EVALUATION, SYNTHESIS, Stage, runs, vocoder_inputs
@@ -50,7 +49,7 @@ def test_a_vocoder_in_files_is_identified_by_their_contents(tmp_path):
 def test_a_packaged_vocoder_is_identified_by_its_checksum():
     vocoder = composed().vocoder
     assert vocoder.sha256 and vocoder_inputs(vocoder) == [vocoder]
-    griffin_lim = OmegaConf.create({"kind": "griffin_lim"})
+    griffin_lim = composed("vocoder=griffin_lim").vocoder
     assert vocoder_inputs(griffin_lim) == [griffin_lim]
 
 
@@ -68,10 +67,14 @@ def test_scripts_answer_up_to_date_without_loading_a_numerical_library():
 
 
 def test_a_stage_works_once_its_needs_are_complete_and_only_once(tmp_path, capsys):
-    first = Stage("one", "make one", "{paths.first}", lambda config: ["first"])
-    second = Stage("two", "make two", "{paths.second}", lambda config: [2], lambda config: [first])
-    paths = {"first": str(tmp_path / "first"), "second": str(tmp_path / "second")}
-    config, worked = OmegaConf.create({"paths": paths}), []
+    first = Stage("one", "make one", "{paths.corpus}", lambda config: ["first"])
+    second = Stage(
+        "two", "make two", "{paths.features}", lambda config: [2], lambda config: [first]
+    )
+    config, worked = (
+        composed(f"paths.corpus={tmp_path}/first", f"paths.features={tmp_path}/second"),
+        [],
+    )
 
     @runs(second)
     def work(config):
@@ -96,17 +99,19 @@ def test_a_result_that_another_run_has_is_copied(tmp_path, capsys):
     def twins(config):
         return sorted(tmp_path.glob("*/train"))
 
-    stage = Stage("train", "make train", "{run}/train", lambda config: [config.seed], twins=twins)
+    stage = Stage(
+        "train", "make train", "{paths.run}/train", lambda config: [config.seed], twins=twins
+    )
     for run, seed in (("a", 1), ("b", 2)):
-        finished = stage.output(OmegaConf.create({"run": str(tmp_path / run), "seed": seed}))
+        finished = stage.output(composed(f"paths.run={tmp_path}/{run}", f"seed={seed}"))
         finished.begin()
         (finished.folder / "weights").write_text(str(seed))
         finished.finish()
     worked = []
     train = runs(stage)(worked.append)
-    train(OmegaConf.create({"run": str(tmp_path / "c"), "seed": 2}))
+    train(composed(f"paths.run={tmp_path}/c", "seed=2"))
     assert (tmp_path / "c" / "train" / "weights").read_text() == "2" and not worked
     assert capsys.readouterr().out == f"train: {tmp_path}/c/train is a copy of {tmp_path}/b/train\n"
-    other = OmegaConf.create({"run": str(tmp_path / "d"), "seed": 3})
+    other = composed(f"paths.run={tmp_path}/d", "seed=3")
     train(other)
     assert worked == [other]

@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, composed, run_script
 from filelock import FileLock
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from fastspeech2.training.scores import scoring
 from fastspeech2.training.sparsity import sparsity_schedule
 from pipeline.errors import RecipeError
 from pipeline.records import keep_record
@@ -44,9 +42,8 @@ def test_every_run_of_every_sweep_can_be_trained(sweep, systems):
         run = composed(*overrides)
         schedule = sparsity_schedule(run.sparsity, run.trainer.updates)
         if run.sparsity.kind != "dense":
-            scoring(run.sparsity.score, seed=0)
             assert max(schedule.upcoming(0)) < run.sparsity.cap
-        settings.append(OmegaConf.to_container(run.sparsity, resolve=True))
+        settings.append(run.sparsity.plain())
     assert all(settings.count(each) == 1 for each in settings)
 
 
@@ -148,7 +145,7 @@ def test_runs_of_a_killed_sweep_are_not_called_running(tmp_path):
 
 def test_no_two_processes_work_on_one_run(tmp_path, monkeypatch):
     # The runs of a killed sweep keep running, and the next sweep would start them again.
-    config = OmegaConf.create({"system": "natural", "paths": {"run": str(tmp_path)}})
+    config = composed("system=natural", f"paths.run={tmp_path}")
     worked = []
     monkeypatch.setattr("run.vocode_stage", worked.append)
     monkeypatch.setattr("run.evaluate_stage", worked.append)

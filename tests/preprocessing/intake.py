@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import tgt
-from omegaconf import DictConfig, OmegaConf
+from conftest import changed, composed
+
+from evaluation.settings import Settings
 
 TEXTS = {"one": "Hello, my good friend.", "two": "The weather is fine.", "three": "Goodbye now."}
 
@@ -16,7 +18,7 @@ def tone(seconds: float = 1.5, rate: int = 22050) -> np.ndarray:
     return 0.3 * np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 200 / rate)
 
 
-def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
+def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> Settings:
     """Write tones and a table that lists them; return the configuration of stages 1 and 2."""
     folder.mkdir(exist_ok=True)
     for name in texts:
@@ -27,27 +29,23 @@ def table_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
     screening = {"lowest_rms": 0.001, "characters_per_second": [0.5, 40]}
     screening |= {"phone_seconds": [0.03, 2], "short_phones": 0.5, "sound_outside": 2}
     corpus = {"name": "tones", "layout": "table", "only": None, "corrections": {}}
+    corpus |= {"max_seconds": None}
     corpus |= {"source": source | {"folder": str(folder)}, "screening": screening}
-    paths = {"downloads": "downloads", "corpus": "corpus", "alignments": "alignments"}
-    return OmegaConf.create(
-        {
-            "corpus": corpus,
-            "paths": {name: str(folder / "data" / path) for name, path in paths.items()},
-            "aligner": {"name": "textgrid", "source": str(folder / "grids")},
-        }
-    )
+    names = ("downloads", "corpus", "alignments")
+    paths = [f"paths.{name}={folder}/data/{name}" for name in names]
+    aligner = {"name": "textgrid", "source": str(folder / "grids")}
+    return changed(composed(*paths), corpus=corpus, aligner=aligner)
 
 
-def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> DictConfig:
+def ljspeech_corpus(folder: Path, texts: Mapping[str, str] = TEXTS) -> Settings:
     """Write the same tones as a corpus in LJSpeech's layout."""
     config = table_corpus(folder, texts)
     (folder / "wavs").mkdir()
     for name in texts:
         (folder / f"{name}.wav").rename(folder / "wavs" / f"{name}.wav")
     (folder / "metadata.csv").write_text("".join(f"{n}|{t}|{t}\n" for n, t in texts.items()))
-    config.corpus.layout = "ljspeech"
-    config.corpus.source = {"folder": str(folder), "clips": None}
-    return config
+    source = {"folder": str(folder), "clips": None}
+    return changed(config, corpus__layout="ljspeech", corpus__source=source)
 
 
 def write_grid(

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import PROJECT, TEXTGRIDS, run_script
+from conftest import TEXTGRIDS, changed, composed, run_script
 from intake import table_corpus, write_grid
-from omegaconf import OmegaConf
 
 from audio.wav import read_wav
 from pipeline.errors import RecipeError
@@ -26,6 +25,7 @@ from preprocessing.alignment.plausibility import check_plausible
 from preprocessing.alignment.textgrid import Alignment, Interval, read_textgrid
 from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.metadata import read_metadata, read_reasons, write_metadata
+from preprocessing.settings import TextGridSettings
 from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
 
@@ -222,7 +222,7 @@ def test_textgrids_in_every_layout(few, tmp_path, layout):
             (source / inner / f"{name}{ending}").write_bytes(contents)
     collected = tmp_path / "collected"
     collected.mkdir()
-    aligner = OmegaConf.create({"source": str(source)})
+    aligner = TextGridSettings(name="textgrid", source=str(source))
     collect_textgrids(aligner, tmp_path, dict.fromkeys(PROMPTS[:5], ["a"]), {}, collected)
     names = {path.stem for path in (collected / "TextGrid").iterdir()}
     assert names == set(PROMPTS[:5]), "only those of the corpus's utterances"
@@ -270,7 +270,7 @@ def test_unknown_words_do_not_enter_the_lexicon(tmp_path):
 def test_text_that_was_not_spoken_is_recognised(data):
     """The right alignment passes. Cut in half, or squeezed into a fifth of its time, it fails."""
     wavs, grids = data / "corpus" / "wavs", data / "alignments" / "textgrid" / "TextGrid"
-    screening = OmegaConf.load(PROJECT / "conf" / "corpus" / "allison.yaml").screening
+    screening = composed().corpus.screening
     name = "agent-user"
     alignment, waveform = (
         read_textgrid(grids / f"{name}.TextGrid"),
@@ -294,7 +294,8 @@ def test_sound_outside_is_measured_as_well_after_a_minute_as_at_the_start(beyond
     ends = np.linspace(0.5, 60.5 - beyond, 301)
     phones = [Interval(a, b, "AY1") for a, b in zip(ends[:-1], ends[1:], strict=True)]
     limits = {"short_phones": 0.3, "phone_seconds": [0.03, 0.6], "sound_outside": beyond + 0.02}
-    check_plausible(Alignment(phones, []), waveform, OmegaConf.create(limits))
+    screening = composed().corpus.screening
+    check_plausible(Alignment(phones, []), waveform, changed(screening, **limits))
     limits["sound_outside"] = beyond - 0.02
     with pytest.raises(RecipeError, match=f"has {beyond:.2f} s of sound outside"):
-        check_plausible(Alignment(phones, []), waveform, OmegaConf.create(limits))
+        check_plausible(Alignment(phones, []), waveform, changed(screening, **limits))

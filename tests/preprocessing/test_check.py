@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import PROJECT, composed, run_script
-from omegaconf import DictConfig, OmegaConf
+from conftest import PROJECT, changed, composed, run_script
 from planted import assert_all_found, plant_all
 
+from evaluation.settings import Settings
 from pipeline.errors import RecipeError
 from pipeline.files import read_csv
 from preprocessing.alignment import parsed
@@ -34,7 +34,7 @@ def prompts(prepared) -> tuple[Path, list[Utterance]]:
 
 
 @pytest.fixture
-def copy(prompts, tmp_path) -> DictConfig:
+def copy(prompts, tmp_path) -> Settings:
     """The configuration of a copy of these prompts, for faults to be planted in."""
     data, utterances = prompts
     (tmp_path / "corpus" / "wavs").mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_faults_of_a_dictionary_are_reported_by_line(copy, tmp_path):
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("the DH AH0\npound\nkey K silence\nkey sil\n")
     settings = {"normaliser": None, "lexicon": str(lexicon), "phones": ["DH", "AH0", "K"]}
-    OmegaConf.update(copy, "corpus.language", settings, force_add=True)
+    copy = changed(copy, corpus__language=settings)
     with pytest.raises(RecipeError) as fault:
         check_corpus(copy)
     for line in ("line 2, pound", "line 3, key", "line 4, key"):

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from conftest import changed
 from intake import table_corpus, write_grid
-from omegaconf import DictConfig, OmegaConf
 
+from evaluation.settings import Settings
 from preprocessing.alignment.align import align
 from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.splits import assign_splits
@@ -21,21 +22,16 @@ LAST = {"name": "last", "kind": "last", "test": 2, "validation": 2}
 
 
 @pytest.fixture
-def prepared_tones(tmp_path) -> DictConfig:
+def prepared_tones(tmp_path) -> Settings:
     """The configuration of some tones that have passed stages 1 and 2."""
     config = table_corpus(tmp_path, TEXTS)
     for name in TEXTS:
         write_grid(tmp_path / "grids" / f"{name}.TextGrid", [("HH", 0, 0.7), ("AY1", 0.7, 1.5)])
     build_corpus(config)
     align(config)
-    f0 = {"method": "dio", "floor": 71, "ceiling": 800, "decimation": 4}
-    config.features = {"f0": f0, "shortest_pause": 0.03, "max_seconds": None}
-    config.check = {
-        "leave_out": ["features", "wav_level"],
-        "seconds": [0.3, 20],
-        "longest_pause": 2,
-    }
-    config.parallel = {"workers": 1, "backend": "loky", "address": None}
+    check = {"leave_out": ["features", "wav_level"], "seconds": [0.3, 20], "longest_pause": 2}
+    parallel = {"workers": 1, "backend": "loky", "address": None}
+    config = changed(config, check=check, parallel=parallel)
     config.paths.features = str(tmp_path / "features")
     return config
 
@@ -46,7 +42,7 @@ def test_utterances_without_features_are_replaced_or_reported(
     prepared_tones, capsys, splits, held_out
 ):
     config = prepared_tones
-    config.splits = OmegaConf.create(splits)
+    config = changed(config, splits=splits)
     assigned = assign_splits(TEXTS, config.splits)
     silent = next(id for id in TEXTS if assigned[id] == held_out)
     wav = Path(config.paths.corpus) / "wavs" / f"{silent}.wav"

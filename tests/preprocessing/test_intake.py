@@ -5,24 +5,23 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import conftest
 import pytest
 from intake import TEXTS, ljspeech_corpus, table_corpus, write_grid
-from omegaconf import DictConfig, OmegaConf
 
+from evaluation.settings import Settings
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import read_json
 from preprocessing.alignment.align import align
 from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.metadata import read_metadata
 from preprocessing.corpus.readers import read_folders
+from preprocessing.settings import FolderSource
 
 
-def changed(config: DictConfig, **changes) -> DictConfig:
+def changed(config: Settings, **changes) -> Settings:
     """Return a copy with other settings; `source__table` means `corpus.source.table`."""
-    copy = OmegaConf.create(OmegaConf.to_container(config))
-    for key, value in changes.items():
-        OmegaConf.update(copy.corpus, key.replace("__", "."), value, merge=False)
-    return copy
+    return conftest.changed(config, **{f"corpus__{name}": value for name, value in changes.items()})
 
 
 def is_finished(folder: str) -> bool:
@@ -37,7 +36,10 @@ def is_finished(folder: str) -> bool:
         ({"source__folder": "/absent"}, "does not exist"),
         ({"layout": "tables"}, "choose one of asterisk, festvox, ljspeech, table"),
         ({"only": ["four"]}, "corpus.only names utterances that are not there: four"),
-        ({"language": {"lexicon": "/absent", "phones": None}}, "lexicon=/absent does not exist"),
+        (
+            {"language": {"lexicon": "/absent", "phones": None}},
+            "lexicon=/absent does not exist",
+        ),
     ],
 )
 def test_a_misspelt_setting_leaves_the_finished_corpus(tmp_path, changes, message):
@@ -89,7 +91,7 @@ def test_a_foreign_folder_is_reported_before_anything_is_fetched(tmp_path):
 
 
 @pytest.fixture
-def aligned(tmp_path) -> DictConfig:
+def aligned(tmp_path) -> Settings:
     """The configuration of a corpus whose stage 2 is finished."""
     config = table_corpus(tmp_path)
     build_corpus(config)
@@ -105,7 +107,10 @@ def aligned(tmp_path) -> DictConfig:
         ({"name": "textgrid", "source": "/absent"}, "finds no folder or zip file at /absent"),
         ({"name": "textgrid", "source": __file__}, "is neither a folder nor a zip file"),
         ({"name": "textgrid", "source": str(Path(__file__).parent)}, "No utterance is left"),
-        ({"name": "mfa", "acoustic_model": "x", "jobs": 1}, "needs the command `mfa`"),
+        (
+            {"name": "mfa", "acoustic_model": "x", "jobs": 1},
+            "needs the command `mfa`",
+        ),
         ({"name": "vitre"}, "aligner.name=vitre: choose one of viter, mfa, textgrid"),
     ],
 )
@@ -113,10 +118,8 @@ def test_an_aligner_that_cannot_work_leaves_the_finished_alignments(
     aligned, aligner, message, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PATH", str(tmp_path))  # has no `mfa`
-    config = OmegaConf.merge(aligned, {})
-    config.aligner = aligner
     with pytest.raises(RecipeError, match=message):
-        align(config)
+        align(conftest.changed(aligned, aligner=aligner))
     assert is_finished(aligned.paths.alignments)
     assert len(list((Path(aligned.paths.alignments) / "TextGrid").iterdir())) == len(TEXTS)
 
@@ -125,7 +128,8 @@ def test_a_missing_acoustic_model_leaves_the_finished_alignments(aligned, tmp_pa
     (tmp_path / "mfa").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "mfa").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    aligned.aligner = {"name": "mfa", "acoustic_model": "/absent.zip", "jobs": 1}
+    aligner = {"name": "mfa", "acoustic_model": "/absent.zip", "sha256": None, "jobs": 1}
+    aligned = conftest.changed(aligned, aligner=aligner)
     with pytest.raises(RecipeError, match="aligner.acoustic_model=/absent.zip is not there"):
         align(aligned)
     assert is_finished(aligned.paths.alignments)
@@ -135,7 +139,8 @@ def test_utterances_without_pronunciations_are_reported(aligned):
     metadata = Path(aligned.paths.corpus) / "metadata.csv"
     odd = "l" + "anfairpwll" * 8
     metadata.write_text("".join(f"{name}|{odd}|{odd}\n" for name in TEXTS))
-    aligned.aligner = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    viter = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    aligned = conftest.changed(aligned, aligner=viter)
     with pytest.raises(RecipeError, match="aligning: 3 faults(.|\n)*no pronunciation for"):
         align(aligned)
     assert is_finished(aligned.paths.alignments)
@@ -174,7 +179,7 @@ def test_two_texts_of_one_recording_are_reported(tmp_path):
         (tmp_path / f"{name}.txt").write_text(f"The text {name}.")
     source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "*/{id}.txt"}
     with pytest.raises(FaultsError) as caught:
-        read_folders(OmegaConf.create(source))
+        read_folders(FolderSource(**source))
     texts = f"has two texts, {tmp_path}/a/one.txt and {tmp_path}/b/one.txt"
     assert caught.value.faults == [("one", texts)]
 

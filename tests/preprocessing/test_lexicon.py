@@ -4,9 +4,9 @@ import itertools
 import os
 
 import pytest
-from omegaconf import OmegaConf
 
 from pipeline.errors import FaultsError, RecipeError
+from preprocessing.settings import LanguageSettings
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
 from preprocessing.text.pronouncer import Pronouncer
@@ -23,7 +23,7 @@ def lexicon(tmp_path):
         time = next(times)  # Older kernels give files written in quick succession the same time.
         os.utime(path, ns=(time, time))
         settings = {"normaliser": None, "lexicon": str(path), "phones": None}
-        return corpus_language(OmegaConf.create({"language": settings}))
+        return corpus_language(LanguageSettings(**settings))
 
     return language
 

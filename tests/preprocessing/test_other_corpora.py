@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 import tgt
-from conftest import run_script
+from conftest import changed, run_script
 from omegaconf import OmegaConf
 
 from pipeline.errors import FaultsError, RecipeError
@@ -17,6 +17,7 @@ from preprocessing.alignment.textgrid import read_textgrid
 from preprocessing.corpus.metadata import read_metadata
 from preprocessing.corpus.readers import read_folders, read_table
 from preprocessing.features.store import FeatureStore
+from preprocessing.settings import FolderSource, LanguageSettings, TableSource
 from preprocessing.text.language import corpus_language
 from preprocessing.text.pronouncer import Pronouncer
 
@@ -115,8 +116,7 @@ def test_a_corpus_of_another_language_needs_only_configuration(mine, prepared):
 def settings(mine: Path, **changes):
     """Return the corpus's configuration with changes in its section `language`."""
     config = OmegaConf.load(mine / "conf" / "corpus" / "mine.yaml")
-    config.language = OmegaConf.merge(config.language, changes)
-    return config
+    return LanguageSettings(**{**config.language, **changes})
 
 
 def test_only_the_lexicon_pronounces_texts(mine):
@@ -153,7 +153,7 @@ def test_a_table_and_its_faults(tmp_path):
         soundfile.write(tmp_path / name, tone, 16000)
     table = tmp_path / "list.csv"
     source = {"table": str(table), "delimiter": ";", "path": "file", "text": "said"}
-    source = OmegaConf.create(source | {"folder": str(tmp_path)})
+    source = TableSource(**source, folder=str(tmp_path))
     with table.open("w", newline="") as file:
         rows = [["said", "file"], ["Eins; zwei.", "one.wav"], ['"Drei"', "two.ogg"]]
         csv.writer(file, delimiter=";").writerows(rows)
@@ -182,12 +182,8 @@ def test_libritts_like_folders_and_their_faults(mine, tmp_path):
         (tmp_path / "84" / chapter).mkdir(parents=True)
         shutil.copyfile(recording, tmp_path / "84" / chapter / f"84_{chapter}_0.flac")
         (tmp_path / "84" / chapter / f"84_{chapter}_0.normalized.txt").write_text("Text.\n")
-    source = OmegaConf.create(
-        {
-            "folder": str(tmp_path),
-            "recordings": "84/*/{id}.flac",
-            "texts": "84/*/{id}.normalized.txt",
-        }
+    source = FolderSource(
+        folder=str(tmp_path), recordings="84/*/{id}.flac", texts="84/*/{id}.normalized.txt"
     )
     assert [(r.id, r.text) for r in read_folders(source)] == [
         ("84_1_0", "Text."),
@@ -205,6 +201,6 @@ def test_libritts_like_folders_and_their_faults(mine, tmp_path):
     reasons = [reason for _, reason in caught.value.faults]
     assert reasons == ["has no recording", "has no text"]
     with pytest.raises(RecipeError, match="has no {id}"):
-        read_folders(OmegaConf.merge(source, {"texts": "84/*/*.txt"}))
+        read_folders(changed(source, texts="84/*/*.txt"))
     with pytest.raises(RecipeError, match="matches no file"):
-        read_folders(OmegaConf.merge(source, {"texts": "85/*/{id}.txt"}))
+        read_folders(changed(source, texts="85/*/{id}.txt"))

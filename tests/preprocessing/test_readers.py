@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import changed
 from intake import TEXTS, ljspeech_corpus, table_corpus, tone
-from omegaconf import DictConfig, OmegaConf
 
 from pipeline.errors import FaultsError, RecipeError
 from pipeline.files import read_csv
 from preprocessing.corpus.build import build_corpus
 from preprocessing.corpus.metadata import Utterance, read_metadata, read_reasons, write_metadata
 from preprocessing.corpus.readers import read_folders, read_table
+from preprocessing.settings import FolderSource, TableSource
 
 
-def source_of(folder: Path, table: str, **changes) -> DictConfig:
+def source_of(folder: Path, table: str, **changes) -> TableSource:
     """Write four recordings and a table with these rows; return its `corpus.source`."""
     source = table_corpus(folder, {name: "" for name in "abcd"}).corpus.source
     (folder / "list.csv").write_text(f"file,said\n{table}", "utf-8")
-    source.update(changes)
-    return source
+    return changed(source, **changes)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,8 @@ def test_quotation_marks_may_be_part_of_texts(tmp_path):
     source.quoting = "none"
     texts = [recording.text for recording in read_table(source)]
     assert texts == ['"Hello," he said.', '"Hello', 'He said "no".']
-    source.quoting = "some"
     with pytest.raises(RecipeError, match="quoting=some: choose one of minimal, none"):
-        read_table(source)
+        changed(source, quoting="some")
 
 
 def test_metadata_that_stage_1_writes_can_be_read(tmp_path):
@@ -88,8 +87,8 @@ def test_a_text_file_may_have_several_lines(tmp_path):
     config = table_corpus(tmp_path)
     for name, text in TEXTS.items():
         (tmp_path / f"{name}.txt").write_text(text.replace(" ", "\n", 1))
-    config.corpus.layout = "folders"
-    config.corpus.source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "{id}.txt"}
+    source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "{id}.txt"}
+    config = changed(config, corpus__layout="folders", corpus__source=source)
     build_corpus(config)
     found = {each.id: each.raw for each in read_metadata(f"{config.paths.corpus}/metadata.csv")}
     assert found == TEXTS
@@ -118,7 +117,7 @@ def test_texts_that_are_not_utf8_are_reported_with_their_files(tmp_path):
         (tmp_path / f"{name}.txt").write_bytes(text.encode("latin-1"))
     source = {"folder": str(tmp_path), "recordings": "{id}.wav", "texts": "{id}.txt"}
     with pytest.raises(FaultsError, match="2 faults(.|\n)*one.txt: is not UTF-8") as caught:
-        read_folders(OmegaConf.create(source))
+        read_folders(FolderSource(**source))
     assert len(caught.value.faults) == 2
 
     lines = "".join(f"{name}|{text}\n" for name, text in texts.items())

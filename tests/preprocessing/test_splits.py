@@ -3,22 +3,19 @@
 from difflib import SequenceMatcher
 
 import pytest
-from conftest import PROJECT
-from omegaconf import OmegaConf
+from conftest import changed, section
 
 from pipeline.errors import RecipeError
 from preprocessing.corpus.splits import assign_splits
-
-DISTINCT = OmegaConf.create(
-    {
-        "kind": "distinct",
-        "test": 3,
-        "validation": 2,
-        "words": [4, 8],
-        "highest_similarity": 0.75,
-        "seed": 0,
-    }
+from preprocessing.settings import (
+    DistinctSplits,
+    FileSplits,
+    LastSplits,
+    ListedSplits,
+    RandomSplits,
 )
+
+DISTINCT = section(DistinctSplits, "splits/distinct.yaml", test=3, validation=2, words=[4, 8])
 TEXTS = {
     "a": "Please hold the line for now.",
     "a-copy": "Please hold the line for me now.",
@@ -35,7 +32,7 @@ TEXTS = {
 def test_espnets_split_of_ljspeech():
     """In order of id, the last 250 are the test set, the 250 before them the validation set."""
     texts = {f"LJ{i // 262:03d}-{i % 262:04d}": "some words" for i in reversed(range(13100))}
-    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "espnet.yaml")
+    splits = section(LastSplits, "splits/espnet.yaml")
     assigned = assign_splits(texts, splits)
     ids = sorted(texts)
     assert all(assigned[id] == "test" for id in ids[-250:])
@@ -45,7 +42,7 @@ def test_espnets_split_of_ljspeech():
 
 def test_fastspeech_2_holds_out_whole_chapters():
     """LJ001 and LJ002 (523 clips) are the test set, LJ003 (348 clips) the validation set."""
-    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "fastspeech2.yaml")
+    splits = section(ListedSplits, "splits/fastspeech2.yaml")
     texts = {f"LJ{chapter:03d}-{clip:04d}": "words" for chapter in range(1, 6) for clip in (1, 2)}
     assigned = assign_splits(texts, splits)
     assert [id for id in texts if assigned[id] == "test"] == [id for id in texts if id < "LJ003"]
@@ -55,9 +52,8 @@ def test_fastspeech_2_holds_out_whole_chapters():
 def test_exactly_ming024s_list_is_held_out(tmp_path):
     texts = {f"LJ001-{clip:04d}": "words" for clip in range(1, 21)}
     held_out = [f"LJ001-{clip:04d}" for clip in (17, 3, 9, 4)]
-    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "ming024.yaml")
     path = tmp_path / "val.txt"
-    splits = OmegaConf.merge(splits, {"held_out": str(path), "test": 1})
+    splits = section(FileSplits, "splits/ming024.yaml", held_out=str(path), test=1)
     with pytest.raises(RecipeError, match="splits=ming024 needs the list .*val.txt"):
         assign_splits(texts, splits)
     path.write_text("".join(f"{id}|LJSpeech|{{HH AY1}}|Hi.\n" for id in held_out))
@@ -71,10 +67,8 @@ def test_exactly_ming024s_list_is_held_out(tmp_path):
 
 def test_random_splits_have_the_requested_sizes_and_depend_on_the_seed():
     texts = {f"{i:05d}": "words" for i in range(13100)}
-    splits = OmegaConf.load(PROJECT / "conf" / "splits" / "seed.yaml")
-    one, same, other = (
-        assign_splits(texts, OmegaConf.merge(splits, {"seed": seed})) for seed in (0, 0, 1)
-    )
+    splits = section(RandomSplits, "splits/seed.yaml")
+    one, same, other = (assign_splits(texts, changed(splits, seed=seed)) for seed in (0, 0, 1))
     test = {id for id in texts if one[id] == "test"}
     assert list(one.values()).count("validation") == 250 == len(test) and one == same
     shared = len(test & {id for id in texts if other[id] == "test"})
@@ -91,26 +85,24 @@ def test_distinct_utterances_are_sentences_without_a_near_copy():
 
 
 def test_removing_an_utterance_keeps_the_others_in_their_sets():
-    assigned = assign_splits(TEXTS, OmegaConf.merge(DISTINCT, {"test": 1, "validation": 1}))
+    assigned = assign_splits(TEXTS, changed(DISTINCT, test=1, validation=1))
     gone = next(id for id, split in assigned.items() if split == "train" and id in "bcdef")
     fewer = {id: text for id, text in TEXTS.items() if id != gone}
-    again = assign_splits(fewer, OmegaConf.merge(DISTINCT, {"test": 1, "validation": 1}))
+    again = assign_splits(fewer, changed(DISTINCT, test=1, validation=1))
     assert again == {id: split for id, split in assigned.items() if id != gone}
 
 
 def test_unusable_utterances_are_not_drawn_and_published_sets_ignore_them():
-    fewer = OmegaConf.merge(DISTINCT, {"test": 2, "validation": 2})
+    fewer = changed(DISTINCT, test=2, validation=2)
     drawn = {id for id, split in assign_splits(TEXTS, fewer).items() if split != "train"}
     unusable = sorted(drawn)[0]
     again = assign_splits(TEXTS, fewer, {unusable})
     assert len([id for id, split in again.items() if split != "train"]) == 4
     assert again[unusable] == "train"
-    last = OmegaConf.create({"kind": "last", "test": 2, "validation": 2})
+    last = section(LastSplits, "splits/espnet.yaml", test=2, validation=2)
     assert assign_splits(TEXTS, last, {"short"}) == assign_splits(TEXTS, last)
 
 
 def test_impossible_splits_are_reported():
     with pytest.raises(RecipeError, match="are too few for the requested splits"):
-        assign_splits(TEXTS, OmegaConf.merge(DISTINCT, {"test": 7}))
-    with pytest.raises(RecipeError, match="choose one of distinct, last, listed, file, random"):
-        assign_splits(TEXTS, OmegaConf.create({"kind": "alphabetical"}))
+        assign_splits(TEXTS, changed(DISTINCT, test=7))

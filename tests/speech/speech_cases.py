@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import torch
-from conftest import composed
-from omegaconf import DictConfig, OmegaConf
+from conftest import changed, composed, section
 
+from evaluation.settings import Settings
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 
 STATISTICS = {
     "mel": {"mean": [-5.0] * 80},
@@ -16,14 +17,14 @@ STATISTICS = {
 SYMBOLS = "<pad> AA1 AH0 D EH1 F HH IH0 L N OW1 R S T W ER1 sp".split()
 SMALLER = {
     "tiny": {},
-    "espnet": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
-    "ming024": {"hidden": 64, "ffn": {"channels": 96}, "encoder_layers": 2, "decoder_layers": 2},
+    "espnet": {"hidden": 64, "ffn__channels": 96, "encoder_layers": 2, "decoder_layers": 2},
+    "ming024": {"hidden": 64, "ffn__channels": 96, "encoder_layers": 2, "decoder_layers": 2},
 }
 
 
 def random_model(name: str) -> FastSpeech2:
     torch.manual_seed(0)
-    config = OmegaConf.merge(OmegaConf.load(f"conf/model/{name}.yaml"), SMALLER[name])
+    config = changed(section(ModelSettings, f"model/{name}.yaml"), **SMALLER[name])
     model = FastSpeech2(config, len(SYMBOLS)).eval()
     for parameter in model.parameters():  # biases are zero only before training
         if parameter.dim() == 1 and parameter.requires_grad:
@@ -39,7 +40,7 @@ def random_run(folder: Path) -> None:
         {
             "model": random_model("tiny").state_dict(),
             "mel_ratio": None,
-            "config": OmegaConf.to_container(OmegaConf.load("conf/model/tiny.yaml")),
+            "config": section(ModelSettings, "model/tiny.yaml").plain(),
             "symbols": SYMBOLS,
             "statistics": STATISTICS,
         },
@@ -48,10 +49,10 @@ def random_run(folder: Path) -> None:
     (folder / "lexicon.txt").write_text("hello HH AH0 L OW1\nworld W ER1 L D\n", "utf-8")
 
 
-def run_config(folder: Path, *overrides: str) -> DictConfig:
+def run_config(folder: Path, *overrides: str) -> Settings:
     """The configuration of the run that `random_run` wrote, with a vocoder in float32."""
     places = [f"paths.{name}={folder}" for name in ("run", "alignments")]
     config = composed(*places, *overrides)
     if config.vocoder.kind == "hifigan":
-        config.vocoder.precision = "32"
+        config = changed(config, vocoder__precision="32")
     return config

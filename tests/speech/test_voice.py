@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed
-from omegaconf import OmegaConf
+from conftest import changed, composed
 from speech_cases import random_run, run_config
 
 import speech
@@ -93,7 +92,7 @@ def test_damaged_and_foreign_folders_are_refused(run, tmp_path):
 
 def test_runs_that_cannot_be_written_are_refused(run, tmp_path):
     config = run_config(run)
-    unknown = OmegaConf.merge(config, {"recipe": {"licence": ""}})
+    unknown = changed(config, recipe__licence="")
     with pytest.raises(RecipeError, match="set recipe.licence, such as CC-BY-4.0, and recipe.sour"):
         write_voice(unknown, tmp_path / "voice")
     (run / "lexicon.txt").unlink()
@@ -116,7 +115,7 @@ def test_another_language_and_a_vocoder_of_the_users_travel_with_the_voice(run, 
     files_of_language = f"lexicon: {tmp_path}/words.txt, rules: {tmp_path}/of-the-language.txt"
     language = f"{{normaliser: null, {files_of_language}, phones: null}}"
     config = run_config(
-        run, "vocoder=hifigan_folder", f"vocoder.folder={files}", f"+corpus.language={language}"
+        run, "vocoder=hifigan_folder", f"vocoder.folder={files}", f"corpus.language={language}"
     )
     expected = configured_voice(config).speaker()("Hallo hello.")
     write_voice(config, tmp_path / "voice")

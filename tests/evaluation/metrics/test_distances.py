@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pysptk
 import pytest
-from omegaconf import OmegaConf
 
+from audio.settings import F0Settings
 from evaluation.metrics.distances import distance, duration_errors_ms, log_f0, mcd
 from evaluation.metrics.mel_cepstra import ALPHA, ORDER, mel_cepstra
 
-DIO = OmegaConf.create({"method": "dio", "floor": 71, "ceiling": 800, "decimation": 1})
-HARVEST = OmegaConf.create({"method": "harvest", "floor": 71, "ceiling": 800})
+DIO = F0Settings(method="dio", floor=71, ceiling=800, decimation=1)
+HARVEST = F0Settings(method="harvest", floor=71, ceiling=800, decimation=1)
 
 
 def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from omegaconf import OmegaConf
+from conftest import composed
 from table_cases import CONSTANT, add_run, make_experiment, runs_in
 
 from evaluation.report.collect import grouped
@@ -136,7 +136,7 @@ def test_a_report_of_records_alone_says_that_it_has_no_audio(tmp_path):
     keep_all(tmp_path / "exp", tmp_path / "records")
     kept = [record.folder for record in read_records(tmp_path / "records")]
     groups = grouped(runs_in(tmp_path / "none", kept))
-    config = OmegaConf.create({"recipe": {"name": "test"}})
+    config = composed("recipe.name=test")
     write_report(groups, [], {}, config, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "12 runs are in the tables as records" in page and "There is no audio:" in page

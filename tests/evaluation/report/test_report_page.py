@@ -3,8 +3,7 @@
 import shutil
 
 import pytest
-from conftest import run_script
-from omegaconf import OmegaConf
+from conftest import composed, run_script
 from table_cases import DECAYING, add_run, runs_in
 
 from evaluation.report.collect import grouped
@@ -41,7 +40,7 @@ def answer_path(tmp_path_factory):
     rows = [["System", "Seeds"], ["Dense", "2"]]
     tests = paired_tests(groups, loss_columns(best))
     tables = [Table(name, f"Table of {name}", rows, rows, tests) for name in ("losses", "cost")]
-    config = OmegaConf.create({"recipe": {"name": "test"}})
+    config = composed("recipe.name=test")
     write_report(groups, tables, {}, config, folder / "report.html")
     return folder / "report.html"
 
