@@ -37,7 +37,7 @@ UV_INSTALL = $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY
 .NOTPARALLEL:
 .PHONY: help setup cluster loggers demo stage1 stage2 stage3 stage4 stage5 stage6 stage7 check sweep records \
         status tables report say app export voice scp gta-mels finetune listening-test serve preferences \
-        test test-all test-cluster lint bench clean
+        settings test test-all test-cluster lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -137,6 +137,8 @@ test-cluster: $(VENV)/installed-dev cluster ## run the tests of Slurm, Ray and D
 	@command -v slurmctld munged > /dev/null || \
 	    echo "Slurm's test is skipped: apt-get install slurm-wlm munge, and run this as root"
 	$(PYTHON) -m pytest -m "slow or not slow" -rs -n 1 tests/cluster
+settings: setup ## print every setting with its type, default and meaning: conf/SETTINGS.md
+	@$(PYTHON) scripts/settings.py
 lint: $(VENV)/installed-dev ## check style and types
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 bench: $(VENV)/installed-dev ## measure each part on this machine; the last two benchmarks need make demo

@@ -13,7 +13,6 @@ from torch import Tensor
 from audio.constants import HOP, MEL_KINDS, MELS, SAMPLE_RATE
 from audio.mel import FLOOR as HIFIGAN_FLOOR
 from audio.mel import HIGHEST_FREQUENCY, WINDOW, hann_window
-from pipeline.settings import check_choice
 
 FREQUENCIES = (80, 7600)
 """Hz, of the lowest and the highest band"""
@@ -71,7 +70,6 @@ def hifigan_bands() -> Tensor:
 
 def to_hifigan(mel: Tensor, kind: str) -> Tensor:
     """HiFi-GAN's log-mel `[..., mels]` of a kind in `MEL_KINDS`; see `LOSS`."""
-    check_choice("features.mel", kind, MEL_KINDS)
     if kind == "hifigan":
         return mel
     natural = math.log(10.0) * (mel @ hifigan_bands().to(mel).T)

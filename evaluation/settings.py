@@ -6,10 +6,9 @@ from pydantic import Field
 
 from audio.settings import F0Settings
 from pipeline.settings import Count, NonNegative, Section, Text, Whole, added
-from speech.settings import SpeechSettings
+from speech.settings import Port, SpeechSettings
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
 TrialKind = Literal["preference", "rating", "best_worst", "mushra"]
 
 
@@ -34,14 +33,6 @@ class EvaluationSettings(Section):
     pitch: bool = added(False)
 
 
-class ApplicationSettings(Section):
-    """`make app`."""
-
-    voices: Text
-    host: Text
-    port: Port
-
-
 class ListeningSettings(Section):
     """`make listening-test`, `make serve` and `make preferences`."""
 
@@ -64,4 +55,3 @@ class Settings(SpeechSettings):
 
     evaluation: EvaluationSettings
     listening: ListeningSettings
-    app: ApplicationSettings

@@ -1,19 +1,20 @@
 """Loads FastSpeech2 checkpoints of ESPnet2 (github.com/espnet/espnet, espnet2/tts/fastspeech2/)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.published import load_renamed
+from fastspeech2.settings import ModelSettings
 from pipeline.errors import RecipeError
-from pipeline.settings import Rule, one_of
+from pipeline.settings import checked
 from preprocessing.text.punctuation import END
 
 _BLOCK = r"^(encoder|decoder)\.(\d+)\."
@@ -73,12 +74,20 @@ DEFAULTS: dict[str, Any] = {
     **_EMBEDDINGS,
 }
 """Values that ESPnet's FastSpeech2 takes where `tts_conf` leaves a setting out."""
-_SUPPORTED: dict[str, Rule] = {
-    "encoder_type": one_of(("transformer",)),
-    "decoder_type": one_of(("transformer",)),
-    "reduction_factor": one_of((1,)),
-    "use_gst": one_of((False,)),
-    "positionwise_layer_type": one_of(("conv1d", "linear", "conv1d-linear")),
+
+
+def _one_of(*options: object) -> Callable[[object], str]:
+    """A rule: advice for a value that is none of these options, otherwise nothing."""
+    advice = f"choose one of {', '.join(map(str, options))}"
+    return lambda value: "" if value in options else advice
+
+
+_SUPPORTED: dict[str, Callable[[Any], str]] = {
+    "encoder_type": _one_of("transformer"),
+    "decoder_type": _one_of("transformer"),
+    "reduction_factor": _one_of(1),
+    "use_gst": _one_of(False),
+    "positionwise_layer_type": _one_of("conv1d", "linear", "conv1d-linear"),
     # ESPnet has an embedding of speakers or languages from two on.
     "spks": lambda value: "only one speaker can be loaded" if (value or 0) > 1 else "",
     "langs": lambda value: "only one language can be loaded" if (value or 0) > 1 else "",
@@ -220,8 +229,8 @@ def statistics_of(state_dict: Mapping[str, Tensor]) -> dict[str, dict]:
     }
 
 
-def model_config(config: Mapping) -> DictConfig:
-    """Translate ESPnet's settings into a node like those of conf/model/.
+def model_config(config: Mapping) -> ModelSettings:
+    """Translate ESPnet's settings into those of conf/model/.
 
     Raises:
         RecipeError: names all settings of variants that `FastSpeech2` lacks, and unknown ones.
@@ -281,7 +290,8 @@ def model_config(config: Mapping) -> DictConfig:
         "bias": False,
         "norm": settings["use_batch_norm"],
     }
-    return OmegaConf.create(
+    return checked(
+        ModelSettings,
         {
             "name": "espnet",
             "hidden": settings["adim"],

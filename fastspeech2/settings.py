@@ -283,3 +283,11 @@ class TrainingSettings(VocoderSettings):
     kernels: Literal["fast", "plain"]
     samples: Whole
     logger: Annotated[Target | None, BeforeValidator(lambda given: given or None)]
+
+    @model_validator(mode="after")
+    def _traceable(self) -> "TrainingSettings":
+        if self.trainer.compile and self.kernels != "plain":
+            raise ValueError(
+                "trainer.compile=true: torch.compile cannot trace fast kernels, so set kernels=plain"
+            )
+        return self

@@ -208,3 +208,21 @@ def allowed(schema: Schema, root: Schema) -> str:
         return f"a list of {count}, each {each}" if count else f"a list, each {each}"
     limits = [text.format(schema[name]) for name, text in LIMITS.items() if name in schema]
     return " ".join([WORDS[schema.get("type", "object")], " and ".join(limits)]).strip()
+
+
+def allowed_values(name: str, root: Schema) -> str:
+    """The values of the setting with this dotted name, in words; of every kind of its section."""
+    places = [root]
+    for part in name.split("."):
+        sections = [each for place in places for each in _kinds(place, root)]
+        places = [each["properties"][part] for each in sections if part in each["properties"]]
+    return " or ".join(dict.fromkeys(allowed(each, root) for each in places)) or "anything"
+
+
+def _kinds(schema: Schema, root: Schema) -> list[Schema]:
+    """The sections that a schema allows."""
+    schema = _section(schema, root)
+    if "discriminator" in schema:
+        mapped = schema["discriminator"]["mapping"].values()
+        return [_section({"$ref": each}, root) for each in mapped]
+    return [schema] if "properties" in schema else []

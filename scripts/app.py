@@ -1,6 +1,6 @@
 """A page that speaks with several voices side by side: `make app VOICES="..." PORT=7860`."""
 
-from pipeline.configuration import hydra_main
+from evaluation.application import hydra_main
 
 
 def main(config) -> None:

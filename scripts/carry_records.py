@@ -41,52 +41,27 @@ class Change:
     """settings that are gone, with the value that stands for today's behaviour"""
 
 
-CHANGE = Change(
-    removed={
-        "trainer.optimizer.name": "adamw",
-        "trainer.schedule.name": "cosine",
-        **{"text": "", "output": "say.wav", "speed": 1.0, "pitch": 1.0, "energy": 1.0},
-        "backend": "torch",
-    },
-    added={
-        "trainer.optimizer._target_": "torch.optim.AdamW",
-        "trainer.optimizer.fused": True,
-        "trainer.schedule._target_": "fastspeech2.training.optimization.cosine",
-        "trainer.schedule.updates": 16000,
-    },
-)
+CHANGE = Change()
 
 # Runs in a process of its own, in which the packages of one revision or the other are imported.
 DESCRIBE = """
 import json, sys
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from evaluation.settings import Settings
+from pipeline.configuration import compose
+from pipeline.errors import RecipeError
 from pipeline.stages import EVALUATION, training_context
+
 found = []
-try:
-    from evaluation.settings import Settings
-    from pipeline.configuration import compose as composed
-except ImportError:
-    from pipeline.configuration import register_resolvers
-    register_resolvers()
-    OmegaConf.register_new_resolver("run_name", lambda: "run", replace=True)
-    with initialize_config_dir(sys.argv[1], version_base="1.3"):
-        for overrides in json.loads(sys.argv[2]):
-            config = compose("config", overrides)
-            found.append({
-                "config": OmegaConf.to_container(config, resolve=True),
-                "fingerprint": EVALUATION.fingerprint(config),
-                "context": training_context(config),
-            })
-else:
-    for overrides in json.loads(sys.argv[2]):
-        config = composed(Settings, [*overrides, "name=run"])
-        found.append({
-            "config": config.plain(),
-            "fingerprint": EVALUATION.fingerprint(config),
-            "context": training_context(config),
-        })
+for overrides in json.loads(sys.argv[1]):
+    try:
+        config = compose(Settings, [*overrides, "name=run"])
+    except RecipeError as error:
+        sys.exit(str(error))
+    found.append({
+        "config": config.plain(),
+        "fingerprint": EVALUATION.fingerprint(config),
+        "context": training_context(config),
+    })
 print(json.dumps(found))
 """
 
@@ -110,7 +85,7 @@ def describe(code: Path, overrides: Sequence[Sequence[str]], project: Path) -> l
         RecipeError: an override does not fit the configuration.
     """
     done = subprocess.run(
-        [sys.executable, "-c", DESCRIBE, str(code / "conf"), json.dumps([*map(list, overrides)])],
+        [sys.executable, "-c", DESCRIBE, json.dumps([*map(list, overrides)])],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},
         capture_output=True,

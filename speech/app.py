@@ -12,10 +12,9 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio
-from omegaconf import DictConfig, OmegaConf
-
 from pipeline.configuration import RESOURCES
 from pipeline.errors import RecipeError
+from speech.settings import SpeechSettings
 
 MAX_CHARACTERS = 5000
 SHOWN = 3
@@ -49,7 +48,7 @@ class Voices:
         configs: for each voice, the configuration that `make say` would have.
     """
 
-    def __init__(self, configs: Mapping[str, DictConfig]):
+    def __init__(self, configs: Mapping[str, SpeechSettings]):
         self.configs = configs
         self._loaded, self._lock = {}, threading.Lock()
 
@@ -63,7 +62,7 @@ class Voices:
             return self._loaded[name]
 
 
-def find_voices(config: DictConfig) -> dict[str, DictConfig]:
+def find_voices(config: SpeechSettings) -> dict[str, SpeechSettings]:
     """Find the voices of `config.app.voices`, by default those of the package and trained runs.
 
     Returns:
@@ -76,11 +75,12 @@ def find_voices(config: DictConfig) -> dict[str, DictConfig]:
     runs = Path(config.paths.experiment)
     trained = [path.parent.parent.name for path in sorted(runs.glob("*/train/model.pt"))]
     found = {}
-    for name in str(config.app.voices).split() or [*packaged, *trained]:
+    for name in config.app.voices.split() or [*packaged, *trained]:
         if name in packaged or (Path(name) / "voice.json").exists():
-            found[name] = OmegaConf.merge(config, {"voice": name})
+            found[name] = config.model_copy(update={"voice": name})
         elif name in trained:
-            found[name] = OmegaConf.merge(config, {"voice": "", "name": name})
+            paths = config.paths.model_copy(update={"run": str(runs / name)})
+            found[name] = config.model_copy(update={"voice": "", "name": name, "paths": paths})
         else:
             known = "\n  ".join([*packaged, *trained]) or "none"
             raise RecipeError(
@@ -207,7 +207,7 @@ def make_app(voices: Voices) -> gradio.Blocks:
     return app
 
 
-def serve_app(config: DictConfig) -> None:
+def serve_app(config: SpeechSettings) -> None:
     """Serve the page until the process is interrupted.
 
     Raises:

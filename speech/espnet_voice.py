@@ -1,6 +1,5 @@
 """A voice of ESPnet: a FastSpeech2 checkpoint and the config.yaml beside it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from audio.mel import WINDOW
 from fastspeech2.espnet import load_espnet, read_config, statistics_of, symbols_of
 from fastspeech2.synthesis.acoustic import AcousticModel
 from fastspeech2.synthesis.synthesiser import Synthesiser
+from hifigan.settings import Vocoder
 from pipeline.errors import RecipeError
 from preprocessing.text.pronouncer import Pronouncer
 from speech.voice import Voice
@@ -53,12 +53,12 @@ class EspnetVoice(Voice):
         return Pronouncer({}, synthesiser.index)
 
 
-def espnet_voice(path: Path, vocoder: Mapping) -> EspnetVoice | None:
+def espnet_voice(path: Path, vocoder: Vocoder) -> EspnetVoice | None:
     """The voice of a checkpoint `*.pth` or of its folder, or None if the path is neither.
 
     Args:
         path: of the checkpoint, with ESPnet's config.yaml beside it, or of the folder of both.
-        vocoder: settings as in conf/vocoder/.
+        vocoder: for its mels.
 
     Raises:
         RecipeError: the config.yaml is missing, or the folder has several checkpoints.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from fastspeech2.settings import TrainingSettings
 from pipeline.settings import Count, Positive, Section, Text
@@ -32,6 +32,9 @@ def _prosody_file(value: str) -> str:
 ProsodyFile = Annotated[Text, AfterValidator(_prosody_file)]
 
 
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
 class SaySettings(Section):
     """`make say`."""
 
@@ -52,6 +55,14 @@ class InferenceSettings(Section):
     threads: Count
 
 
+class ApplicationSettings(Section):
+    """`make app`."""
+
+    voices: Text
+    host: Text
+    port: Port
+
+
 class SpeechSettings(TrainingSettings):
     """What stage 5 and `make say` know."""
 
@@ -59,3 +70,4 @@ class SpeechSettings(TrainingSettings):
     voice: Text
     say: SaySettings
     inference: InferenceSettings
+    app: ApplicationSettings

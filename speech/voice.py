@@ -15,6 +15,8 @@ wrote and that needs neither `data/` nor `exp/`:
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from fastspeech2.synthesis.synthesiser import Synthesiser, load_synthesiser
 from hifigan.settings import Vocoder
 from hifigan.vocoder import load_vocoder
@@ -85,7 +87,7 @@ class Voice:
         return Speaker(synthesiser, vocoder, self.pronouncer(synthesiser))
 
 
-def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> Voice:
+def load_voice(folder: Path | str, vocoder: Vocoder | None = None) -> Voice:
     """Open a folder that `make voice` wrote, and check that its files are complete.
 
     A checkpoint `*.pth` of ESPnet's FastSpeech2 with its config.yaml beside it, or the folder of
@@ -101,7 +103,7 @@ def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> 
     from speech.espnet_voice import espnet_voice
 
     folder = Path(folder)
-    if found := espnet_voice(folder, vocoder or OmegaConf.load(UNIVERSAL)):
+    if found := espnet_voice(folder, vocoder or checked(Vocoder, yaml.safe_load(UNIVERSAL.read_text("utf-8")))):
         return found
     if not (folder / "voice.json").exists():
         raise RecipeError(f"{folder} holds no voice: it has no voice.json")
@@ -110,15 +112,13 @@ def load_voice(folder: Path | str, vocoder: Mapping[str, Any] | None = None) -> 
         if not (folder / name).exists() or sha256(folder / name) != digest:
             problem = "differs from its digest" if (folder / name).exists() else "does not exist"
             raise RecipeError(f"the voice {folder} is damaged: {name} {problem}. Get it again")
-    vocoder, language = index["vocoder"], index["language"]
+    given, language = index["vocoder"], index["language"]
     if (folder / "vocoder").exists():
-        vocoder |= {name: str(folder / vocoder[name]) for name in ("checkpoint", "config")}
+        given |= {name: str(folder / given[name]) for name in ("checkpoint", "config")}
     if language:
-        given = {
-            name: str(folder / language[name]) for name in LANGUAGE_FILES if language.get(name)
-        }
-        language = checked(LanguageSettings, language | given)
-    vocoder = checked(Vocoder, vocoder)
+        files = {n: str(folder / language[n]) for n in LANGUAGE_FILES if language.get(n)}
+        language = checked(LanguageSettings, language | files)
+    vocoder = checked(Vocoder, given)
     return Voice(folder, folder / "model.pt", folder / "lexicon.txt", language, vocoder)
 
 

@@ -6,6 +6,8 @@ import re
 import pytest
 from conftest import PROJECT
 
+import settings
+
 PAGES = ["README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "recipes/README.md"]
 PAGES += [
     "evaluation/listening/README.md",
@@ -49,3 +51,10 @@ def test_variables_of_the_makefile_are_defined():
     defined = set(re.findall(r"^([A-Z_]+) *[?:]?=", text, re.MULTILINE))
     used = set(re.findall(r"\$\((?:value )?([A-Z_]+)\)", text))
     assert used - defined - {"MAKEFILE_LIST"} == set()
+
+
+def test_the_table_of_settings_is_current_and_explains_each():
+    table = (PROJECT / "conf" / "SETTINGS.md").read_text("utf-8")
+    assert table == settings.table() + "\n", "run `make settings > conf/SETTINGS.md`"
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) > 150 and not [row[0] for row in rows if not row[-1].strip(" |")]

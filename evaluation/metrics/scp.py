@@ -6,15 +6,14 @@ scp/heldout/reference.scp --text scp/heldout/text --io soundfile`.
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from audio.wav import write_wav
+from evaluation.settings import Settings
 from pipeline.errors import RecipeError
 from pipeline.files import atomic_path, read_csv, read_json
 from preprocessing.features.store import FeatureStore, natural_waveform
 
 
-def write_scp(config: DictConfig) -> None:
+def write_scp(config: Settings) -> None:
     """Write `scp/<set>/` in the run: wav.scp, text and, of held-out clips, reference.scp.
 
     The recordings are written beside them, as `scp/heldout/references/<id>.wav`.

@@ -3,20 +3,18 @@
 import os
 from pathlib import Path
 
-import hydra
-from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
 from audio.constants import SAMPLE_RATE
 from audio.wav import write_wav
 from pipeline.errors import RecipeError
+from pipeline.settings import Target
 
 
-def make_logger(settings: DictConfig) -> Logger | None:
-    """Make the logger that a conf/logger/ node names; None for an empty node.
+def make_logger(settings: Target | None) -> Logger | None:
+    """Make the logger that conf/logger/ names, if any.
 
     Raises:
         RecipeError: it cannot be made, for example because its package is not installed.
@@ -27,11 +25,10 @@ def make_logger(settings: DictConfig) -> Logger | None:
     # is the one that mlflow-skinny has.
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     try:
-        return hydra.utils.instantiate(settings, _convert_="all")
-    except InstantiationException as error:
+        return settings.make("logger")
+    except RecipeError as error:
         raise RecipeError(
-            f"the logger cannot be made: {error.__cause__ or error}. `make loggers` installs the "
-            "packages for logger=wandb and logger=mlflow"
+            f"{error}. `make loggers` installs the packages for logger=wandb and logger=mlflow"
         ) from None
 
 

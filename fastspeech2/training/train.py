@@ -86,7 +86,8 @@ def train(config: TrainingSettings, mcd: Callable[[FastSpeech2], float] | None =
         model.compile(dynamic=True)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
     require_reachable(config.sparsity, schedule, module)
-    require_room(settings.frames_per_batch, training, validation)
+    if not settings.espnet_bins:
+        require_room(settings.frames_per_batch, training, validation)
 
     sniper = sniper_callback(config, schedule)
     selection = Selection(folder / "candidates", config.selection, eligible, mcd)
@@ -191,12 +192,12 @@ def sniper_callback(config: TrainingSettings, schedule: SparsitySchedule) -> Sni
 
 
 def grouping(
-    settings: DictConfig, utterances: UtteranceBatches, symbols: int
+    settings: TrainerSettings, utterances: UtteranceBatches, symbols: int
 ) -> Callable[..., list[list[int]]]:
     """What groups a split's utterances into batches, by `espnet_bins` or `frames_per_batch`.
 
     Args:
-        settings: a node of conf/trainer/.
+        settings: of the trainer.
         symbols: size of the vocabulary.
     """
     if not settings.espnet_bins:

@@ -26,7 +26,8 @@ def project(tmp_path_factory) -> Path:
     The records are two of the committed ones. The trained one also sets what is then renamed.
     """
     project = tmp_path_factory.mktemp("project")
-    for folder in ("pipeline", "conf"):
+    rooms = ("audio", "preprocessing", "hifigan", "fastspeech2", "speech", "evaluation")
+    for folder in ("pipeline", "conf", *rooms):
         shutil.copytree(PROJECT / folder, project / folder)
     (project / "recipes" / "allison").mkdir(parents=True)
     shutil.copy(PROJECT / "recipes" / "allison" / "sentences.txt", project / "recipes" / "allison")
@@ -50,8 +51,14 @@ def project(tmp_path_factory) -> Path:
 
     for path in (project / "conf" / "trainer").glob("*.yaml"):
         path.write_text(path.read_text().replace("val_every:", "validate_every:"))
-    with (project / "conf" / "config.yaml").open("a") as file:
-        file.write("\nfresh: 1\n")
+    sections = project / "fastspeech2" / "settings.py"
+    sections.write_text(sections.read_text().replace("val_every:", "validate_every:"))
+    for path, line in {
+        "conf/config.yaml": "fresh: 1",
+        "pipeline/sections.py": "    fresh: int",
+    }.items():
+        with (project / path).open("a") as file:
+            file.write(f"\n{line}\n")
     return project
 
 
