@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from audio.constants import HOP, MEL_KINDS, MELS, SAMPLE_RATE
+from audio.constants import HOP, MELS, SAMPLE_RATE
 from audio.mel import FLOOR as HIFIGAN_FLOOR
 from audio.mel import HIGHEST_FREQUENCY, WINDOW, hann_window
 

@@ -8,7 +8,6 @@ from audio.settings import F0Settings
 from pipeline.settings import Count, NonNegative, Section, Text, Whole, added
 from speech.settings import Port, SpeechSettings
 
-
 TrialKind = Literal["preference", "rating", "best_worst", "mushra"]
 
 

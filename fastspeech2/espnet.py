@@ -323,7 +323,7 @@ def model_config(config: Mapping) -> ModelSettings:
             "keep_padding": True,
             "postnet": postnet if settings["postnet_layers"] else None,
             "variance_compensation": False,
-        }
+        },
     )
 
 

@@ -288,6 +288,6 @@ class TrainingSettings(VocoderSettings):
     def _traceable(self) -> "TrainingSettings":
         if self.trainer.compile and self.kernels != "plain":
             raise ValueError(
-                "trainer.compile=true: torch.compile cannot trace fast kernels, so set kernels=plain"
+                "trainer.compile=true: torch.compile cannot trace fast kernels: set kernels=plain"
             )
         return self

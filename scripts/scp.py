@@ -1,7 +1,7 @@
 """Writes wav.scp, text and references of a run, as VERSA reads them."""
 
-from evaluation.metrics.scp import write_scp
 from evaluation.application import hydra_main
+from evaluation.metrics.scp import write_scp
 
 if __name__ == "__main__":
     hydra_main(write_scp)

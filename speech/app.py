@@ -12,6 +12,7 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio
+
 from pipeline.configuration import RESOURCES
 from pipeline.errors import RecipeError
 from speech.settings import SpeechSettings

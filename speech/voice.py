@@ -103,7 +103,9 @@ def load_voice(folder: Path | str, vocoder: Vocoder | None = None) -> Voice:
     from speech.espnet_voice import espnet_voice
 
     folder = Path(folder)
-    if found := espnet_voice(folder, vocoder or checked(Vocoder, yaml.safe_load(UNIVERSAL.read_text("utf-8")))):
+    if found := espnet_voice(
+        folder, vocoder or checked(Vocoder, yaml.safe_load(UNIVERSAL.read_text("utf-8")))
+    ):
         return found
     if not (folder / "voice.json").exists():
         raise RecipeError(f"{folder} holds no voice: it has no voice.json")
