@@ -131,6 +131,16 @@ class SparseSettings(Section):
     lr_scaling: Literal["per_tensor", "global", "none"]
     max_lr_scale: Scale
     regrowth: Literal["init", "zero"]
+    min_density: Share = added(0)
+    pattern: Text | None = added(None)
+    groups: list[dict[str, Any]] = added([])
+    strategy: Literal["rigl", "set"] | None = added(None)
+    move_every: Count = added(100)
+    move_until: Fraction = added(0.75)
+    drop: Fraction = added(0.3)
+    pruned: Literal["zero", "frozen", "trained"] = added("zero")
+    shuffle: bool = added(False)
+    return_order: Literal["highest_first", "highest_last"] = added("highest_first")
 
     @model_validator(mode="after")
     def _fitting(self) -> "SparseSettings":
@@ -186,8 +196,22 @@ class GradualSettings(SparseSettings):
         return self
 
 
+class AlternatingSettings(SparseSettings):
+    """Dense and sparse phases in turn."""
+
+    kind: Literal["alternating"]
+    end: Fraction
+    phase: Fraction
+    until: Fraction
+
+
 Sparsity = Annotated[
-    DenseSettings | ConstantSettings | DecayingSettings | RisingSettings | GradualSettings,
+    DenseSettings
+    | ConstantSettings
+    | DecayingSettings
+    | RisingSettings
+    | GradualSettings
+    | AlternatingSettings,
     Field(discriminator="kind"),
 ]
 

@@ -14,8 +14,10 @@ from pipeline.files import read_csv, read_json
 from pipeline.records import Record, current_records, read_runs
 
 REFERENCES = {"natural": "Natural recordings", "vocoded": "Vocoded recordings"}
-KINDS = ["dense", "constant", "decaying", "rising", "gradual"]
+KINDS = ["dense", "constant", "decaying", "rising", "gradual", "alternating"]
 PAPER = {"cap": 0.75, "score": "snip", "lr_scaling": "per_tensor", "regrowth": "init"}
+PAPER |= {"strategy": None, "pattern": None, "min_density": 0, "pruned": "zero", "shuffle": False}
+PAPER |= {"return_order": "highest_first", "groups": []}
 """The paper's settings of sparse training, which labels leave out."""
 
 
@@ -128,6 +130,7 @@ def run_label(metrics: dict) -> str:
         "decaying": lambda: f"Decaying {' → '.join(levels)} %",
         "rising": lambda: f"Rising {' → '.join(levels)} %",
         "gradual": lambda: f"Gradual magnitude pruning to {levels[-1]} %",
+        "alternating": lambda: f"Alternating, 0 and {levels[-1]} %",
     }[sparsity["kind"]]()
     return ", ".join([label, *_deviations(sparsity)])
 
@@ -135,7 +138,7 @@ def run_label(metrics: dict) -> str:
 def _deviations(sparsity: dict) -> list[str]:
     """Each setting of sparse training that differs from the paper's, in words."""
     given = PAPER | sparsity
-    if given["kind"] in ("rising", "gradual"):
+    if given["kind"] in ("rising", "gradual", "alternating"):
         given |= {"score": PAPER["score"]}  # these kinds rank by magnitude, whatever the score
     cap = "no cap" if given["cap"] == 1 else f"cap {percent(given['cap'])} %"
     scaling = {"none": "rate not scaled", "global": "rate scaled globally"}
@@ -144,6 +147,13 @@ def _deviations(sparsity: dict) -> list[str]:
         "score": f"{given['score']} scores",
         "lr_scaling": scaling.get(given["lr_scaling"], ""),
         "regrowth": "regrowth from zero",
+        "strategy": {"rigl": "RigL", "set": "SET"}.get(given["strategy"], ""),
+        "pattern": f"pattern {given['pattern']}",
+        "min_density": f"at least {percent(given['min_density'])} % of each tensor",
+        "pruned": {"frozen": "frozen, not zero", "trained": "rates only"}.get(given["pruned"], ""),
+        "shuffle": "scores shuffled within tensors",
+        "return_order": "highest scores return last",
+        "groups": f"groups {', '.join(group['parameters'] for group in given['groups'])}",
     }
     return [words[name] for name, usual in PAPER.items() if given[name] != usual]
 

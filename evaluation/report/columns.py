@@ -140,12 +140,15 @@ def cost_columns(groups: list[Group]) -> list[Column]:
         switches = run.training["sparsity_switches"] if run.training else []
         return switches[0]["achieved"] if switches else None
 
+    flops = Column("Training FLOPs, dense = 1", trained("training_flops"), 3)
+    known = any(flops.value(run) is not None for group in groups for run in group.runs)
     return [
         Column("Parameters, millions", trained("parameters"), 2, scale=1e-6),
         Column("Cap per tensor, %", cap, 1, scale=100),
         Column("Sparsity achieved first, %", first_sparsity, 1, scale=100),
         Column("Sparsity at the end, %", trained("final_sparsity"), 1, scale=100),
         Column("Updates", trained("updates"), 0),
+        *([flops] if known else []),  # old records lack them
         Column("Training, s", trained("train_seconds"), 0),
         Column("Updates per second", trained("updates_per_second"), 1),
         Column("Scoring, s", trained("scoring_seconds"), 1),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import lightning
 import torch
-from torch import nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.settings import TrainingSettings
 from fastspeech2.synthesis.synthesiser import synthesiser_of
+from fastspeech2.training.module import FastSpeech2Module
 from fastspeech2.training.monitoring import MetricsTable
 from fastspeech2.training.nonfinite import skipped_updates
 from fastspeech2.training.sparsity import prunable_selection
@@ -54,7 +54,7 @@ def save_sparsity(folder: Path, sniper: SniperCallback) -> None:
 def save_record(
     folder: Path,
     config: TrainingSettings,
-    module: nn.Module,
+    module: FastSpeech2Module,
     sniper: SniperCallback,
     table: MetricsTable,
     store: FeatureStore,
@@ -95,6 +95,7 @@ def save_record(
             {name: switch[name] for name in ("update", "nominal", "achieved")}
             for switch in sparsities
         ],
+        "training_flops": relative_flops(module, sniper, config.trainer.updates),
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         "selection": selection,
         "precision": precision,
@@ -106,6 +107,19 @@ def save_record(
 def achieved_sparsity(sniper: SniperCallback) -> float:
     """Fraction of the prunable weights that is masked now."""
     return sniper.record[-1].achieved if sniper.record else 0.0
+
+
+def relative_flops(module: FastSpeech2Module, sniper: SniperCallback, updates: int) -> float | None:
+    """Theoretical FLOPs of a training by those of a dense one; None where they are not known.
+
+    That is after a resume with no update left, and where strategies move the masks of groups.
+    """
+    settings = sniper.settings
+    if module.flops is None or any(g["strategy"] for g in settings.get("groups", {}).values()):
+        return None
+    pruned, strategy = settings.get("pruned", "zero"), settings.get("strategy")
+    training = module.flops.training(sniper.record, updates, pruned, strategy)
+    return round(training / module.flops.training([], updates), 4)
 
 
 def _peak_megabytes(device: str) -> float:

@@ -4,12 +4,17 @@ from typing import Any
 
 from torch import nn
 
-from fastspeech2.settings import Sparsity
+from fastspeech2.settings import SparseSettings, Sparsity
 from pipeline.errors import RecipeError
-from sniper import SparsitySchedule, prunable_parameters
+from pipeline.settings import WrongSettings, checked
+from sniper import SET, RigL, SparsitySchedule, prunable_parameters
 from sniper.settings import check_cap, checked_settings
+from sniper.strategies import Strategy
+from sniper.strategies.patterns import check_shapes
 
 PATTERNS = ("include", "exclude")
+SAME_FOR_ALL = ("lr_scaling", "max_lr_scale", "pruned", "shuffle", "scoring_batches", "groups")
+"""Settings that a group of parameters cannot have for itself."""
 
 
 def decaying_levels(
@@ -51,6 +56,7 @@ def sparsity_schedule(config: Sparsity, updates: int) -> SparsitySchedule:
     - `rising`: the levels of `decaying` in reverse order at the same updates, from dense to `end`.
     - `gradual`: dense until `begin`, then a cubic up to `end` (Zhu and Gupta 2017, arXiv
       1710.01878).
+    - `alternating`: dense and sparse phases in turn (AC/DC, Peste et al. 2021, arXiv 2106.12379).
     """
     match config.kind:
         case "constant":
@@ -67,14 +73,41 @@ def sparsity_schedule(config: Sparsity, updates: int) -> SparsitySchedule:
             if begin == finish:
                 raise RecipeError("sparsity.begin and sparsity.finish are the same update")
             return SparsitySchedule.cubic(0.0, config.end, finish - begin, begin=begin)
+        case "alternating":
+            phase, until = round(config.phase * updates), round(config.until * updates)
+            try:
+                return SparsitySchedule.alternating(config.end, phase, until)
+            except ValueError as error:
+                raise RecipeError(f"sparsity.phase and sparsity.until: {error}") from error
     return SparsitySchedule.constant(0.0)
 
 
-def mask_settings(config: Sparsity) -> dict[str, Any]:
-    """The keyword arguments of `Sniper` that a conf/sparsity/ node chooses."""
+def mask_settings(config: Sparsity, updates: int, seed: int) -> dict[str, Any]:
+    """The keyword arguments of `Sniper` that a conf/sparsity/ node chooses.
+
+    Args:
+        updates: of the whole training.
+        seed: of the run, for what is random.
+    """
     if config.kind == "dense":
         return {}
+    own = {
+        f"model.{pattern}": {"schedule": sparsity_schedule(group, updates)}
+        | {
+            name: value
+            for name, value in mask_settings(group, updates, seed).items()
+            if name not in ("shuffle_seed", *SAME_FOR_ALL)
+        }
+        for pattern, group in group_settings(config).items()
+    }
     return {
+        "min_density": config.min_density,
+        "pattern": config.pattern,
+        "groups": own,
+        "strategy": _strategy(config, updates, seed),
+        "pruned": config.pruned,
+        "shuffle_seed": seed if config.shuffle else None,
+        "return_order": config.return_order,
         "cap": config.cap,
         "redistribute": config.redistribute,
         "allocation": config.allocation,
@@ -85,6 +118,45 @@ def mask_settings(config: Sparsity) -> dict[str, Any]:
     }
 
 
+def group_settings(config: Sparsity) -> dict[str, Sparsity]:
+    """The settings of each group, which are its own or else those of the whole.
+
+    Raises:
+        RecipeError: a group has settings that are unknown, not allowed or the same for all.
+    """
+    found = {}
+    for group in config.groups:
+        same = group.get("kind", config.kind) == config.kind
+        inherited = type(config).model_fields if same else SparseSettings.model_fields
+        whole = {name: value for name, value in config.plain().items() if name in inherited}
+        whole |= {"kind": config.kind, "groups": []}
+        own = {name: value for name, value in group.items() if name != "parameters"}
+        if not group.get("parameters") or own.keys() & SAME_FOR_ALL:
+            raise RecipeError(
+                f"sparsity.groups: {group} needs parameters, a pattern of their names, and cannot "
+                f"have {', '.join(SAME_FOR_ALL)}, which are the same for all"
+            )
+        try:
+            found[group["parameters"]] = checked(Sparsity, whole | own)
+        except WrongSettings as error:
+            raise RecipeError(f"sparsity.groups: {error}") from error
+    return found
+
+
+def _strategy(config: Sparsity, updates: int, seed: int) -> Strategy | None:
+    moving = {
+        "every": config.move_every,
+        "until": max(1, round(config.move_until * updates)),
+        "drop": config.drop,
+    }
+    match config.strategy:
+        case "rigl":
+            return RigL(**moving)
+        case "set":
+            return SET(**moving, seed=seed)
+    return None
+
+
 def prunable_selection(config: Sparsity) -> dict[str, Any]:
     """The keyword arguments of `prunable_parameters` for the Lightning module of a model."""
     if config.kind == "dense":
@@ -93,13 +165,16 @@ def prunable_selection(config: Sparsity) -> dict[str, Any]:
     return patterns | {"compat": config.code}
 
 
-def require_reachable(config: Sparsity, schedule: SparsitySchedule, module: nn.Module) -> None:
-    """Raise RecipeError if a cap is too low for its schedule, or nothing matches a pattern.
+def require_reachable(
+    config: Sparsity, schedule: SparsitySchedule, module: nn.Module, updates: int = 1000
+) -> None:
+    """Raise RecipeError if a cap is too low for its schedule, or masks cannot be as configured.
 
     Args:
         config: a node of conf/sparsity/.
         schedule: its schedule.
         module: the model in its Lightning module.
+        updates: of the whole training.
     """
     if schedule.is_dense:
         return
@@ -108,7 +183,15 @@ def require_reachable(config: Sparsity, schedule: SparsitySchedule, module: nn.M
     except ValueError as error:
         raise RecipeError(f"sparsity.include or sparsity.exclude: {error}") from error
     try:
+        settings = checked_settings(schedule, **mask_settings(config, updates, seed=0))
+        if config.pattern:
+            check_shapes(config.pattern, {name: p.shape for name, p in prunable.items()})
+    except ValueError as error:
+        raise RecipeError(f"sparsity: {error}") from error
+    if config.groups:
+        return  # these are checked when masks are made
+    try:
         sizes = {name: parameter.numel() for name, parameter in prunable.items()}
-        check_cap(checked_settings(schedule, **mask_settings(config)), schedule.upcoming(0), sizes)
+        check_cap(settings, schedule.upcoming(0), sizes)
     except ValueError as error:
         raise RecipeError(f"sparsity.cap: {error}") from error

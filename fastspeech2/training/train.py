@@ -31,6 +31,7 @@ from fastspeech2.training.scores import scoring
 from fastspeech2.training.selection import Selection, candidates
 from fastspeech2.training.sparsity import (
     PATTERNS,
+    group_settings,
     mask_settings,
     prunable_selection,
     require_reachable,
@@ -85,7 +86,7 @@ def train(config: TrainingSettings, mcd: Callable[[FastSpeech2], float] | None =
     if settings.compile:
         model.compile(dynamic=True)
     module = FastSpeech2Module(model, settings, config.seed, FiniteWatch(folder, config.nonfinite))
-    require_reachable(config.sparsity, schedule, module)
+    require_reachable(config.sparsity, schedule, module, settings.updates)
     if not settings.espnet_bins:
         require_room(settings.frames_per_batch, training, validation)
 
@@ -180,14 +181,18 @@ def sniper_callback(config: TrainingSettings, schedule: SparsitySchedule) -> Sni
         return SniperCallback(schedule, scoring_batches=0)
     selection = prunable_selection(settings)
     score = scoring(settings.score, config.seed, selection)
+    if groups := group_settings(settings):
+        own = {n: scoring(each.score, config.seed, selection) for n, each in groups.items()}
+        score = {f"model.{pattern}": each for pattern, each in own.items()} | {"*": score}
     patterns = {name: selection[name] for name in PATTERNS}
+    functions = all(map(callable, score.values() if groups else [score]))
     return SniperCallback(
         schedule,
         score=score,
         scoring_batches=settings.scoring_batches,
         seed=config.seed,
-        **({} if callable(score) else patterns),
-        **mask_settings(settings),
+        **({} if functions else patterns),
+        **mask_settings(settings, config.trainer.updates, config.seed),
     )
 
 

@@ -6,9 +6,15 @@ from torch import nn
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.settings import ModelSettings
-from fastspeech2.training.sparsity import decaying_levels, require_reachable, sparsity_schedule
+from fastspeech2.training.sparsity import (
+    decaying_levels,
+    mask_settings,
+    require_reachable,
+    sparsity_schedule,
+)
 from pipeline.configuration import cap_for
 from pipeline.errors import RecipeError
+from sniper import SET, RigL
 from sniper.masks import check_reachable
 
 
@@ -39,6 +45,60 @@ def test_schedule_kinds():
     decaying = schedule("decaying")
     assert [decaying(update) for update in (0, 499, 500, 2000)] == [0.4, 0.4, 0.2, 0.0]
     assert schedule("dense")(0) == 0.0
+
+
+def test_strategies_patterns_groups_and_controls_are_settings():
+    def settings(*overrides):
+        config = composed("recipe=ljspeech", *overrides).sparsity
+        return mask_settings(config, updates=40_000, seed=3)
+
+    assert settings("sparsity=rigl")["strategy"] == RigL(every=100, until=30_000, drop=0.3)
+    assert settings("sparsity=set", "sparsity.move_every=50")["strategy"] == SET(50, 30_000, seed=3)
+    assert settings("sparsity=rigl")["regrowth"] == "zero"
+    found = settings(
+        "sparsity=decaying", "sparsity.pruned=frozen", "sparsity.shuffle=true",
+        "sparsity.return_order=highest_last", "sparsity.min_density=0.1",
+    )  # fmt: skip
+    assert (found["pruned"], found["shuffle_seed"]) == ("frozen", 3)
+    assert (found["return_order"], found["min_density"]) == ("highest_last", 0.1)
+    assert settings("sparsity=constant", "sparsity.pattern=2:4")["pattern"] == "2:4"
+    group = "{parameters: 'encoder.*', kind: constant, start: 0.8, cap: 0.9}"
+    group = settings("sparsity=decaying", f"sparsity.groups=[{group}]")["groups"]
+    assert group["model.encoder.*"]["schedule"](39_999) == 0.8
+    assert group["model.encoder.*"]["cap"] == 0.9
+    assert group["model.encoder.*"]["regrowth"] == "init"
+    config = composed("recipe=ljspeech", "sparsity=alternating").sparsity
+    schedule = sparsity_schedule(config, updates=40_000)
+    assert [schedule(u) for u in (0, 1_999, 2_000, 4_000, 6_000, 39_999)] == [
+        0,
+        0,
+        0.4,
+        0,
+        0.4,
+        0.4,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sparsity=constant", "sparsity.pattern=2/4"], "pattern is like '2:4'"),
+        (["sparsity=constant", "sparsity.pattern=2:4"], "highest sparsity of 0.5"),
+        (["sparsity=decaying", "sparsity.strategy=set"], "SET moves masks under a sparsity that"),
+        (["sparsity=constant", "sparsity.return_order=highest_last"], "a schedule that falls"),
+        (["sparsity=constant", "sparsity.start=0.5", "sparsity.pattern=128x1"], "does not divide"),
+        (["sparsity=rigl", "sparsity.pruned=trained"], "with pruned='trained'|regrowth='init'"),
+        (["sparsity=constant", "sparsity.groups=[{parameters: a, kap: 1}]"], "groups: .*kap"),
+        (["sparsity=constant", "sparsity.groups=[{start: 0.2}]"], "needs parameters"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_told(overrides, message):
+    config = composed("recipe=allison", *overrides)
+    model = FastSpeech2(config.model, 40, 80)
+    module = nn.ModuleDict({"model": model})
+    with pytest.raises(RecipeError, match=message):
+        schedule = sparsity_schedule(config.sparsity, 4000)
+        require_reachable(config.sparsity, schedule, module, 4000)
 
 
 def test_what_cannot_be_is_an_error():
