@@ -57,9 +57,9 @@ def read_prosody(path: Path) -> list[list[SpokenPhone]]:
         text = path.read_text("utf-8")
         rows = _csv_rows(text) if path.suffix == ".csv" else json.loads(text)
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise RecipeError(f"prosody={path} cannot be read: {error}") from None
+        raise RecipeError(f"say.prosody={path} cannot be read: {error}") from None
     if not isinstance(rows, list) or not rows or not all(isinstance(r, list) and r for r in rows):
-        raise RecipeError(f"prosody={path} holds no list of sentences, each a list of phones")
+        raise RecipeError(f"say.prosody={path} holds no list of sentences, each a list of phones")
     sentences: list[list[SpokenPhone]] = []
     faults: list[tuple[str, str]] = []
     for i, row in enumerate(rows, 1):
@@ -71,7 +71,7 @@ def read_prosody(path: Path) -> list[list[SpokenPhone]]:
                 values = {name: float(entry[name]) for name in COLUMNS[2:]}
                 sentences[-1].append(SpokenPhone(entry["phone"], **values))
     if faults:
-        raise FaultsError(f"reading prosody={path}", faults, "Correct these phones.")
+        raise FaultsError(f"reading say.prosody={path}", faults, "Correct these phones.")
     return sentences
 
 

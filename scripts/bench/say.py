@@ -26,8 +26,8 @@ def seconds(run: str, backend: str) -> float:
         started = time.perf_counter()
         subprocess.run(
             [
-                *(sys.executable, "scripts/say.py", f'name="{run}"', f'output="{output}"'),
-                *("text=The weather will be fine this afternoon.", f"backend={backend}"),
+                *(sys.executable, "scripts/say.py", f'name="{run}"', f'say.output="{output}"'),
+                *("say.text=The weather will be fine this afternoon.", f"say.backend={backend}"),
             ],
             cwd=PROJECT,
             check=True,

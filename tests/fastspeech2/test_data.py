@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from conftest import composed
-from omegaconf import OmegaConf
+from conftest import composed, section
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.data import (
     BatchStream,
     UtteranceBatches,
@@ -63,7 +63,7 @@ def test_processes_take_turns_with_one_stream():
 
 def test_workers_make_the_same_batches_in_the_same_order(prepared):
     store = FeatureStore(composed(*prepared).paths.features)
-    model = FastSpeech2(OmegaConf.load("conf/model/tiny.yaml"), len(store.symbols))
+    model = FastSpeech2(section(ModelSettings, "model/tiny.yaml"), len(store.symbols))
     batches = UtteranceBatches(store, "train", model.plan)
     stream = BatchStream(batches.frames, 1500, seed=0, start=3, stop=15)
     alone, ahead = (list(batch_loader(batches, stream, workers=n)) for n in (0, 2))

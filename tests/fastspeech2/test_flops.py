@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from conftest import PROJECT
-from omegaconf import OmegaConf
+from conftest import section
 
 from fastspeech2.kernels.select import faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
+from fastspeech2.settings import ModelSettings
 from sniper import Switch, count_flops, global_masks, magnitude_scores, prunable_parameters
 
 PHONES, FRAMES = 6, 24
@@ -16,7 +16,7 @@ PHONES, FRAMES = 6, 24
 def counted():
     """The model `espnet` and its FLOPs for one sentence."""
     torch.manual_seed(0)
-    config = OmegaConf.load(PROJECT / "conf" / "model" / "espnet.yaml")
+    config = section(ModelSettings, "model/espnet.yaml")
     model = FastSpeech2(config, 50, 80).eval()
     inputs = [torch.ones(1, PHONES).long(), torch.tensor([PHONES]),
               torch.full((1, PHONES), FRAMES // PHONES), *torch.ones(2, 1, PHONES)]  # fmt: skip

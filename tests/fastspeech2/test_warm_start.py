@@ -7,20 +7,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from conftest import composed
+from conftest import changed, composed, section
 from espnet_cases import SYMBOLS, train_config
 from ming024_reference import configurations, random_checkpoint
-from omegaconf import OmegaConf
 from test_espnet import checkpoint
 
 from fastspeech2 import FastSpeech2, load_espnet, load_ming024
 from fastspeech2.espnet import model_config
+from fastspeech2.settings import ModelSettings
 from fastspeech2.training.warm_start import ming024_symbols, read_source, warm_start
 from pipeline.errors import RecipeError
 from pipeline.stages import TRAINING
 from preprocessing.features.store import FeatureStore
 
-TINY = OmegaConf.load("conf/model/tiny.yaml")
+TINY = section(ModelSettings, "model/tiny.yaml")
 STATISTICS = {
     "mel": {"mean": [-4.0] * 80, "std": [2.0] * 80},
     "pitch": {"mean": 5.0, "std": 0.3},
@@ -33,7 +33,7 @@ def write_model(path, symbols: list[str], config=TINY, seed: int = 1) -> dict[st
     torch.manual_seed(seed)
     state = FastSpeech2(config, len(symbols)).state_dict()
     saved = {"model": state, "symbols": symbols, "statistics": STATISTICS, "features": {}}
-    torch.save(saved | {"config": OmegaConf.to_container(config)}, path)
+    torch.save(saved | {"config": config.plain()}, path)
     return state
 
 
@@ -62,7 +62,7 @@ def test_weights_are_taken_by_name_and_phones_by_symbol(store, tmp_path, capsys)
 
 
 def test_tensors_that_do_not_fit_are_named_and_keep_their_values(store, tmp_path, capsys):
-    other = OmegaConf.merge(TINY, {"decoder_layers": 5, "ffn": {"channels": 500}})
+    other = changed(TINY, decoder_layers=5, ffn__channels=500)
     write_model(tmp_path / "model.pt", store.symbols, other)
     model = FastSpeech2(TINY, len(store.symbols))
     before = {name: value.clone() for name, value in model.state_dict().items()}

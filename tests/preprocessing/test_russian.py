@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import composed, run_script
-from omegaconf import OmegaConf
 
 from pipeline.errors import RecipeError
+from pipeline.settings import checked
 from preprocessing.alignment import read_textgrid
+from preprocessing.settings import LanguageSettings
 from preprocessing.text.language import corpus_language
 from preprocessing.text.letter_to_sound import LetterToSound
 from preprocessing.text.pronouncer import Pronouncer
@@ -190,6 +191,6 @@ def test_a_language_without_its_rules_is_reported(tmp_path):
         "phonology": "preprocessing.text.russian.Russian",
         "rules": str(tmp_path / "rules.txt"),
     }
-    corpus = OmegaConf.create({"language": language})
+    language = checked(LanguageSettings, language)
     with pytest.raises(RecipeError, match=r"rules.txt cannot be read"):
-        corpus_language(corpus)
+        corpus_language(language)

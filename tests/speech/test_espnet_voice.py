@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 def test_make_say_speaks_and_tells_what_the_conversion_loses(folder, tmp_path, capsys):
     text = "Hello, world. Hello?"
-    say(composed(f"voice={folder}", f"text='{text}'", f"output={tmp_path / 'a.wav'}"))
+    say(composed(f"voice={folder}", f"say.text='{text}'", f"say.output={tmp_path / 'a.wav'}"))
     printed = capsys.readouterr().out
     assert "ESPnet's mel (80 to 7600 Hz) is converted" in printed and "a.wav: " in printed
     assert (tmp_path / "a.wav").stat().st_size > 10_000

@@ -9,10 +9,8 @@ from conftest import composed
 from speech_cases import random_run, run_config
 
 from pipeline.errors import RecipeError
-from pipeline.settings import check_settings
 from speech.commands import say
 from speech.prosody import read_prosody
-from speech.settings import SAY_SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +24,22 @@ def folder(tmp_path_factory):
 def dumped(folder, request):
     """The files of a text that was spoken: the wav and its phones."""
     wav, prosody = folder / f"{request.param}.wav", folder / f"a.{request.param}"
-    speak(folder, wav, "text='Hello world. Hello, world.'", f"dump={prosody}", "pitch=1.1")
+    speak(
+        folder, wav, "say.text='Hello world. Hello, world.'", f"say.dump={prosody}", "say.pitch=1.1"
+    )
     return wav, prosody
 
 
 def speak(folder, output, *overrides: str) -> np.ndarray:
-    say(run_config(folder, f"output={output}", "vocoder=griffin_lim", *overrides))
+    say(run_config(folder, f"say.output={output}", "vocoder=griffin_lim", *overrides))
     return soundfile.read(output)[0]
 
 
 def test_what_was_written_is_spoken_again(folder, dumped, tmp_path):
     wav, prosody = dumped
-    again = speak(folder, tmp_path / "b.wav", f"prosody={prosody}", f"dump={tmp_path / 'b.json'}")
+    again = speak(
+        folder, tmp_path / "b.wav", f"say.prosody={prosody}", f"say.dump={tmp_path / 'b.json'}"
+    )
     np.testing.assert_allclose(again, soundfile.read(wav)[0], atol=2e-3)
     first, second = (read_prosody(path) for path in (prosody, tmp_path / "b.json"))
     assert [len(row) for row in first] == [8, 9]
@@ -53,7 +55,9 @@ def test_edited_phones_are_spoken_as_they_are_given(folder, dumped, tmp_path):
     rows[0][2] |= {"duration": 40 * 256 / 22050, "f0": 180.0, "energy": 12.5}
     path = tmp_path / "edited.json"
     path.write_text(json.dumps(rows), "utf-8")
-    samples = speak(folder, tmp_path / "c.wav", f"prosody={path}", f"dump={tmp_path / 'c.json'}")
+    samples = speak(
+        folder, tmp_path / "c.wav", f"say.prosody={path}", f"say.dump={tmp_path / 'c.json'}"
+    )
     frames = sum(round(row["duration"] * 22050 / 256) for row in rows[0])
     assert abs(len(samples) / 256 - frames) <= 1
     spoken = read_prosody(tmp_path / "c.json")[0][2]
@@ -83,17 +87,17 @@ def test_faults_are_named(tmp_path, entry, message):
 def test_what_cannot_be_spoken_is_refused(folder, tmp_path):
     path = tmp_path / "a.json"
     with pytest.raises(RecipeError, match="cannot be read"):
-        speak(folder, tmp_path / "a.wav", f"prosody={path}")
+        speak(folder, tmp_path / "a.wav", f"say.prosody={path}")
     path.write_text("[]")
     with pytest.raises(RecipeError, match="no list of sentences"):
         read_prosody(path)
     path.write_text('[[{"phone": "ZZ", "duration": 1, "f0": 200, "energy": 5}]]')
     with pytest.raises(RecipeError, match="unknown phone ZZ"):
-        speak(folder, tmp_path / "a.wav", f"prosody={path}")
+        speak(folder, tmp_path / "a.wav", f"say.prosody={path}")
     path.write_text('[[{"phone": "N", "duration": 0.001, "f0": 200, "energy": 5}]]')
     with pytest.raises(RecipeError, match="no phone of a whole frame"):
-        speak(folder, tmp_path / "a.wav", f"prosody={path}")
-    with pytest.raises(RecipeError, match="have to be 1 beside prosody="):
-        speak(folder, tmp_path / "a.wav", f"prosody={path}", "speed=2")
-    with pytest.raises(RecipeError, match="dump=a.txt: give the name of a file that ends in .json"):
-        check_settings(composed("dump=a.txt"), SAY_SETTINGS)
+        speak(folder, tmp_path / "a.wav", f"say.prosody={path}")
+    with pytest.raises(RecipeError, match="have to be 1 beside say.prosody"):
+        speak(folder, tmp_path / "a.wav", f"say.prosody={path}", "say.speed=2")
+    with pytest.raises(RecipeError, match="a.txt: give a file name that ends in .json or .csv"):
+        composed("say.dump=a.txt")
