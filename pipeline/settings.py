@@ -204,8 +204,9 @@ def allowed(schema: Schema, root: Schema) -> str:
     if options := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return f"one of {', '.join(dict.fromkeys(map(str, options)))}"
     if schema.get("type") == "array":
-        count, each = schema.get("minItems"), allowed(schema["items"], root)
-        return f"a list of {count}, each {each}" if count else f"a list, each {each}"
+        least, each = schema.get("minItems"), allowed(schema["items"], root)
+        least = f"{least} or more" if least and least != schema.get("maxItems") else least
+        return f"a list of {least}, each {each}" if least else f"a list, each {each}"
     limits = [text.format(schema[name]) for name, text in LIMITS.items() if name in schema]
     return " ".join([WORDS[schema.get("type", "object")], " and ".join(limits)]).strip()
 

@@ -48,13 +48,31 @@ def settings(path: Path) -> Iterator[tuple[str, object, str]]:
             yield name, value, meaning
 
 
+def _rank(path: Path) -> tuple[bool, bool, bool]:
+    """Sorts files so that the first with a setting has its default.
+
+    These are config.yaml, then what it chooses, then what does not build on other files.
+    """
+    chosen = {
+        CONF / group / f"{choice}.yaml"
+        for each in _yaml(CONF / "config.yaml")["defaults"]
+        if isinstance(each, dict)
+        for group, choice in each.items()
+    }
+    return path != CONF / "config.yaml", path not in chosen, "defaults" in _yaml(path)
+
+
+def _yaml(path: Path) -> dict:
+    return yaml.safe_load(path.read_text("utf-8")) or {}
+
+
 def rows() -> Iterator[str]:
     """The lines of the table, group by group."""
     schema = TypeAdapter(Settings).json_schema()
     meanings: dict[str, str] = {}
     lines: dict[str, str] = {}
     files = [path for path in sorted(CONF.glob("**/*.yaml")) if path.parent.name not in OTHERS]
-    for path in sorted(files, key=lambda path: path != CONF / "config.yaml"):
+    for path in sorted(files, key=_rank):
         group = path.parent.name if path.parent != CONF else path.stem
         prefix = "" if group == "config" else f"{group}."
         for name, value, meaning in settings(path):
