@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import composed, section
+from conftest import changed, composed, section
 
 from fastspeech2.kernels.select import faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
@@ -12,13 +12,8 @@ from pipeline.errors import RecipeError
 
 @pytest.mark.parametrize("name", ["tiny", "espnet", "ming024"])
 def test_the_network_has_no_graph_break(name):
-    smaller = {
-        "hidden": 32,
-        "ffn": {"channels": 48, "kernels": [3, 1]},
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-    }
-    config = section(ModelSettings, f"model/{name}.yaml", **smaller)
+    smaller = {"hidden": 32, "ffn__channels": 48, "encoder_layers": 1, "decoder_layers": 1}
+    config = changed(section(ModelSettings, f"model/{name}.yaml"), **smaller)
     model = FastSpeech2(config, vocabulary=12)
     lengths = torch.tensor([5, 3])
     phones = torch.randint(1, 12, (2, 5)) * (torch.arange(5) < lengths[:, None])

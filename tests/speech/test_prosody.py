@@ -24,9 +24,8 @@ def folder(tmp_path_factory):
 def dumped(folder, request):
     """The files of a text that was spoken: the wav and its phones."""
     wav, prosody = folder / f"{request.param}.wav", folder / f"a.{request.param}"
-    speak(
-        folder, wav, "say.text='Hello world. Hello, world.'", f"say.dump={prosody}", "say.pitch=1.1"
-    )
+    text = "say.text='Hello world. Hello, world.'"
+    speak(folder, wav, text, f"say.dump={prosody}", "say.pitch=1.1")
     return wav, prosody
 
 
