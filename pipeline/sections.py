@@ -37,6 +37,7 @@ class RecipeSettings(Section):
     source: Text | None = None
     licence: Text | None = None
     scoring_batches: Count
+    masks: Literal["exact", "paper"] = "exact"
     first_switch: Fraction
 
 
