@@ -14,15 +14,15 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
+from evaluation.settings import Settings
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.data import Batch
 from fastspeech2.training.loss import fastspeech2_loss
 from fastspeech2.training.nonfinite import FiniteWatch
 from hifigan.vocoder import load_vocoder
-from pipeline.configuration import PROJECT
+from pipeline.configuration import compose
 from pipeline.hardware import processor_name
 from sniper import Sniper, SparsitySchedule, global_masks, magnitude_scores, snip_scores
 from training import MELS, VOCABULARY, ljspeech_batch
@@ -37,9 +37,7 @@ Row = tuple[str, str]
 def build(name: str) -> FastSpeech2:
     """A model of conf/model/ with random weights and without dropout, which differs by device."""
     torch.manual_seed(0)
-    model = FastSpeech2(
-        OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml"), VOCABULARY, MELS
-    )
+    model = FastSpeech2(compose(Settings, [f"model={name}"]).model, VOCABULARY, MELS)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -148,13 +146,13 @@ def speed(name: str, device: torch.device, bfloat16: bool, updates: int = UPDATE
 
 def vocoder(device: torch.device) -> list[Row]:
     """HiFi-GAN V1: its difference from the CPU, and seconds of computing for a second of speech."""
-    settings = OmegaConf.load(PROJECT / "conf" / "vocoder" / "hifigan_universal.yaml")
+    settings = compose(Settings, []).vocoder
     generator = torch.Generator().manual_seed(0)
     mels = [torch.randn(n, MELS, generator=generator) - 5 for n in CLIP_FRAMES]
-    wanted = load_vocoder(settings | {"precision": "32"})(mels[:1])[0]
+    wanted = load_vocoder(settings.model_copy(update={"precision": "32"}))(mels[:1])[0]
     rows = []
     for precision in ("32", "bf16"):
-        chosen = settings | {"precision": precision, "frames_per_batch": 10_000}
+        chosen = settings.model_copy(update={"precision": precision, "frames_per_batch": 10_000})
         vocode = load_vocoder(chosen, str(device))
         found = vocode(mels[:1])[0].cpu()
         factors = []

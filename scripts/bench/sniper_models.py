@@ -7,12 +7,12 @@ random batch.
 from collections.abc import Callable
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from evaluation.settings import Settings
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.loss import fastspeech2_loss
-from pipeline.configuration import PROJECT
+from pipeline.configuration import compose
 
 VOCABULARY, MELS = 80, 80
 # A minibatch of the recipe `ljspeech` has 9,000 frames. That recipe accumulates eight of them for
@@ -146,8 +146,7 @@ def loss_fn(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 def espnet() -> Case:
     """The `espnet` model of conf/model/, on 16 random utterances of 560 frames."""
-    config = OmegaConf.load(PROJECT / "conf" / "model" / "espnet.yaml")
-    model = FastSpeech2(config, VOCABULARY, MELS)
+    model = FastSpeech2(compose(Settings, ["model=espnet"]).model, VOCABULARY, MELS)
     generator = torch.Generator().manual_seed(1)
     shape = (UTTERANCES, PHONES)
     phones = torch.randint(1, VOCABULARY, shape, generator=generator)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from audio.constants import HOP, SAMPLE_RATE
+from evaluation.settings import Settings
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.training.data import (
     BatchStream,
@@ -22,7 +22,7 @@ from fastspeech2.training.data import (
     frame_budget_batches,
 )
 from make_large_corpus import lengths
-from pipeline.configuration import PROJECT
+from pipeline.configuration import PROJECT, compose
 from pipeline.hardware import fast_bfloat16, keep_freed_memory, machine_description
 from preprocessing.features.store import FeatureStore
 from sniper_models import loss_fn
@@ -32,12 +32,12 @@ ROUNDS = 5
 FEATURES = PROJECT / "data" / "allison" / "features" / "hifigan_22k"
 
 
-def ljspeech_batch(generator: torch.Generator) -> dict[str, Tensor]:
-    """A batch like LJSpeech's: 16 utterances of 20 to 135 phones (mean 70), 3 to 8 frames each."""
-    phone_lengths = (20 + 115 * torch.rand(UTTERANCES, generator=generator) ** 1.3).long()
+def ljspeech_batch(generator: torch.Generator, utterances: int = UTTERANCES) -> dict[str, Tensor]:
+    """A batch like LJSpeech's: utterances of 20 to 135 phones (mean 70), 3 to 8 frames each."""
+    phone_lengths = (20 + 115 * torch.rand(utterances, generator=generator) ** 1.3).long()
     phones = int(phone_lengths.max())
     inside = torch.arange(phones) < phone_lengths[:, None]
-    shape = (UTTERANCES, phones)
+    shape = (utterances, phones)
     durations = torch.randint(3, 9, shape, generator=generator) * inside
     frames = int(durations.sum(1).max())
     return {
@@ -46,16 +46,14 @@ def ljspeech_batch(generator: torch.Generator) -> dict[str, Tensor]:
         "durations": durations,
         "pitch": torch.randn(shape, generator=generator) * inside,
         "energy": torch.randn(shape, generator=generator) * inside,
-        "mel": torch.randn(UTTERANCES, frames, MELS, generator=generator),
+        "mel": torch.randn(utterances, frames, MELS, generator=generator),
     }
 
 
 def updates(model_name: str, bfloat16: bool) -> Callable[[dict[str, Tensor]], None]:
     """Return a function that makes a whole update: forward, loss, backward, clipping, optimizer."""
     torch.manual_seed(0)
-    model = FastSpeech2(
-        OmegaConf.load(PROJECT / "conf" / "model" / f"{model_name}.yaml"), VOCABULARY
-    )
+    model = FastSpeech2(compose(Settings, [f"model={model_name}"]).model, VOCABULARY)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 
     def update(batch: dict[str, Tensor]) -> None:

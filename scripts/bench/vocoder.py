@@ -7,14 +7,14 @@ import statistics
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from audio.constants import HOP, MELS, SAMPLE_RATE
+from evaluation.settings import Settings
 from hifigan import Generator, load_generator
 from hifigan.vocoder import vocode
-from pipeline.configuration import PROJECT
+from pipeline.configuration import compose
 from pipeline.hardware import fast_bfloat16, machine_description
 from training import ROUNDS, seconds
 
@@ -59,7 +59,7 @@ def _one_dimensional(module: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
 
 def main() -> None:
     torch.set_flush_denormal(True)
-    config = OmegaConf.load(PROJECT / "conf" / "vocoder" / "hifigan_universal.yaml")
+    config = compose(Settings, []).vocoder
     generator = load_generator(config.checkpoint, config.config)
     published = PublishedGenerator(generator).eval()
     frames = np.random.default_rng(0).integers(40, 200, 6)
