@@ -1,4 +1,7 @@
-"""Download a large archive over HTTP, resuming earlier attempts, and read its files."""
+"""Download a large archive over HTTP, resuming earlier attempts, and read its files.
+
+pooch is not used, because it starts each attempt at the first byte.
+"""
 
 import http.client
 import lzma

@@ -142,9 +142,6 @@ def _p_value(difference: float, variances: Sequence[float], freedoms: Sequence[i
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for multiple testing (Holm 1979), in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = float(highest)
-    return adjusted
+    from statsmodels.stats.multitest import multipletests  # takes a second
+
+    return multipletests(p_values, method="holm")[1].tolist() if p_values else []

@@ -27,8 +27,8 @@ def test_paired_t_equals_that_of_scipy():
     assert paired_t([1.0, 2.0], [1.0, 2.0]).p == 1.0
 
 
-def test_holm_equals_that_of_statsmodels():
-    # statsmodels 0.15.0: multipletests(p, method="holm")[1]
+def test_p_values_are_corrected_by_holms_method_in_the_order_given():
+    # The smallest of n is multiplied by n, the next by n - 1, and none falls below one before it.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.2, 0.001, 0.9]) == pytest.approx([0.4, 0.003, 0.9])
     assert holm([0.5, 0.6]) == [1.0, 1.0] and holm([]) == []
