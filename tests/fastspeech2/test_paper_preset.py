@@ -32,8 +32,8 @@ SMALL = [
     *("model.pitch_predictor.channels=16", "model.energy_predictor.channels=16"),
     *("trainer.updates=200", "trainer.accumulate=2", "trainer.val_every=50", "samples=0"),
     *("trainer.espnet_bins=300000", "sparsity=decaying", "sparsity.scoring_batches=4"),
-    *("trainer.optimizer.name=adam", "trainer.optimizer.lr=1", "trainer.optimizer.weight_decay=0"),
-    *("trainer.schedule.name=noam", "+trainer.schedule.hidden=32", "trainer.schedule.warmup=50"),
+    *("trainer=gpu", "trainer.accelerator=cpu", "trainer.threads=1", "trainer.workers=0"),
+    "trainer.schedule.warmup=50",
     "name=run",
 ]
 
