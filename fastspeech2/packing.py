@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastspeech2.kernels import gather_rows, select
+from fastspeech2.kernels import select
 
 HOST = torch.device("cpu")
 UNEQUAL = 1.25
@@ -40,6 +40,11 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of `x` `[rows, channels]` in another order, zeros where the index is negative."""
+    return x.index_select(0, index.clamp(min=0)).mul_((index >= 0)[:, None])
+
+
 def moved(value: Any, device: torch.device) -> Any:
     """A copy of a plan on a device."""
     return map_tensors(value, lambda t: t if t.device == device else t.to(device))
@@ -58,7 +63,7 @@ class AttentionGroups:
 
     def split(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each group `[sequences, steps, channels]` of packed rows, and its mask."""
-        taken = gather_rows(rows.squeeze(0), self.index, self.inverse)
+        taken = take_rows(rows.squeeze(0), self.index)
         parts = [taken]
         if len(self.masks) > 1:  # a split would fix the size in a trace
             parts = taken.split([mask.numel() for mask in self.masks])
@@ -68,7 +73,7 @@ class AttentionGroups:
     def join(self, groups: list[Tensor]) -> Tensor:
         """Packed `[1, rows, channels]` of each group `[sequences, steps, channels]`."""
         flat = torch.cat([group.flatten(0, 1) for group in groups])
-        return gather_rows(flat, self.inverse, self.index)[None]
+        return take_rows(flat, self.inverse)[None]
 
 
 @dataclass
@@ -103,9 +108,7 @@ class Packing:
         """`[batch, size, channels]` of `[1, rows, channels]`, zero where there is no row."""
         steps = torch.arange(size, device=rows.device)
         index = torch.where(steps < self.extents[:, None], self.starts[:, None] + steps, -1)
-        place = self.sequence * size + self.step
-        inverse = torch.where(self.present[0, :, 0] & (self.step < size), place, -1)
-        return gather_rows(rows.squeeze(0), index.flatten(), inverse).view(*index.shape, -1)
+        return take_rows(rows.squeeze(0), index.flatten()).view(*index.shape, -1)
 
     def repeated(self, times: int, lengths: Tensor) -> "Packing":
         """The packing of sequences of these lengths, with `times` rows for each row of this one."""

@@ -60,7 +60,7 @@ OF_TRAINING = {
         ["trainer: max_steps: set trainer.updates instead"],
     ),
     "a value that the Trainer refuses": (
-        ["+trainer.deterministic=maybe"],
+        ["+trainer.profiler=magic"],
         ["error: Lightning's Trainer refuses its settings: "],
     ),
     "a removed setting": (

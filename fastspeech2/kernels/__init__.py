@@ -8,6 +8,5 @@ from fastspeech2.kernels.attention import attention
 from fastspeech2.kernels.convolution import time_convolution
 from fastspeech2.kernels.dropout import dropout
 from fastspeech2.kernels.linear import linear
-from fastspeech2.kernels.rows import gather_rows
 
-__all__ = ["attention", "dropout", "gather_rows", "linear", "time_convolution"]
+__all__ = ["attention", "dropout", "linear", "time_convolution"]

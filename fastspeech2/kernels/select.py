@@ -16,7 +16,6 @@ FASTER = frozenset(
     (
         "attention",
         "dropout",
-        "gather_rows",
         "length_groups",
         "neighbours",
         "padded_rows",
@@ -64,10 +63,6 @@ def use_padded_rows(x: Tensor) -> bool:
 
 def use_drawn_bits(x: Tensor) -> bool:
     return "dropout" in _enabled and x.device.type == "cpu"
-
-
-def use_gather_backward() -> bool:
-    return "gather_rows" in _enabled and torch.is_grad_enabled()
 
 
 def use_two_matmuls(x: Tensor) -> bool:

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fastspeech2 import kernels
 from fastspeech2.model.layers import Dropout, TimeConv1d
-from fastspeech2.packing import FramePlan
+from fastspeech2.packing import FramePlan, take_rows
 
 
 class Postnet(nn.Module):
@@ -50,5 +49,5 @@ class Postnet(nn.Module):
         if not (norm.training and isinstance(norm, nn.BatchNorm1d)):
             return norm(rows)[None] * plan.packing.present
         # The gaps belong to no recording, so the batch statistics leave them out.
-        present = kernels.gather_rows(rows, plan.present_rows, plan.present_places)
-        return kernels.gather_rows(norm(present), plan.present_places, plan.present_rows)[None]
+        present = take_rows(rows, plan.present_rows)
+        return take_rows(norm(present), plan.present_places)[None]

@@ -16,7 +16,6 @@ LENGTHS = torch.tensor([12, 9, 30, 4])
 CHOICES = {
     "attention": "use_two_matmuls",
     "dropout": "use_drawn_bits",
-    "gather_rows": "use_gather_backward",
     "length_groups": "use_length_groups",
     "neighbours": "use_neighbours",
     "padded_rows": "use_padded_rows",
