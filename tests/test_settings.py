@@ -92,7 +92,10 @@ OF_TRAINING = {
     ),
     "a kind": (
         ["sparsity.kind=decayng"],
-        ["sparsity.kind=decayng: choose one of dense, constant, decaying, rising, gradual; did"],
+        [
+            "sparsity.kind=decayng: choose one of dense, constant, decaying, rising, gradual, ",
+            "alternating; did you mean decaying?",
+        ],
     ),
     "what has to be given": (
         ["vocoder=hifigan_folder"],

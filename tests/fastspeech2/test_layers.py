@@ -15,8 +15,9 @@ from fastspeech2.packing import (
     plan_frames,
     position_in_phone,
 )
+from fastspeech2.settings import DropoutSettings
 
-NO_DROPOUT = {"attention": 0.0, "hidden": 0.0, "residual": 0.0}
+NO_DROPOUT = DropoutSettings(input=0.0, attention=0.0, hidden=0.0, residual=0.0)
 
 
 @pytest.mark.parametrize("inputs, outputs", [(8, 16), (16, 8)])

@@ -83,14 +83,14 @@ def test_teacher_forced_outputs_do_not_depend_on_it_either(name):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"model__norm": "Pre"}, "model.norm=Pre: choose one of pre, post$"),
+        ({"model__norm": "Pre"}, "model.norm=Pre: choose one of pre, post; did you mean pre.$"),
         (
             {"model__positions": "scaled"},
             "model.positions=scaled: choose one of sinusoid, scaled_sinusoid, amplified$",
         ),
         (
             {"model__initialisation": "xavier"},
-            "model.initialisation=xavier: choose one of torch, xavier_uniform$",
+            "model.initialisation=xavier: choose one of torch, xavier_uniform; did you mean",
         ),
         (
             {"model__ffn__kernels": [4, 1]},
