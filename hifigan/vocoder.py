@@ -1,6 +1,6 @@
 """Vocoders: functions from mel spectrograms of any lengths to waveforms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -16,6 +16,7 @@ from hifigan.settings import HifiganSettings
 from hifigan.settings import Vocoder as VocoderConfig
 from pipeline.errors import RecipeError
 from pipeline.hardware import fast_bfloat16
+from pipeline.settings import section_of
 from pipeline.vocoder_files import locate
 
 MEL_SETTINGS = {
@@ -181,12 +182,13 @@ def vocoding_precision(config: VocoderConfig, device: str = "cpu") -> str:
     return str(config.precision)
 
 
-def load_vocoder(config: VocoderConfig, device: str = "cpu") -> Vocoder:
+def load_vocoder(config: VocoderConfig | Mapping, device: str = "cpu") -> Vocoder:
     """Load the vocoder that a `conf/vocoder/*.yaml` describes.
 
     Raises:
-        RecipeError: as for `checked_generator`.
+        RecipeError: a setting is wrong; and as for `checked_generator`.
     """
+    config = section_of(VocoderConfig, config)
     if config.kind == "griffin_lim":
         return lambda mels: griffin_lim(mels, config.iterations)
     dtype = {"bf16": torch.bfloat16, "32": torch.float32}[vocoding_precision(config, device)]

@@ -117,6 +117,13 @@ def checked(kind: type[Kind], values: Any) -> Kind:
         raise WrongSettings([_problem(each, schema) for each in error.errors()]) from None
 
 
+def section_of(kind: type[Kind], given: Kind | Mapping) -> Kind:
+    """A section as it is, or a checked one of a mapping, such as a loaded file of conf/."""
+    if OmegaConf.is_config(given):
+        given = OmegaConf.to_container(given, resolve=True)
+    return checked(kind, dict(given)) if isinstance(given, Mapping) else given
+
+
 def meant(given: object, names: Iterator[str] | Sequence[str]) -> str:
     """A question that names what was probably meant, or nothing."""
     near = get_close_matches(str(given), [str(name) for name in names], n=1)
@@ -137,7 +144,7 @@ def _problem(error: Mapping[str, Any], schema: Schema) -> str:
     if error["type"].startswith("union_tag"):
         kind = found["discriminator"]["propertyName"]
         options = error["ctx"].get("expected_tags", "").replace("'", "").split(", ")
-        name, found = f"{name}.{kind}", {"enum": options}
+        name, found = f"{name}.{kind}".lstrip("."), {"enum": options}
         given = error["ctx"].get("tag", "null")
     advice = allowed(found, schema)
     near = meant(given, found.get("enum", ()))

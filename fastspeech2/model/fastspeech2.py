@@ -1,6 +1,6 @@
 """FastSpeech 2 (Ren et al. 2021): one network for every published variant, see conf/model/."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from fastspeech2.packing import (
     plan_phones,
 )
 from fastspeech2.settings import EmbeddingSettings, ModelSettings
+from pipeline.settings import section_of
 
 Given = Tensor | Callable[[Tensor], Tensor] | None
 """Pitch or energy to embed: values, a function of the predicted values, or None for these."""
@@ -46,11 +47,12 @@ class FastSpeech2(nn.Module):
         mels: number of mel bands.
 
     Raises:
-        RecipeError: sizes do not fit together, or a kernel size is even.
+        RecipeError: a setting is wrong, sizes do not fit together, or a kernel size is even.
     """
 
-    def __init__(self, config: ModelSettings, vocabulary: int, mels: int = 80):
+    def __init__(self, config: ModelSettings | Mapping, vocabulary: int, mels: int = 80):
         super().__init__()
+        config = section_of(ModelSettings, config)
         hidden = config.hidden
         eps = config.norm_eps
         self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)

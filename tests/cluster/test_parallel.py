@@ -95,7 +95,7 @@ def test_results_come_in_order():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"backend": "spark"}, "parallel.backend=spark: choose one of loky, ray, dask"),
+        ({"backend": "spark"}, "backend=spark: choose one of loky, ray, dask"),
         ({"address": "auto"}, "parallel.address=auto needs a cluster"),
         ({"backend": "ray"}, "needs the package ray, which is not installed: run `make cluster`"),
         ({"backend": "dask"}, "needs the package distributed, which is not installed"),

@@ -1,16 +1,17 @@
 """Features and batches of ESPnet's recipe against those that ESPnet itself computed."""
 
 import numpy as np
+from conftest import section
 from espnet_cases import BINS, DURATIONS, SYMBOLS, corpus_sizes, waveform
 from test_espnet import INDEX, REFERENCE
 
 from audio.constants import FRAME_RATE
-from audio.f0 import F0Settings
 from fastspeech2.training.batching import espnet_batches
 from preprocessing.alignment.textgrid import Alignment, Interval
-from preprocessing.features.extract import FeatureSettings, extract
+from preprocessing.features.extract import extract
+from preprocessing.settings import FeatureSettings
 
-SETTINGS = FeatureSettings(F0Settings("dio", 80, 400, 1), 0.0, None, "espnet", True)
+SETTINGS = section(FeatureSettings, "features/espnet_22k.yaml", max_seconds=None)
 
 
 def test_batches_are_those_of_espnet():

@@ -104,4 +104,4 @@ def test_the_setting_is_followed_and_checked():
         choose_kernels("fast")
         assert select.use_neighbours(torch.zeros(1))
     with pytest.raises(RecipeError, match="kernels=quick: choose one of fast, plain"):
-        choose_kernels("quick")
+        composed("kernels=quick")

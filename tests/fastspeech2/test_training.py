@@ -21,7 +21,7 @@ from sniper import prunable_parameters
 SHORT = [
     "trainer.updates=40",
     "trainer.val_every=5",
-    "trainer.frames_per_batch=600",
+    "trainer.frames_per_batch=700",
     "samples=0",  # they would take longer than all updates
 ]
 DECAYING = ["sparsity=decaying", "sparsity.scoring_batches=4", "sparsity.first_switch=0.2"]

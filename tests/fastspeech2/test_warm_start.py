@@ -154,7 +154,7 @@ def test_the_fingerprint_follows_the_weights_and_not_their_place(prepared, store
 def test_weights_return_at_the_values_of_the_checkpoint(prepared, store, tmp_path):
     """With a learning rate of zero, the model is in the end what was loaded."""
     state = write_model(tmp_path / "model.pt", store.symbols)
-    settings = ["trainer.updates=8", "trainer.val_every=8", "trainer.frames_per_batch=600"]
+    settings = ["trainer.updates=8", "trainer.val_every=8", "trainer.frames_per_batch=700"]
     settings += ["samples=0", "sparsity=decaying", "sparsity.scoring_batches=1"]
     settings += [
         "sparsity.first_switch=0.15",

@@ -39,6 +39,7 @@ VERSIONS = {"V1": V1, "V2": V2, "V3": V3}
 def settings(**changes) -> dict:
     """The universal vocoder's section of the configuration, with changes."""
     return {
+        "name": "universal",
         "kind": "hifigan",
         "checkpoint": UNIVERSAL[0],
         "config": UNIVERSAL[1],
