@@ -9,13 +9,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fastspeech2.kernels.select import faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.settings import TrainerSettings
 from fastspeech2.training.data import Batch
 from fastspeech2.training.loss import Loss, fastspeech2_loss
 from fastspeech2.training.nonfinite import FiniteWatch
-from sniper import Flops, count_flops
 
 
 class FastSpeech2Module(lightning.LightningModule):
@@ -32,7 +30,6 @@ class FastSpeech2Module(lightning.LightningModule):
 
     Attributes:
         gradient_norm: of the last update before clipping, a scalar.
-        flops: theoretical operations of a forward pass of the last batch, after training.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class FastSpeech2Module(lightning.LightningModule):
         super().__init__()
         self.watch = watch
         self.gradient_norm = torch.zeros(())
-        self.flops: Flops | None = None
         self._batch: Batch | None = None
         self.model = model
         self.config = trainer_config
@@ -91,10 +87,6 @@ class FastSpeech2Module(lightning.LightningModule):
 
     def on_train_end(self) -> None:
         self.watch.report()
-        if self._batch is None:  # resumed after the last update
-            return
-        with faster_kernels(frozenset()):  # the faster ways do not use the weights as they are
-            self.flops = count_flops(self, lambda module: module.compute_loss(self._batch))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log teacher-forced losses, weighted by the number of utterances in each batch."""

@@ -7,9 +7,11 @@ from pathlib import Path
 import lightning
 import torch
 
+from fastspeech2.kernels.select import faster_kernels
 from fastspeech2.model.fastspeech2 import FastSpeech2
 from fastspeech2.settings import TrainingSettings
 from fastspeech2.synthesis.synthesiser import synthesiser_of
+from fastspeech2.training.data import Batch
 from fastspeech2.training.module import FastSpeech2Module
 from fastspeech2.training.monitoring import MetricsTable
 from fastspeech2.training.nonfinite import skipped_updates
@@ -19,7 +21,7 @@ from pipeline.hardware import device_of, processor_name
 from pipeline.stages import training_context
 from preprocessing.corpus.splits import SPLITS
 from preprocessing.features.store import FeatureStore
-from sniper import prunable_parameters
+from sniper import count_flops, prunable_parameters
 from sniper.integrations.lightning import SniperCallback
 
 
@@ -55,6 +57,7 @@ def save_record(
     folder: Path,
     config: TrainingSettings,
     module: FastSpeech2Module,
+    batch: Batch,
     sniper: SniperCallback,
     table: MetricsTable,
     store: FeatureStore,
@@ -66,6 +69,7 @@ def save_record(
     Args:
         folder: of the training, `<run>/train/`.
         module: the model in its Lightning module.
+        batch: of which FLOPs are counted.
         precision: as Lightning calls it.
         selection: the criterion and the updates whose weights became the model.
     """
@@ -95,7 +99,7 @@ def save_record(
             {name: switch[name] for name in ("update", "nominal", "achieved")}
             for switch in sparsities
         ],
-        "training_flops": relative_flops(module, sniper, config.trainer.updates),
+        "training_flops": relative_flops(module, batch, sniper, config.trainer.updates),
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         "selection": selection,
         "precision": precision,
@@ -109,17 +113,22 @@ def achieved_sparsity(sniper: SniperCallback) -> float:
     return sniper.record[-1].achieved if sniper.record else 0.0
 
 
-def relative_flops(module: FastSpeech2Module, sniper: SniperCallback, updates: int) -> float | None:
-    """Theoretical FLOPs of a training by those of a dense one; None where they are not known.
+def relative_flops(
+    module: FastSpeech2Module, batch: Batch, sniper: SniperCallback, updates: int
+) -> float | None:
+    """Theoretical FLOPs of a training by those of a dense one, counted on a batch.
 
-    That is after a resume with no update left, and where strategies move the masks of groups.
+    None where strategies move the masks of groups.
     """
     settings = sniper.settings
-    if module.flops is None or any(g["strategy"] for g in settings.get("groups", {}).values()):
+    if any(group["strategy"] for group in settings.get("groups", {}).values()):
         return None
+    # The faster kernels and compiled code do not use the weights as they are.
+    with faster_kernels(frozenset()), torch.compiler.set_stance("force_eager"):
+        flops = count_flops(module, lambda each: each.compute_loss(batch))
     pruned, strategy = settings.get("pruned", "zero"), settings.get("strategy")
-    training = module.flops.training(sniper.record, updates, pruned, strategy)
-    return round(training / module.flops.training([], updates), 4)
+    training = flops.training(sniper.record, updates, pruned, strategy)
+    return round(training / flops.training([], updates), 4)
 
 
 def _peak_megabytes(device: str) -> float:

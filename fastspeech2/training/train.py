@@ -169,7 +169,8 @@ def train(config: TrainingSettings, mcd: Callable[[FastSpeech2], float] | None =
     save_model(folder / "model.pt", model, config, store)
     save_sparsity(folder, sniper)
     selected = {"criterion": selection.name, "chosen": chosen}
-    save_record(folder, config, module, sniper, table, store, precision, selected)
+    batch = validation[validation_batches[0]]
+    save_record(folder, config, module, batch, sniper, table, store, precision, selected)
     stage.finish()
     shutil.rmtree(folder / "candidates", ignore_errors=True)
 
