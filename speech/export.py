@@ -138,9 +138,9 @@ def export_voice(voice: Voice) -> dict[str, float]:
             differs from torch.
     """
     synthesiser = voice.synthesiser()
-    if voice.vocoder["kind"] != "hifigan":
+    if voice.vocoder.kind != "hifigan":
         raise RecipeError(
-            f"a vocoder of the kind {voice.vocoder['kind']} cannot be exported: choose "
+            f"a vocoder of the kind {voice.vocoder.kind} cannot be exported: choose "
             "vocoder=hifigan_universal"
         )
     generator = checked_generator(voice.vocoder)
@@ -166,7 +166,7 @@ def export_voice(voice: Voice) -> dict[str, float]:
             "samples_per_frame": HOP,
             "largest_differences": differences,
             "model_sha256": sha256(voice.weights),
-            "vocoder": voice.vocoder["name"],
+            "vocoder": voice.vocoder.name,
         },
     )
     return differences

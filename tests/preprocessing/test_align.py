@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import TEXTGRIDS, changed, composed, run_script
+from conftest import TEXTGRIDS, composed, run_script
 from intake import table_corpus, write_grid
 
 from audio.wav import read_wav
@@ -295,7 +295,7 @@ def test_sound_outside_is_measured_as_well_after_a_minute_as_at_the_start(beyond
     phones = [Interval(a, b, "AY1") for a, b in zip(ends[:-1], ends[1:], strict=True)]
     limits = {"short_phones": 0.3, "phone_seconds": [0.03, 0.6], "sound_outside": beyond + 0.02}
     screening = composed().corpus.screening
-    check_plausible(Alignment(phones, []), waveform, changed(screening, **limits))
+    check_plausible(Alignment(phones, []), waveform, screening.model_copy(update=limits))
     limits["sound_outside"] = beyond - 0.02
     with pytest.raises(RecipeError, match=f"has {beyond:.2f} s of sound outside"):
-        check_plausible(Alignment(phones, []), waveform, changed(screening, **limits))
+        check_plausible(Alignment(phones, []), waveform, screening.model_copy(update=limits))

@@ -109,7 +109,7 @@ def test_a_selection_of_prompts(prepared, tmp_path):
 
 def test_hydra_reports_misspelt_overrides():
     done = run_script("stage1_download", "corpus.onely=[hello-world]")
-    assert done.returncode == 1 and "Could not override 'corpus.onely'" in done.stderr
+    assert done.returncode == 1 and "did you mean corpus.only?" in done.stderr
     assert "Traceback" not in done.stderr
 
 

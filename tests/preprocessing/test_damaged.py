@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from conftest import changed
 from intake import TEXTS, ljspeech_corpus, table_corpus, tone
 
 from audio.wav import check_wavs, read_wav
@@ -109,7 +110,8 @@ def test_a_disk_that_fills_while_arrays_are_written_is_named(tmp_path):
 def test_a_disk_that_fills_while_viter_gets_its_recordings_is_named(tmp_path):
     config = table_corpus(tmp_path)
     build_corpus(config)
-    config.aligner = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    viter = {"name": "viter", "training_minutes": 1, "triphones": False, "seed": 0}
+    config = changed(config, aligner=viter)
     with full_disk(20_000), pytest.raises(RecipeError, match="the disk is full: "):
         align(config)
 

@@ -73,7 +73,7 @@ def test_an_unknown_id_leaves_the_unpacked_corpus(tmp_path):
             entry.size = path.stat().st_size
             tar.addfile(entry, io.BytesIO(path.read_bytes()))
     source = {"url": f"http://127.0.0.1:9/{archive.name}", "sha256": None, "mirrors": []}
-    config.corpus.source = {"folder": None, "clips": 3, "archive": source}
+    config = changed(config, source={"folder": None, "clips": 3, "archive": source})
     build_corpus(config)
     with pytest.raises(RecipeError, match="not there: four"):
         build_corpus(changed(config, only=["four"]))

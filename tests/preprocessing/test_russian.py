@@ -160,7 +160,7 @@ def test_a_package_becomes_a_corpus_with_alignments(tmp_path):
         assert done.returncode == 0, done.stderr
     grid = tmp_path / "alignments" / "textgrid" / "TextGrid" / "ru_1.TextGrid"
     config = composed(*overrides)
-    language = corpus_language(config.corpus)
+    language = corpus_language(config.corpus.language)
     alignment = read_textgrid(grid, language.phones)
     assert " ".join(phone.label for phone in alignment.phones) == "f s aa t sp v a d aa"
     assert [(w.start, w.end, w.label) for w in alignment.words] == [

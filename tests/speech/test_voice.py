@@ -124,7 +124,7 @@ def test_another_language_and_a_vocoder_of_the_users_travel_with_the_voice(run, 
     (tmp_path / "words.txt").unlink()
     shutil.move(tmp_path / "voice", tmp_path / "moved")
     voice = speech.load_voice(tmp_path / "moved")
-    assert Path(voice.language["rules"]).read_text("utf-8") == "rules"
+    assert Path(voice.language.rules).read_text("utf-8") == "rules"
     assert len(voice.speaker()("Hallo hello.")) == len(expected)
     with pytest.raises(RecipeError, match="the word 'planet' is not in"):
         voice.speaker()("Hallo planet.")
