@@ -16,10 +16,14 @@ from omegaconf import DictConfig
 from pipeline.errors import FaultsError, RecipeError
 from preprocessing.text import english, pronunciation
 from preprocessing.text.letter_to_sound import read_rules
-from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
+from preprocessing.text.lexicon import lexicon_lines, plain_letters
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
-_TUPLE = re.compile(r"[(),]")
+_NO_PHONE = {
+    re.compile(r"[(),]"): "part of a Python tuple rather than a phone",
+    re.compile(r"[][]"): "HTK's output symbol rather than a phone",
+    re.compile(r"^/.|./$"): "a whole pronunciation in slashes: separate its phones by blanks",
+}
 Lexicon = Mapping[str, list[list[str]]]
 
 
@@ -110,24 +114,31 @@ def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon
     The cache serves all tasks of a process; `modified` (ns) makes it follow changes of the file.
     """
     lexicon: dict[str, list[list[str]]] = {}
-    reserved, faults = SILENCES | {UNKNOWN}, []
-    for number, word, spoken in lexicon_lines(path):
+    entries, faults = list(lexicon_lines(path)), []
+    found = {phone for _, _, spoken in entries for phone in spoken}
+    wrong = {phone: fault for phone in found if (fault := _phone_fault(phone, phones))}
+    for number, word, spoken in entries:
         # `Weg` and `weg` are the same word and share their pronunciations.
         variants = lexicon.setdefault(_composed(word).lower(), [])
         if spoken not in variants:
             variants.append(spoken)
-        place = f"line {number}, {word}"
         if not spoken:
-            faults.append((place, "has no phone"))
-        elif wrong := sorted(reserved.intersection(spoken)):
-            faults.append((place, f"has {', '.join(wrong)}, meaning silence or an unknown word"))
-        elif wrong := [phone for phone in spoken if _TUPLE.search(phone)]:
-            faults.append((place, f"has {wrong[0]}, part of a Python tuple rather than a phone"))
-        elif phones and (wrong := sorted(set(spoken).difference(phones))):
-            faults.append((place, f"has {', '.join(wrong)}, not in corpus.language.phones"))
+            faults.append((f"line {number}, {word}", "has no phone"))
+        elif wrong and (faulty := [phone for phone in spoken if phone in wrong]):
+            faults.append((f"line {number}, {word}", f"has {faulty[0]}, {wrong[faulty[0]]}"))
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
     return lexicon
+
+
+def _phone_fault(phone: str, phones: tuple[str, ...]) -> str | None:
+    """Say why a label in a lexicon is no phone of this language, or return None."""
+    if phone in SILENCES or phone == UNKNOWN:
+        return "meaning silence or an unknown word"
+    for pattern, meaning in _NO_PHONE.items():
+        if pattern.search(phone):
+            return meaning
+    return "not in corpus.language.phones" if phones and phone not in phones else None
 
 
 def _composed(written: str) -> str:
@@ -164,6 +175,6 @@ def _word_or_pause() -> re.Pattern:
 
 def _words(normalised: str) -> list[str]:
     """Split a text into words in lower case, with `PAUSE` at punctuation. Numbers are words."""
-    matches = _word_or_pause().finditer(one_apostrophe(_composed(normalised)))
+    matches = _word_or_pause().finditer(plain_letters(_composed(normalised)))
     found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
     return english.merge_pauses(found, normalised)

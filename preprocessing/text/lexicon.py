@@ -7,20 +7,21 @@ from pathlib import Path
 
 from pipeline.errors import RecipeError
 from pipeline.files import read_utf8
+from preprocessing.text.characters import INVISIBLE
 from preprocessing.text.phones import UNKNOWN
 
 _NUMBER = re.compile(r"\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|[01]")
 """A probability. Other whole numbers are not, since X-SAMPA has vowels such as 9."""
-_COMMENT = re.compile(r"^(?:;;;|#).*|\s#.*")
+_COMMENT = re.compile(r"^(?:;;;|#).*|[^\S\n]#.*", re.MULTILINE)
 _VARIANT = re.compile(r"\(\d+\)$")
-_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]")
-"""Entries for sounds such as `<unk>` and `[laughter]`, which no text contains."""
-_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
+_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]|\{.*\}|!.*")
+"""Entries for sounds such as `<unk>`, `[laughter]`, `{SL}` and `!SIL`, which no text contains."""
+_LETTERS = str.maketrans("’ʼ＇", "'''", INVISIBLE)
 
 
-def one_apostrophe(text: str) -> str:
-    """Write every kind of apostrophe as `'`."""
-    return text.translate(_APOSTROPHES)
+def plain_letters(text: str) -> str:
+    """Write every kind of apostrophe as `'`, and leave out invisible characters."""
+    return text.translate(_LETTERS)
 
 
 def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
@@ -31,18 +32,23 @@ def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
       or if every line of the file has a number there; otherwise it is a phone of X-SAMPA.
     - If a line has tabs, all that precedes the first is the word, which may contain blanks.
     - `WORD(2)` is another pronunciation of `WORD`.
-    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `[laughter]`) are skipped.
+    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `[laughter]`, `{SL}`, `!SIL`)
+      are skipped.
 
     Raises:
         RecipeError: the file is not UTF-8.
     """
-    lines = [_COMMENT.sub("", line).strip() for line in read_utf8(path).split("\n")]
+    contents = read_utf8(path)
+    if "#" in contents or ";;;" in contents:
+        contents = _COMMENT.sub("", contents)
+    lines = map(str.strip, contents.split("\n"))
     entries = [(number, *_word_and_columns(line)) for number, line in enumerate(lines, 1) if line]
     all_numbered = all(_numbers(columns) for _, _, columns in entries)
     for number, word, columns in entries:
         if not _SPECIAL_WORD.fullmatch(word):
             phones = columns[_probabilities(columns, all_numbered) :]
-            yield number, one_apostrophe(_VARIANT.sub("", word)), phones
+            word = _VARIANT.sub("", word) if word.endswith(")") else word
+            yield number, plain_letters(word), phones
 
 
 def _word_and_columns(line: str) -> tuple[str, list[str]]:
