@@ -6,7 +6,7 @@ A corpus is in English, unless its configuration has a section `language`.
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,9 +76,7 @@ def corpus_language(corpus: DictConfig) -> Language:
     path = Path(settings.lexicon)
     if not path.exists():
         raise RecipeError(f"corpus.language.lexicon={path} does not exist: name a dictionary")
-    lexicon = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
-    phones = {phone for variants in lexicon.values() for each in variants for phone in each}
-
+    lexicon, phones = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
     phonology = None
     if settings.get("phonology"):
         phonology = _imported("phonology", settings)(lexicon, read_rules(Path(settings.rules)))
@@ -107,28 +105,62 @@ def corpus_language(corpus: DictConfig) -> Language:
     )
 
 
+class _Pronunciations(Lexicon):
+    """The pronunciations of many words, kept as strings.
+
+    Hundreds of thousands of lists would take seconds to make, and `make say` needs few of them.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, str] = {}
+
+    def add(self, word: str, phones: list[str]) -> None:
+        """Add a pronunciation, unless the word has it already."""
+        row, rows = " ".join(phones), self._rows.get(word)
+        if rows is None:
+            self._rows[word] = row
+        elif row not in rows.split("\n"):
+            self._rows[word] = f"{rows}\n{row}"
+
+    def __getitem__(self, word: str) -> list[list[str]]:
+        return [row.split(" ") for row in self._rows[word].split("\n")]
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 @cache
-def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon:
+def _read_lexicon(
+    path: Path, modified: int, phones: tuple[str, ...]
+) -> tuple[Lexicon, frozenset[str]]:
     """Read and check a lexicon.
 
     The cache serves all tasks of a process; `modified` (ns) makes it follow changes of the file.
+
+    Returns:
+        The pronunciations of each word, and all their phones.
     """
-    lexicon: dict[str, list[list[str]]] = {}
-    entries, faults = list(lexicon_lines(path)), []
-    found = {phone for _, _, spoken in entries for phone in spoken}
-    wrong = {phone: fault for phone in found if (fault := _phone_fault(phone, phones))}
-    for number, word, spoken in entries:
+    lexicon, faults = _Pronunciations(), []
+    right: set[str] = set()
+    for number, word, spoken in lexicon_lines(path):
         # `Weg` and `weg` are the same word and share their pronunciations.
-        variants = lexicon.setdefault(_composed(word).lower(), [])
-        if spoken not in variants:
-            variants.append(spoken)
+        lexicon.add(_composed(word).lower(), spoken)
         if not spoken:
             faults.append((f"line {number}, {word}", "has no phone"))
-        elif wrong and (faulty := [phone for phone in spoken if phone in wrong]):
-            faults.append((f"line {number}, {word}", f"has {faulty[0]}, {wrong[faulty[0]]}"))
+        elif not right.issuperset(spoken):
+            found = {phone: _phone_fault(phone, phones) for phone in spoken}
+            right.update(phone for phone, fault in found.items() if not fault)
+            wrong = (f"has {phone}, {fault}" for phone, fault in found.items() if fault)
+            faults += [(f"line {number}, {word}", reason) for reason in wrong][:1]
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
-    return lexicon
+    return lexicon, frozenset(right)
 
 
 def _phone_fault(phone: str, phones: tuple[str, ...]) -> str | None:
