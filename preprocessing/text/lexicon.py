@@ -15,8 +15,8 @@ _NUMBER = re.compile(r"\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|[01]")
 _FIRST_OF_NUMBER = frozenset("0123456789.")
 _COMMENT = re.compile(r"^(?:;;;|#).*|[^\S\n]#.*", re.MULTILINE)
 _VARIANT = re.compile(r"\(\d+\)$")
-_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]|\{.*\}|!.*")
-"""Entries for sounds such as `<unk>`, `[laughter]`, `{SL}` and `!SIL`, which no text contains."""
+_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]|\(.*\)|\{.*\}|!.*")
+"""Entries for sounds: `<unk>`, `[laughter]`, `(laugh)`, `{SL}` and `!SIL`, which no text has."""
 _LETTERS = str.maketrans("’ʼ＇", "'''", INVISIBLE)
 
 
@@ -33,8 +33,8 @@ def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
       or if every line of the file has a number there; otherwise it is a phone of X-SAMPA.
     - If a line has tabs, all that precedes the first is the word, which may contain blanks.
     - `WORD(2)` is another pronunciation of `WORD`.
-    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `[laughter]`, `{SL}`, `!SIL`)
-      are skipped.
+    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `(laugh)`, `!SIL`) are
+      skipped.
 
     Raises:
         RecipeError: the file is not UTF-8.

@@ -83,7 +83,7 @@ def test_an_edited_lexicon_of_stage_2(tmp_path):
         ("l’ami l a m i", "l'ami", "l a m i"),
         ("<unk>\tspn\ncat K AE T", "cat", "K AE T"),
         ("[laughter] spn\r\ncat K AE T\r", "cat", "K AE T"),
-        ("!SIL SIL\n{SL} sil\ncat K AE T", "cat", "K AE T"),
+        ("!SIL SIL\n{SL} sil\n(laugh)\tspn\n{lg}\tspn\ncat K AE T", "cat", "K AE T"),
         ("cat K AE T\n # more\n", "cat", "K AE T"),
         ("\ufeffco\u00adop K OW AA P", "coop", "K OW AA P"),
         (";;; CMUdict 0.7\n# more\ncat K AE T", "cat", "K AE T"),
