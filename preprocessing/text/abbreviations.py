@@ -26,6 +26,11 @@ _OTHERS = {
     "inc": "incorporated", "jr": "junior", "ltd": "limited", "nos": "numbers", "pp": "pages",
     "sr": "senior", "univ": "university", "vol": "volume", "vols": "volumes", "vs": "versus",
 }  # fmt: skip
+REFERENCES = {
+    "ch": "chapter", "eq": "equation", "ext": "extension", "p": "page", "para": "paragraph",
+    "sec": "section",
+}  # fmt: skip
+"""before numbers"""
 _MONTHS = {
     "jan": "January", "feb": "February", "mar": "March", "apr": "April", "jun": "June",
     "jul": "July", "aug": "August", "sep": "September", "sept": "September", "oct": "October",
@@ -83,7 +88,9 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 _SENTENCE_END = re.compile(r"(\S*[.!?…؟।])[\"'”’)\]»]*\s+(?=[\"'“‘(\[«„¿¡]*([^\s\"'“‘(\[«„¿¡]))")
 _NO_SENTENCE_END = re.compile(
-    r"(?:^|\W)(?:[^\W\d_]|" + _any(_ANY) + r"|no)\.$",
+    r"(?:^|\W)(?:[^\W\d_]|"
+    + _any([*_ANY, *REFERENCES, *_DAYS.keys() - {"sat", "sun"}, "no"])
+    + r")\.$",
     re.IGNORECASE,
 )
 

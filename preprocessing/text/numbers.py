@@ -6,6 +6,7 @@ results are put into this project's style.
 
 import re
 
+from preprocessing.text.abbreviations import REFERENCES
 from preprocessing.text.grammars import verbalise
 
 _CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
@@ -16,8 +17,6 @@ _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn
 _SINGULAR_UNITS = {"ft": "foot", "in": "inch", "yd": "yard", "mi": "mile", "lb": "pound",
                    "oz": "ounce", "hr": "hour", "min": "minute", "sec": "second"}  # fmt: skip
 _LENGTHS = {"ft": "feet", "in": "inches", "yd": "yards", "mi": "miles"}
-_REFERENCES = {"p": "page", "ch": "chapter", "sec": "section", "ext": "extension",
-               "eq": "equation", "para": "paragraph"}  # fmt: skip
 _MONTHS = ("January February March April May June July August September October November "
            "December").split()  # fmt: skip
 _UNITS = "ft|in|yd|mi|lbs?|oz|hrs?|mins?|secs?|sq|cm|mm|km|kg"
@@ -192,8 +191,8 @@ _BEFORE = [
     (r"(?<=\d)\s+x\s+(?=\d)", " by "),
     # p. 5, ch. 3, but 5 sec. 3
     (
-        rf"(?i)(?<!\d )(?<!\w)({'|'.join(_REFERENCES)})\.\s?(?=\d)",
-        lambda match: f"{_REFERENCES[match[1].lower()]} ",
+        rf"(?i)(?<!\d )(?<!\w)({'|'.join(REFERENCES)})\.\s?(?=\d)",
+        lambda match: f"{REFERENCES[match[1].lower()]} ",
     ),
     # 1.5M
     (r"(?<![\w.,$£€])(\d+\.\d+)([MBK]|[mbt]n)\b", _scaled),

@@ -229,6 +229,8 @@ def test_characters_entities_and_markup(written, spoken):
         ("¿Qué? ¡Nada!", 2),
         ("यह है। वह भी।", 2),
         ("Mt. Hood and Gov. Reed etc. and so on", 1),
+        ("See ch. 3 and p. 5 on Tues. 8 May", 1),
+        ("They sat. The sun. It rose.", 3),
     ],
 )
 def test_sentences_of_other_scripts(text, parts):
