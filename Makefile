@@ -88,7 +88,7 @@ stage6: setup ## evaluate the system of these ARGS
 stage7: setup ## make tables, figures and report.html of all finished runs
 	$(PYTHON) scripts/stage7_tables.py $(SETTINGS) $(RECORDED)
 
-sweep: setup ## run stages 4-6 of each run in conf/sweep/: SWEEP=demo, paper, grid or ablation, SEEDS=3
+sweep: setup ## run stages 4-6 of each run in conf/sweep/: SWEEP=demo, pair, paper, grid or ablation, SEEDS=3
 	$(PYTHON) scripts/sweep.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)
 records: setup ## keep records of a sweep's finished runs: RECORDS=<folder> and the sweep's arguments
 	@$(PYTHON) scripts/records.py $(SETTINGS) sweep=$(SWEEP) seeds=$(SEEDS) $(RECORDED)

@@ -13,8 +13,11 @@ from pipeline.files import atomic_path
 
 HIGHEST = 2.0
 """Float samples are in [-1, 1]. Resampling and filters pass this a little, other scales by far."""
-_CUT = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
-"""How libsndfile reports a WAV or AIFF whose chunk of samples is shorter than its header says."""
+_CUT = re.compile(
+    r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)$", re.MULTILINE
+)
+"""How libsndfile reports a file that is shorter than its header says: the chunk of samples of a
+WAV, AIFF or AU, or the whole of an RF64 or W64."""
 _UNKNOWN_LENGTH = 2**31 - 2**16
 """Bytes. Programs that write a WAV into a pipe, such as ffmpeg and sox, state a length above this.
 """
@@ -83,7 +86,7 @@ def cut_short(info) -> str | None:
         info: `soundfile.info` of the file, with `verbose=True`.
     """
     found = _CUT.search(info.extra_info)
-    if found is None or int(found[1]) >= _UNKNOWN_LENGTH:
+    if found is None or not int(found[2]) < int(found[1]) < _UNKNOWN_LENGTH:
         return None
     return f"is cut short: {found[2]} bytes are left of {found[1]}"
 

@@ -103,8 +103,7 @@ def _corpus(config: Config) -> Iterable:
     """
     settings = _without(config.corpus, "max_seconds")
     language, lexicon = settings.get("language"), None
-    # Stage 1 fetches some languages' files with the corpus. They are not there before.
-    if language and Path(language["lexicon"]).is_relative_to(config.paths.downloads):
+    if language and _is_made_by_stage_1(config, language["lexicon"]):
         settings["language"] = _without(config.corpus.language, "lexicon", "rules")
     elif language:
         lexicon = [_list_file(language["lexicon"])]
@@ -115,12 +114,21 @@ def _corpus(config: Config) -> Iterable:
     yield from lexicon or []
 
 
+def _is_made_by_stage_1(config: Config, path: str) -> bool:
+    """Whether stage 1 makes this file or folder of the corpus's package.
+
+    The package's digest is among the settings, and what is made of it is not there before.
+    """
+    downloads = Path(config.paths.downloads)
+    return config.corpus.layout == "festvox" and Path(path).is_relative_to(downloads)
+
+
 def _alignments(config: Config) -> Iterable:
     """The corpus and the aligner. TextGrids from elsewhere take part with their contents."""
     yield CORPUS.fingerprint(config)
     yield _without(config.aligner, "jobs", "source")
     source = getattr(config.aligner, "source", None)
-    yield _text_grids(Path(source)) if source else None
+    yield _text_grids(Path(source)) if source and not _is_made_by_stage_1(config, source) else None
 
 
 def _features(config: Config) -> Iterable:

@@ -4,6 +4,7 @@ SNIPER (arXiv 2211.07283) starts training with a part of the weights masked out,
 return at their initial values during training. `recipes/digits/` is a complete small example.
 """
 
+from sniper.computed import mask_computed_weights
 from sniper.export import compact, expand, imported_masks, make_permanent, to_sparse
 from sniper.flops import Flops, count_flops
 from sniper.integrations.plots import plot
@@ -43,6 +44,7 @@ __all__ = [
     "layerwise_masks",
     "load_scores",
     "magnitude_scores",
+    "mask_computed_weights",
     "prunable_parameters",
     "random_scores",
     "register_optimizer",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sniper.bitmask import pack
-from sniper.prunable import plain_name
+from sniper.layers import plain_name
 
 # A dict of a module, a key in it, and the value that belongs there.
 Place = tuple[Mapping[str, Any], str, Any]

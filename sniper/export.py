@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sniper.bitmask import pack, unpack
+from sniper.layers import unwrapped
 from sniper.masks import Masks
-from sniper.prunable import unwrapped
 from sniper.sniper import Sniper
 
 ENTRY = 512

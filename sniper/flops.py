@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from sniper.prunable import plain_name, unwrapped
+from sniper.layers import plain_name, unwrapped
 from sniper.scores import left_as_found
 from sniper.strategies.growth import Strategy
 from sniper.switch import Switch

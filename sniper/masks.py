@@ -52,56 +52,9 @@ def global_masks(
         ValueError: a score is not finite, a fraction is outside 0 to 1, or the sparsity cannot be
             reached under the cap; the message names the smallest cap that works.
     """
-    levels = global_levels(scores, [sparsity], cap, redistribute, compat, min_density)
-    return {name: level == 0 for name, level in levels.items()}
-
-
-def global_levels(
-    scores: Mapping[str, Tensor],
-    sparsities: Sequence[float],
-    cap: float = 1.0,
-    redistribute: bool = True,
-    compat: str | None = None,
-    min_density: MinDensity = 0.0,
-) -> dict[str, Tensor]:
-    """Return at how many of the sparsities each weight is pruned, {parameter name: integers}.
-
-    Args:
-        sparsities: in falling order.
-        scores, cap, redistribute, compat, min_density: as for `global_masks`.
-
-    Raises:
-        ValueError: as for `global_masks`.
-    """
-    scores = _checked(scores, sparsities, cap)
-    if compat == "reference":
-        masks = [_reference_masks(scores, sparsity, cap) for sparsity in sparsities]
-        dtype = level_dtype(sparsities)
-        return {name: sum((~mask[name]).to(dtype) for mask in masks) for name in scores}
-    if compat is not None:
-        raise ValueError(f"compat is None or 'reference', not {compat!r}")
-    sizes = {name: score.numel() for name, score in scores.items()}
-    limits = prunable_counts(sizes, cap, min_density)
-    if redistribute:
-        check_reachable(sizes, sparsities[0], cap, min_density)
-    parts = [score.flatten() for score in scores.values()]
-    counts = [count_of(sparsity, sum(sizes.values())) for sparsity in sparsities]
-    levels = levels_of(parts, counts)
-    # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
-    # masks nested.
-    while over := [
-        i for i, limit in enumerate(limits.values()) if int((levels[i] > 0).sum()) > limit
-    ]:
-        for i in over:
-            allowed = lowest(parts[i], list(limits.values())[i])
-            if redistribute:
-                parts[i] = parts[i].masked_fill(~allowed, math.inf)
-            else:
-                levels[i] *= allowed
-        if redistribute:
-            levels = levels_of(parts, counts)
-    shapes = ((name, score.shape) for name, score in scores.items())
-    return {n: level.view(shape) for (n, shape), level in zip(shapes, levels, strict=True)}
+    more = {"redistribute": redistribute, "compat": compat}
+    found = mask_levels(scores, [sparsity], cap=cap, min_density=min_density, **more)
+    return {name: level == 0 for name, level in found.items()}
 
 
 def layerwise_masks(
@@ -124,36 +77,76 @@ def layerwise_masks(
     Raises:
         ValueError: as for `global_masks`.
     """
-    levels = layerwise_levels(scores, [sparsity], allocation, cap, min_density)
-    return {name: level == 0 for name, level in levels.items()}
-
-
-def layerwise_levels(
-    scores: Mapping[str, Tensor],
-    sparsities: Sequence[float],
-    allocation: str = "uniform",
-    cap: float = 1.0,
-    min_density: MinDensity = 0.0,
-) -> dict[str, Tensor]:
-    """Return at how many of the sparsities each weight is pruned, as `global_levels` does."""
-    scores = _checked(scores, sparsities, cap)
-    if sparsities[0] > cap:
-        raise ValueError(unreachable(sparsities[0], cap, smallest=sparsities[0]))
     if allocation not in ("uniform", "erk"):
         raise ValueError(f"allocation is 'uniform' or 'erk', not {allocation!r}")
+    found = mask_levels(scores, [sparsity], allocation, cap=cap, min_density=min_density)
+    return {name: level == 0 for name, level in found.items()}
+
+
+def mask_levels(
+    scores: Mapping[str, Tensor],
+    sparsities: Sequence[float],
+    allocation: str = "global",
+    *,
+    cap: float = 1.0,
+    min_density: MinDensity = 0.0,
+    redistribute: bool = True,
+    compat: str | None = None,
+) -> dict[str, Tensor]:
+    """Return at how many of the sparsities each weight is pruned, {parameter name: integers}.
+
+    Args:
+        sparsities: in falling order.
+        allocation: `"global"`, or as for `layerwise_masks`.
+        scores, cap, min_density, redistribute, compat: as for `global_masks`.
+
+    Raises:
+        ValueError: as for `global_masks`.
+    """
+    scores = _checked(scores, sparsities, cap)
+    shapes = {name: score.shape for name, score in scores.items()}
+    if compat == "reference":
+        masks = [_reference_masks(scores, sparsity, cap) for sparsity in sparsities]
+        dtype = level_dtype(sparsities)
+        return {name: sum((~mask[name]).to(dtype) for mask in masks) for name in scores}
+    if compat is not None:
+        raise ValueError(f"compat is None or 'reference', not {compat!r}")
     sizes = {name: score.numel() for name, score in scores.items()}
-    limits = prunable_counts(sizes, cap, min_density)
-    counts = [
-        _erk_counts([score.shape for score in scores.values()], sparsity, cap)
-        if allocation == "erk"
-        else [count_of(sparsity, size) for size in sizes.values()]
-        for sparsity in sparsities
-    ]
-    levels = {}
-    for i, (name, score) in enumerate(scores.items()):
-        own = [min(count[i], limits[name]) for count in counts]
-        levels[name] = levels_of([score.flatten()], own)[0].view(score.shape)
-    return levels
+    limits = list(prunable_counts(sizes, cap, min_density).values())
+    parts = [score.flatten() for score in scores.values()]
+    if allocation == "global":
+        if redistribute:
+            check_reachable(sizes, sparsities[0], cap, min_density)
+        found = _global_levels(parts, sparsities, limits, redistribute)
+    elif sparsities[0] > cap:
+        raise ValueError(unreachable(sparsities[0], cap, smallest=sparsities[0]))
+    else:
+        counts = [_counts_by_tensor(shapes, s, allocation, cap) for s in sparsities]
+        found = [
+            levels_of([part], [min(count[i], limits[i]) for count in counts])[0]
+            for i, part in enumerate(parts)
+        ]
+    return {name: level.view(shapes[name]) for name, level in zip(scores, found, strict=True)}
+
+
+def _global_levels(
+    parts: list[Tensor], sparsities: Sequence[float], limits: Sequence[int], redistribute: bool
+) -> list[Tensor]:
+    """Rank all weights together; of each tensor, at most `limits` are pruned."""
+    counts = [count_of(sparsity, sum(map(len, parts))) for sparsity in sparsities]
+    found = levels_of(parts, counts)
+    # At any sparsity, only the lowest of each tensor up to its limit may be pruned. This keeps
+    # masks nested.
+    while over := [i for i, limit in enumerate(limits) if int((found[i] > 0).sum()) > limit]:
+        for i in over:
+            allowed = lowest(parts[i], limits[i])
+            if redistribute:
+                parts[i] = parts[i].masked_fill(~allowed, math.inf)
+            else:
+                found[i] *= allowed
+        if redistribute:
+            found = levels_of(parts, counts)
+    return found
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
@@ -235,9 +228,13 @@ def _checked(
     return {n: s.float() if single else s.double() for n, s in scores.items()}
 
 
-def _erk_counts(shapes: list[torch.Size], sparsity: float, cap: float) -> list[int]:
-    sizes = [math.prod(shape) for shape in shapes]
-    raw = [sum(shape) / size for shape, size in zip(shapes, sizes, strict=True)]
+def _counts_by_tensor(
+    shapes: Mapping[str, torch.Size], sparsity: float, allocation: str, cap: float
+) -> list[int]:
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if allocation == "uniform":
+        return [count_of(sparsity, size) for size in sizes]
+    raw = [sum(shape) / size for shape, size in zip(shapes.values(), sizes, strict=True)]
 
     def pruned(factor: float) -> list[float]:
         densities = (min(1.0, max(1 - cap, factor * value)) for value in raw)

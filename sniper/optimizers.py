@@ -1,11 +1,13 @@
 """What is known about optimizers: what they wrap, and what their states hold for each weight."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 
 # Running averages of gradients and of their squares or magnitudes: 0 for a weight without gradient.
 _MOMENTS = {
@@ -13,10 +15,13 @@ _MOMENTS = {
     *("exp_avg_slow", "exp_avg_diff", "exp_avg_lr", "exp_avg_grad", "neg_exp_avg", "grok_exp_avg"),
     *("momentum_buffer", "momentum", "pos_momentum", "neg_momentum", "moments", "square_avg"),
     *("grad_avg", "avg_grad", "mov_avg_grad", "acc_delta", "sum", "grad_sum_sq"),
-    *("prev", "previous_grad", "last_grad"),
+    *("prev", "previous_grad", "last_grad", "slow_momentum"),
 }
 # Copies of the weights: initial values, averages or slow weights that the weights are drawn to.
-_COPIES = {"ax", "slow_buffer", "slow_param", "x0", "p0", "x_k", "prev_param", "mov_avg_param"}
+_COPIES = {
+    *("ax", "slow_buffer", "slow_param", "slow_params", "backup_params", "prev_param"),
+    *("mov_avg_param", "x0", "p0", "x_k"),
+}
 _REGISTERED: dict[str, dict[str, str]] = {
     name: {"z": "copy"} for name in ("AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree")
 } | {name: {"z": "copy"} for name in ("ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD")}
@@ -108,3 +113,33 @@ def states_of(chain: Sequence[Optimizer], parameter: nn.Parameter) -> Iterator[t
             if kind is None and value.dtype.is_floating_point:
                 kind = "moment" if key in _MOMENTS else "copy" if key in _COPIES else None
             yield kind or f"unknown: {type(optimizer).__name__}.{key}", value
+
+
+def warn_of_hidden_copies(chain: Sequence[Optimizer], parameters: Sequence[nn.Parameter]) -> None:
+    """Warn if optimizers keep tensors of all the parameters' shapes elsewhere than in their states.
+
+    Slow weights are kept so, for example. Whether they are copies of weights is not known.
+    """
+    shapes = {p.shape for p in parameters}
+    groups = [group for optimizer in chain for group in optimizer.param_groups]
+    states = [list(optimizer.state.values()) for optimizer in chain]
+    known = {id(each) for each in tree_leaves([states, [group["params"] for group in groups]])}
+    for optimizer in chain:
+        for place in (vars(optimizer), *optimizer.param_groups):
+            for key, value in place.items():
+                hidden = [each for each in _tensors_in(value) if id(each) not in known]
+                if key != "param_groups" and shapes <= {each.shape for each in hidden}:
+                    warnings.warn(
+                        f"{type(optimizer).__name__}.{key} holds tensors of the weights' shapes, "
+                        "which are not masked: if they are copied into the model, call "
+                        "apply_masks() right after it",
+                        stacklevel=4,
+                    )
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    leaves = [
+        list(leaf.parameters()) if isinstance(leaf, nn.Module) else leaf
+        for leaf in tree_leaves(value)
+    ]
+    return [leaf for leaf in tree_leaves(leaves) if isinstance(leaf, Tensor)]

@@ -2,19 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.rnn import RNNBase, RNNCellBase
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
-PRUNABLE_TYPES: tuple[type[nn.Module], ...] = (
-    *(nn.Linear, nn.Bilinear, _ConvNd),
-    *(RNNBase, RNNCellBase, nn.MultiheadAttention),
-)
+from sniper.computed import computed_masks, computed_weights, divided_by_norm
+from sniper.layers import PRUNABLE_TYPES, is_prunable, is_weight, plain_name, unwrapped
+
 REFERENCE_EXCLUDED = ("norm", "embed")
 LOW_SHARE = 0.3
 
@@ -32,7 +28,7 @@ def prunable_parameters(
     layers and of `Conv1D` in transformers, but no biases, norms, embeddings or positional tables.
     A tensor that several modules share is listed once, under its first name, and only if all
     modules that own it are of the given `types`. If that is less than 30 % of the model, a warning
-    says what is left out.
+    says what is left out. The masks that `mask_computed_weights` has added are listed too.
 
     Args:
         include: globs over names; only parameters that match one of them are listed. A pattern
@@ -49,13 +45,15 @@ def prunable_parameters(
     """
     include, exclude = ([p] if isinstance(p, str) else list(p) for p in (include, exclude))
     model = unwrapped(model)
-    trainable = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    computed = _computed_weights(model, tuple(types))
+    masks = set(computed_masks(model))
+    named = ((plain_name(name), p) for name, p in model.named_parameters())
+    trainable = {name: p for name, p in named if p.requires_grad or name in masks}
+    computed = computed_weights(model, tuple(types))
     if compat == "reference":
         default = {n for n in trainable if not any(word in n for word in REFERENCE_EXCLUDED)}
         computed = {name: parts for name, parts in computed.items() if parts & default}
     elif compat is None:
-        default = _weights(model, tuple(types), trainable)
+        default = _weights(model, tuple(types), trainable) | masks
     else:
         raise ValueError(f"compat is None or 'reference', not {compat!r}")
 
@@ -70,12 +68,12 @@ def prunable_parameters(
     if computed and not (restricting or added):
         raise ValueError(
             f"{' and '.join(computed)} cannot be masked, being computed from other parameters "
-            "(weight norm or the like): fold the parametrisation into the weight first, or exclude "
-            "it by name"
+            "(weight norm, LoRA or the like): call mask_computed_weights(model) first, fold the "
+            "parametrisation into the weight, or exclude it by name"
         )
     if not chosen:
         raise ValueError("no parameter is left to prune: check include, exclude and types")
-    if not (include or exclude or compat) and types is PRUNABLE_TYPES:
+    if not (include or exclude or compat or masks) and types is PRUNABLE_TYPES:
         _warn_of_low_share(model, chosen)
     return {name: p for name, p in trainable.items() if name in chosen}
 
@@ -94,39 +92,26 @@ def scored_parameters(
     present = {plain_name(n): p for n, p in model.named_parameters(remove_duplicate=False)}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     problems, first_names = [], {}
+    masks, divided = computed_masks(model), divided_by_norm(model)
     for name, shape in shapes.items():
         parameter = present.get(plain_name(name))
         if parameter is None:
             problems.append(f"{name} is not a parameter of the model")
         elif hasattr(parameter, "placements"):  # a DTensor of FSDP2 or of tensor parallelism
             problems.append(f"{name} is sharded over devices, which is not supported")
+        elif plain_name(name) in divided:
+            problems.append(f"{name} is divided by its norm, so use mask_computed_weights(model)")
         elif id(parameter) in first_names:
             problems.append(f"{name} is the same tensor as {first_names[id(parameter)]}")
         elif tuple(parameter.shape) != tuple(shape):
             own = tuple(parameter.shape)
             problems.append(f"{name} has shape {own}, but its scores have {tuple(shape)}")
-        elif id(parameter) not in held:
+        elif id(parameter) not in held and plain_name(name) not in masks:
             problems.append(f"{name} is not in the optimizer")
         first_names.setdefault(id(parameter), name)
     if problems:
         raise ValueError("the scores do not fit: " + "; ".join(problems))
     return {plain_name(name): present[plain_name(name)] for name in shapes}
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside DDP, DataParallel and torch.compile, which rename parameters."""
-    while True:
-        if isinstance(model, DistributedDataParallel | DataParallel):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod
-        else:
-            return model
-
-
-def plain_name(name: str) -> str:
-    """Return a parameter's name without what torch.compile adds for compiled submodules."""
-    return name.replace("_orig_mod.", "")
 
 
 def _matching(pattern: str, names: Iterable[str]) -> set[str]:
@@ -135,22 +120,6 @@ def _matching(pattern: str, names: Iterable[str]) -> set[str]:
         some = ", ".join(list(names)[:5])
         raise ValueError(f"pattern {pattern!r} matches no trainable parameter; some are {some}")
     return matched
-
-
-def _is_prunable(module: nn.Module, types: tuple[type[nn.Module], ...]) -> bool:
-    # The Conv1D of transformers, which GPT-2 uses, is a linear layer.
-    kind = type(module)
-    conv1d = kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers")
-    return isinstance(module, types) or (conv1d and types == PRUNABLE_TYPES)
-
-
-def _is_weight(module: nn.Module, leaf: str) -> bool:
-    """Whether a parameter of a layer is a matrix of weights, rather than a bias or a scale."""
-    if isinstance(module, RNNBase | RNNCellBase):
-        return leaf.startswith(("weight_ih", "weight_hh", "weight_hr"))
-    if isinstance(module, nn.MultiheadAttention):
-        return leaf.endswith("proj_weight")
-    return leaf == "weight"
 
 
 def _weights(
@@ -162,34 +131,9 @@ def _weights(
     for module in model.modules():
         for leaf, parameter in module._parameters.items():
             if id(parameter) in first_name:
-                wanted = _is_prunable(module, types) and _is_weight(module, leaf)
+                wanted = is_prunable(module, types) and is_weight(module, leaf)
                 (weights if wanted else others).add(first_name[id(parameter)])
     return weights - others
-
-
-def _computed_weights(model: nn.Module, types: tuple[type[nn.Module], ...]) -> dict[str, set[str]]:
-    """Return the weights that are computed from parameters, with the names of the latter."""
-    computed = {}
-    for path, module in model.named_modules():
-        prefix = plain_name(f"{path}." if path else "")
-        if _is_prunable(module, types):
-            for leaf, parts in _computed_leaves(module):
-                if _is_weight(module, leaf):
-                    computed[prefix + leaf] = {prefix + part for part in parts}
-    return computed
-
-
-def _computed_leaves(module: nn.Module) -> Iterator[tuple[str, list[str]]]:
-    """Yield what `nn.utils.parametrize`, and the older hooks of `nn.utils`, compute of a module."""
-    for leaf, parametrization in getattr(module, "parametrizations", {}).items():
-        parts = [name for name, _ in parametrization.named_parameters()]
-        yield leaf, [f"parametrizations.{leaf}.{part}" for part in parts]
-    own = module._parameters
-    for part in own:
-        for suffix, partners in (("_v", ("_g",)), ("_orig", ())):
-            leaf = part.removesuffix(suffix)
-            if leaf != part and leaf not in own and all(leaf + other in own for other in partners):
-                yield leaf, [part, *(leaf + other for other in partners)]
 
 
 def _warn_of_low_share(model: nn.Module, chosen: set[str]) -> None:

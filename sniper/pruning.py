@@ -1,8 +1,7 @@
 """Which weights are pruned now, and when and at what value each of them returns."""
 
 import warnings
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,14 +9,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sniper.bitmask import bitmask, pack, unpack, zero_pruned
+from sniper.computed import magnitudes
 from sniper.masks import Masks
 from sniper.optimizers import states_of
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
-from sniper.strategies.levels import level_function
+from sniper.settings import Settings
+from sniper.strategies.levels import levels_as_set
 from sniper.switch import Switch
-
-_NEVER: tuple[Callable[[], None], tuple] = (lambda: None, ())
 
 
 class Pruning:
@@ -36,31 +35,32 @@ class Pruning:
     _keep_all_initial = False  # in kinds of pruning that need the initial value of every weight
 
     def __init__(
-        self, chain: Sequence[Optimizer], settings: Mapping[str, Any], schedule: SparsitySchedule
+        self,
+        model: nn.Module,
+        chain: Sequence[Optimizer],
+        settings: Settings,
+        parameters: dict[str, nn.Parameter],
     ) -> None:
         """
         Args:
             chain: the optimizer and those that it wraps.
-            settings: as `checked_settings` returns them.
+            parameters: of the model, those to prune, by name.
         """
-        self.parameters: dict[str, nn.Parameter] = {}
+        self.schedule: SparsitySchedule = settings.schedule
+        self.parameters = parameters
         self.keep: dict[str, Tensor] = {}
         self.falls_until_return: dict[str, Tensor] = {}
         # The initial value of each pruned weight, in order, or of all weights in
         # their own shape if any of them may have to return.
         self._initial: dict[str, Tensor] = {}
-        self._chain = chain
-        self.schedule = schedule
-        self._levels_at = level_function(settings)
-        self._regrow_at_initial = settings["regrowth"] == "init"
+        self._model, self._chain, self._settings = model, chain, settings
+        self._regrow_at_initial = settings.returns_at == "init"
         # Whether a weight that is not pruned at first may be pruned later and return.
-        self._regrow_anywhere = schedule.falls_after_rise or self._keep_all_initial
+        self._regrow_anywhere = self.schedule.falls_after_rise or self._keep_all_initial
         # What construction has zeroed: tensor, where, former values, and the tensor's version.
         self._undo: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self._unknown: set[str] = set()  # states of the optimizer that were warned of
         self._versions: dict[str, int] = {}  # of the weights when they were last zeroed
-        # For each gradient that has been masked, itself and its state and the mask's at that time.
-        self._zeroed: dict[str, tuple[Callable[[], Tensor | None], tuple]] = {}
         self._looks = 100  # into changed weights, until it is left at that
 
     @property
@@ -76,14 +76,6 @@ class Pruning:
         return {
             name: int((self.keep[name] == 0).sum()) if self.keep else 0 for name in self.parameters
         }
-
-    def sparsity(self, update: int) -> float:
-        """The schedule's sparsity after this many updates."""
-        return self.schedule(update)
-
-    def upcoming(self, update: int) -> list[float]:
-        """The schedule's sparsities from an update on."""
-        return self.schedule.upcoming(update)
 
     def recorded(self, switch: Switch) -> Switch:
         """Return what is recorded of a switch."""
@@ -113,7 +105,7 @@ class Pruning:
     @torch.no_grad()
     def prune_more(self, sparsities: Sequence[float]) -> None:
         """Prune the smallest kept weights by magnitude, beside what is pruned already."""
-        ranking = {name: p.detach().abs() for name, p in self.parameters.items()}
+        ranking = magnitudes(self._model, self.parameters)
         for name, keep in self.keep.items():
             # Rank pruned weights below all kept ones, and those lowest that were to return last.
             falls = self.falls_until_return.get(name, torch.ones((), device=keep.device))
@@ -126,7 +118,7 @@ class Pruning:
         parameters = self.parameters
         # Saved scores are on the CPU. Masks are computed and kept where the weights are.
         ranking = {name: ranking[name].to(p.device) for name, p in parameters.items()}
-        levels = self._levels_at(ranking, sparsities)
+        levels = levels_as_set(self._settings, ranking, sparsities)
         pruned = {name: level > 0 for name, level in levels.items()}
         before = self.keep
         self.keep = {name: bitmask(~gone, parameters[name]) for name, gone in pruned.items()}
@@ -222,6 +214,18 @@ class Pruning:
 
     # ---- masks in force
 
+    def before_update(self, state_loaded: bool) -> None:
+        """Zero what has come of pruned weights since the last update.
+
+        Args:
+            state_loaded: whether the optimizer has loaded a state since.
+        """
+        self._undo = []  # training has begun
+        self.follow_changes()
+        if state_loaded:
+            self.zero_states()
+        self.zero_gradients()
+
     def on_gradient(self, name: str, _: Tensor | None = None) -> None:
         """Zero the gradient of the pruned weights of one tensor when some has come."""
         self.zero_gradient(name)
@@ -235,16 +239,15 @@ class Pruning:
             self._follow_device(name)
             keep = self.keep[name]
         zero_pruned(gradient, keep)
-        self._zeroed[name] = weakref.ref(gradient), _versions(gradient, keep)
 
     def zero_gradients(self) -> None:
-        """Zero the gradients that have been set or edited since `zero_gradient`."""
-        for name, keep in self.keep.items():
-            gradient, (zeroed, then) = self.parameters[name].grad, self._zeroed.get(name, _NEVER)
-            if gradient is not None and (
-                zeroed() is not gradient or then != _versions(gradient, keep)
-            ):
-                self.zero_gradient(name)
+        """Zero the gradients of all pruned weights.
+
+        Some may have been set or edited since they came, and torch does not tell of edits through
+        `.grad.data`.
+        """
+        for name in self.keep:
+            self.zero_gradient(name)
 
     @torch.no_grad()
     def zero_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -256,25 +259,28 @@ class Pruning:
             self._remember_versions()
 
     def _remember_versions(self) -> None:
-        if self._looks > 0:
-            self._versions = {name: self.parameters[name]._version for name in self.keep}
+        self._versions = {name: self.parameters[name]._version for name in self.keep}
 
-    def warn_of_changes(self) -> None:
-        """Warn once if something else than updates has changed pruned weights, such as a copy."""
-        for name in self.keep if self._versions else ():
-            if self.parameters[name]._version == self._versions[name]:
-                continue
+    def follow_changes(self) -> None:
+        """Zero pruned weights that something else than updates has changed, such as a copy.
+
+        A warning tells of the first such change.
+        """
+        then = self._versions
+        changed = [n for n in self.keep if n in then and self.parameters[n]._version != then[n]]
+        if not changed:
+            return
+        if self._looks:
             self._looks -= 1  # looking takes time, and most changes are harmless
-            if self._disturbed(name):
+            if disturbed := next(filter(self._disturbed, changed), None):
                 self._looks = 0
                 warnings.warn(
-                    f"pruned weights of {name} were changed outside of updates: call apply_masks() "
-                    "right after such a change, or the model is not sparse until the next update",
+                    f"pruned weights of {disturbed} were changed outside of updates: call "
+                    "apply_masks() right after such a change, or the model is not sparse until the "
+                    "next update",
                     stacklevel=2,
                 )
-            if self._looks <= 0:
-                self._versions = {}
-                return
+        self.zero_weights()
 
     def _disturbed(self, name: str) -> bool:
         return bool(self.parameters[name].detach()[self.keep[name] == 0].any())
@@ -301,10 +307,6 @@ class Pruning:
 
     # ---- resuming
 
-    def forget_undo(self) -> None:
-        """Give up what `undo_first` would put back: training has begun."""
-        self._undo = []
-
     @torch.no_grad()
     def undo_first(self) -> None:
         """Put back what `prune_first` zeroed, where nothing else has changed the tensor since."""
@@ -325,12 +327,9 @@ class Pruning:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the masks of `state_dict()` and prune the weights; moments are not touched."""
         self.falls_until_return, self._initial = (
-            {name: values.to(self.parameters[name].device) for name, values in state[part].items()}
-            for part in ("falls_until_return", "initial")
+            {n: state[kind][n].to(p.device) for n, p in self.parameters.items() if n in state[kind]}
+            for kind in ("falls_until_return", "initial")
         )
-        self.keep = {name: unpack(m, self.parameters[name]) for name, m in state["masks"].items()}
+        masks = state["masks"]
+        self.keep = {n: unpack(masks[n], p) for n, p in self.parameters.items() if n in masks}
         self.zero_weights()
-
-
-def _versions(gradient: Tensor, keep: Tensor) -> tuple:
-    return gradient._version, id(keep), keep._version

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from sniper.prunable import prunable_parameters, unwrapped
+from sniper.computed import magnitudes
+from sniper.layers import unwrapped
+from sniper.prunable import prunable_parameters
 
 Scores = dict[str, Tensor]
 LossFunction = Callable[[nn.Module, Any], Tensor]
@@ -70,7 +72,7 @@ def grasp_scores(
     batches are held in memory.
     """
     model, batches = unwrapped(model), list(batches)
-    parameters = prunable_parameters(model, **selection)
+    parameters = _trained(prunable_parameters(model, **selection))
     with left_as_found(model, dropout):
         gradient = _sums(model, loss_fn, batches, parameters, lambda w, g: g)
 
@@ -98,7 +100,7 @@ def synflow_scores(
         output_fn: `output_fn(model)` returns the model's output for an input of ones.
     """
     model = unwrapped(model)
-    parameters = prunable_parameters(model, **selection)
+    parameters = _trained(prunable_parameters(model, **selection))
 
     def flow(model: nn.Module, _: None) -> Tensor:
         return output_fn(model).sum()
@@ -113,8 +115,8 @@ def synflow_scores(
 
 def magnitude_scores(model: nn.Module, **selection: Any) -> Scores:
     """Score by magnitude: |w|."""
-    parameters = prunable_parameters(unwrapped(model), **selection)
-    return require_finite({name: p.detach().abs() for name, p in parameters.items()})
+    model = unwrapped(model)
+    return require_finite(magnitudes(model, prunable_parameters(model, **selection)))
 
 
 def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
@@ -124,6 +126,15 @@ def random_scores(model: nn.Module, seed: int = 0, **selection: Any) -> Scores:
         name: torch.rand(p.shape, generator=generator).to(p.device)
         for name, p in prunable_parameters(unwrapped(model), **selection).items()
     }
+
+
+def _trained(parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    if masks := [name for name, p in parameters.items() if not p.requires_grad]:
+        raise ValueError(
+            f"{', '.join(masks)}: this score is not defined for computed weights: use snip_scores, "
+            "magnitude_scores or random_scores"
+        )
+    return parameters
 
 
 def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -141,6 +152,7 @@ def left_as_found(
 ) -> Iterator[None]:
     """Restore buffers, modes, random state and, if asked, weights, even after an error."""
     modules = list(model.modules())
+    trained = [(p, p.requires_grad) for p in model.parameters()]
     modes = [module.training for module in modules]
     buffers = [dict(module._buffers) for module in modules]
     tensors = [*model.buffers(), *(model.parameters() if weights else ())]
@@ -156,6 +168,8 @@ def left_as_found(
         for module, training, own in zip(modules, modes, buffers, strict=True):
             module.training = training
             module._buffers.update(own)
+        for parameter, is_trained in trained:
+            parameter.requires_grad_(is_trained)
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(value)
@@ -170,7 +184,9 @@ def _sums(
 ) -> Scores:
     """Sum term(w, ∂L_b/∂w) over the batches b of all processes, {name: tensor}."""
     sums: Scores = {}
-    for name, p in parameters.items():  # at least float32: small terms would vanish in less
+    for name, p in parameters.items():
+        p.requires_grad_(True)  # masks of computed weights are not trained
+        # At least float32: small terms would vanish in less
         sums[name] = torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
     device = next(iter(parameters.values())).device
     # How many batches used each parameter, and at the end how many batches there were.

@@ -1,32 +1,38 @@
 """Sparse training inside an ordinary training loop."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
-from typing import Any
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from sniper.attachment import Attachment, Events
 from sniper.checks import places_of, require_equal_masks, require_in_place, warn_of_dead_tensors
-from sniper.masks import Masks, MinDensity
-from sniper.optimizers import chain_of
-from sniper.prunable import plain_name, scored_parameters, unwrapped
+from sniper.computed import computed_masks
+from sniper.hooks import UpdateHooks
+from sniper.layers import plain_name, unwrapped
+from sniper.masks import Masks
+from sniper.optimizers import chain_of, check_rates, warn_of_hidden_copies
+from sniper.prunable import scored_parameters
+from sniper.pruning import Pruning
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
-from sniper.settings import check_cap, checked_settings, plain
-from sniper.strategies.groups import GroupedPruning
-from sniper.strategies.growth import Strategy
-from sniper.strategies.kinds import pruning_of
+from sniper.settings import Settings, plain
+from sniper.strategies.controls import FrozenPruning, UnmaskedPruning
 from sniper.strategies.levels import shuffled
+from sniper.strategies.moving import MovingPruning
 from sniper.switch import Switch
 
+Value = TypeVar("Value")
+PRUNINGS = {"zero": Pruning, "frozen": FrozenPruning, "trained": UnmaskedPruning}
 
-class Sniper:
+
+class Sniper(UpdateHooks):
     """Keeps a model as sparse as a schedule says while an optimizer trains it.
 
     From construction on and after every update, masked weights are exactly zero, have no gradient
@@ -50,21 +56,7 @@ class Sniper:
         optimizer: Optimizer,
         scores: Scores | None,
         schedule: SparsitySchedule | Mapping[int, float] | float,
-        *,
-        cap: float = 1.0,
-        redistribute: bool = True,
-        allocation: str = "global",
-        compat: str | None = None,
-        min_density: MinDensity = 0.0,
-        lr_scaling: str = "per_tensor",
-        max_lr_scale: float = 4.0,
-        regrowth: str | None = None,
-        pruned: str = "zero",
-        pattern: str | None = None,
-        return_order: str = "highest_first",
-        shuffle_seed: int | None = None,
-        strategy: Strategy | None = None,
-        groups: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        **settings: Any,
     ) -> None:
         """Attach to a model and its optimizer, and apply `schedule(0)` at once.
 
@@ -73,105 +65,79 @@ class Sniper:
                 With None, construction waits for `load_state_dict`, so that a resumed training
                 need not score again.
             schedule: a schedule, or {update: sparsity}, or a constant sparsity.
-            cap, min_density: as for `global_masks`.
-            redistribute, compat: as for `global_masks`; only for the allocation `"global"`.
-            allocation: `"global"`, or `"uniform"` or `"erk"` as for `layerwise_masks`.
-            lr_scaling: multiplies the scheduler's rate by min(max_lr_scale, 1 / density).
-                `"per_tensor"` takes each tensor's own density. `"global"` takes the density of all
-                masked tensors together, for everything that the optimizer holds. `"none"` leaves
-                rates alone. Scaled rates exist only inside `optimizer.step()`, so neither
-                schedulers nor checkpoints see them.
-            max_lr_scale: largest factor, 1 or more.
-            regrowth: weights return at the values they have now (`"init"`) or at 0 (`"zero"`); by
-                default as the strategy has it, or else `"init"`.
-            pruned: pruned weights are 0 (`"zero"`), or stay at the values they have now
-                (`"frozen"`), or are trained all the same (`"trained"`), so that the masks have no
-                effect but the scaled learning rates.
-            pattern: `"2:4"` keeps 2 of each 4 weights in a row, `"4x1"` prunes whole blocks; see
-                `sniper.strategies.patterns`.
-            return_order: of the masked weights, those of the highest scores return first
-                (`"highest_first"`) or last (`"highest_last"`).
-            shuffle_seed: shuffle the scores within each tensor, which keeps every tensor's share.
-            strategy: moves masks between switches, such as `RigL`; see `sniper.strategies`.
-            groups: `{"encoder.*": {"schedule": 0.8, "cap": 0.9}}` gives parameters of these names
-                their own schedule, cap, min_density, allocation, redistribute, pattern, regrowth,
-                return_order or strategy, and a threshold of scores of their own. The first pattern
-                that matches a name counts.
+            settings: cap, lr_scaling, strategy and so on; see `Settings`.
 
         Raises:
             ValueError: there are no scores, or a scored parameter is not in the model or not in the
-                optimizer or differs in shape; a setting is unknown, out of its range or would be
-                ignored; a sparsity cannot be reached under the cap; or another `Sniper` is
-                attached.
+                optimizer or differs in shape; a setting is out of its range or would be ignored; a
+                sparsity cannot be reached under the cap; or another `Sniper` is attached.
+            TypeError: a setting is unknown.
         """
-        schedule, chain = SparsitySchedule.of(schedule), chain_of(optimizer)
-        self._settings = checked_settings(
-            schedule,
-            chain[-1],
-            cap=cap,
-            redistribute=redistribute,
-            allocation=allocation,
-            compat=compat,
-            min_density=min_density,
-            lr_scaling=lr_scaling,
-            max_lr_scale=max_lr_scale,
-            regrowth=regrowth,
-            pruned=pruned,
-            pattern=pattern,
-            return_order=return_order,
-            shuffle_seed=shuffle_seed,
-            strategy=strategy,
-            groups=groups,
-        )
-        self.schedule = schedule
-        self._given = {"regrowth": regrowth, "strategy": strategy, "groups": groups}
+        super().__init__(chain_of(optimizer))
+        self._settings = Settings(schedule=schedule, **settings)
+        check_rates(self._chain[-1], self._settings.lr_scaling)
+        self._saved_settings = self._settings.saved()
+        self.schedule: SparsitySchedule = self._settings.schedule
         self.update = 0
         self.record: list[Switch] = []
         self._model, self._optimizer = unwrapped(model), optimizer
-        self._rates = ScaledRates(optimizer, chain[-1], lr_scaling, max_lr_scale)
-        self._state_loaded = False
-        if groups:
-            self._pruning = GroupedPruning(chain, self._settings, schedule, groups, strategy)
-        else:
-            self._pruning = pruning_of(chain, self._settings, schedule, strategy)
-        self._attachment = Attachment(
-            chain,
-            Events(
-                on_gradient=self._pruning.on_gradient,
-                between_steps=self._between_steps,
-                before_update=self._before_update,
-                apply_rates=self._rates.apply,
-                restore_rates=self._rates.restore,
-                after_step=self._after_step,
-                on_state_loaded=self._on_state_loaded,
-            ),
+        self._rates = ScaledRates(
+            optimizer, self._chain[-1], self._settings.lr_scaling, self._settings.max_lr_scale
         )
+        self._state_loaded = False
+        self._parts: list[Pruning] = []  # one for each group of parameters
         if scores is not None:
-            shapes = {name: score.shape for name, score in scores.items()}
-            parameters = scored_parameters(self._model, optimizer, shapes)
             scores = {plain_name(name): score for name, score in scores.items()}
-            sizes = {name: p.numel() for name, p in parameters.items()}
-            if not groups:
-                check_cap(self._settings, schedule.upcoming(0), sizes)
-            self._attachment.require_free(parameters.values())
-            self._pruning.parameters = parameters
+            self._divide({name: score.shape for name, score in scores.items()})
         try:
             if scores is not None:
-                if shuffle_seed is not None:
-                    scores = shuffled(scores, shuffle_seed)
-                self._pruning.prune_first(scores)
-                self._record_switch()
-                if pruned == "zero":
-                    warn_of_dead_tensors(scores, self._pruning.pruned_counts())
+                self._prune_first(scores)
             self._attach()
         except BaseException:
             self.detach()
-            self._pruning.undo_first()
+            for part in self._parts:
+                part.undo_first()
             raise
+
+    def _divide(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Take the parameters of these names and shapes, each in its group."""
+        parameters = scored_parameters(self._model, self._optimizer, shapes)
+        self._require_free(parameters.values())
+        groups = self._settings.of_groups() | {"*": self._settings}
+        members: dict[str, dict[str, nn.Parameter]] = {pattern: {} for pattern in groups}
+        for name, parameter in parameters.items():
+            pattern = next(each for each in groups if fnmatchcase(name, each))
+            members[pattern][name] = parameter
+        if empty := [each for each in self._settings.groups if not members[each]]:
+            raise ValueError(f"no scored parameter is left for the groups {', '.join(empty)}")
+        masks = set(computed_masks(self._model))
+        self._parts = []
+        for pattern, own in members.items():
+            settings = groups[pattern]
+            settings.check_cap({name: p.numel() for name, p in own.items()})
+            if masks & own.keys() and (settings.strategy or settings.returns_at == "zero"):
+                raise ValueError(
+                    f"{', '.join(sorted(masks & own.keys()))}: computed weights return at what is "
+                    "computed then, so they need regrowth='init' and no strategy"
+                )
+            if settings.strategy is not None:
+                part: Pruning = MovingPruning(self._model, self._chain, settings, own)
+            else:
+                part = PRUNINGS[settings.pruned](self._model, self._chain, settings, own)
+            self._parts += [part] if own else []
+
+    def _prune_first(self, scores: Scores) -> None:
+        if self._settings.shuffle_seed is not None:
+            scores = shuffled(scores, self._settings.shuffle_seed)
+        for part in self._parts:
+            part.prune_first(scores)
+        self._record_switch()
+        if self._settings.pruned == "zero":
+            warn_of_dead_tensors(scores, self._pruned_counts())
 
     def __repr__(self) -> str:
         total = sum(p.numel() for p in self._model.parameters())
-        prunable = sum(p.numel() for p in self._pruning.parameters.values())
+        prunable = sum(p.numel() for p in self._parameters().values())
         switches = [(u, s) for u, s in self.schedule.milestones if u > self.update]
         coming = "next {1:g} at update {0}".format(*switches[0]) if switches else "no switch left"
         achieved = f" (achieved {self.record[-1].achieved:g})" if self.record else ""
@@ -183,17 +149,26 @@ class Sniper:
     @property
     def sparsity(self) -> float:
         """The schedule's present sparsity; with groups, of all of them together."""
-        return self._pruning.sparsity(self.update)
+        if not self._settings.groups:
+            return self.schedule(self.update)
+        sizes = [sum(p.numel() for p in part.parameters.values()) for part in self._parts]
+        levels = [part.schedule(self.update) for part in self._parts]
+        return sum(n * s for n, s in zip(sizes, levels, strict=True)) / max(1, sum(sizes))
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings in the form that checkpoints hold."""
-        return self._settings
+        return self._saved_settings
 
     @property
     def masks(self) -> Masks:
-        """{parameter name: bool tensor, True = kept}."""
-        return self._pruning.masks
+        """{parameter name: bool tensor, True = kept}.
+
+        Weights that something else than an update has changed are masked first.
+        """
+        for part in self._parts:
+            part.follow_changes()
+        return _merged(part.masks for part in self._parts)
 
     def learning_rates(self) -> dict[str, float]:
         """{parameter name: learning rate} in force, for everything that the optimizer holds."""
@@ -203,10 +178,19 @@ class Sniper:
     def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((plain_name(name), p) for name, p in self._model.named_parameters())
 
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return _merged(part.parameters for part in self._parts)
+
+    def _keep(self) -> dict[str, Tensor]:
+        return _merged(part.keep for part in self._parts)
+
+    def _pruned_counts(self) -> dict[str, int]:
+        return _merged(part.pruned_counts() for part in self._parts)
+
     def detach(self) -> None:
         """Remove all hooks from the model and its optimizer; weights stay as they are."""
-        self._attachment.detach()
-        self._rates.restore()  # an exception inside a step leaves the scaled ones in place
+        self._remove_hooks()
+        self._restore_rates()  # an exception inside a step leaves the scaled ones in place
 
     def apply_masks(self, model: nn.Module | None = None) -> None:
         """Zero the pruned weights of the model, or of a copy of it such as an average.
@@ -218,7 +202,8 @@ class Sniper:
         if model is not None:
             model = unwrapped(model.module if isinstance(model, AveragedModel) else model)
             weights = {plain_name(name): p for name, p in model.named_parameters()}
-        self._pruning.zero_weights(weights)
+        for part in self._parts:
+            part.zero_weights(weights)
 
     def mask_gradients(self) -> None:
         """Zero the gradients of pruned weights.
@@ -226,60 +211,74 @@ class Sniper:
         Backward passes and updates do so themselves. Call this before clipping gradients that
         have been set by hand.
         """
-        for name in self._pruning.keep:
-            self._pruning.zero_gradient(name)
+        for part in self._parts:
+            part.zero_gradients()
 
     # ---- training
 
     def _attach(self) -> None:
         """Place hooks on the optimizer and on the parameters, if they have anything to do."""
         self.detach()
-        parameters = self._pruning.parameters
-        if not parameters or any(self._pruning.upcoming(self.update)):
-            if parameters:
-                require_equal_masks(self._pruning.keep)
-            self._places = places_of(self._model, parameters)
-            self._attachment.attach(parameters)
+        if self._parts and not self._is_needed():
+            return
+        if self._parts:
+            require_equal_masks(self._keep())
+        self._places = places_of(self._model, self._parameters())
+        self._place_hooks(
+            [
+                (parameter, partial(part.on_gradient, name))
+                for part in self._parts
+                for name, parameter in part.parameters.items()
+            ]
+        )
+
+    def _is_needed(self) -> bool:
+        return any(any(part.schedule.upcoming(self.update)) for part in self._parts)
 
     def _between_steps(self) -> None:
-        if not self._pruning.keep and not any(self._pruning.upcoming(self.update)):
+        if self._parts and not any(part.keep for part in self._parts) and not self._is_needed():
             self.detach()  # not earlier, within a step, where torch iterates over the hooks
 
     def _before_update(self) -> None:
-        if not self._pruning.parameters:
+        if not self._parts:
             raise RuntimeError("this Sniper was built without scores: call load_state_dict first")
         if any(values.get(key) is not value for values, key, value in self._places):
-            require_in_place(self._model, self._pruning.parameters)
-        self._pruning.forget_undo()
-        self._pruning.warn_of_changes()
-        if self._state_loaded:
-            self._pruning.zero_states()
-            self._state_loaded = False
-        self._pruning.zero_gradients()
+            require_in_place(self._model, self._parameters())
+        for part in self._parts:
+            part.before_update(self._state_loaded)
+        self._state_loaded = False
 
-    def _on_state_loaded(self) -> None:
+    def _apply_rates(self) -> None:
+        self._rates.apply()
+
+    def _restore_rates(self, *_: object, after_update: bool = False) -> None:
+        self._rates.restore(after_update)
+
+    def _on_state_loaded(self, *_: object) -> None:
         self._state_loaded = True  # act at the next update: masks may be loaded after this state
 
     def _after_step(self, is_update: bool) -> None:
-        self._pruning.zero_weights()
-        if not is_update:
-            return
-        self.update += 1
-        if self._pruning.switch(self.update):
-            self._record_switch()
+        for part in self._parts:
+            part.zero_weights()
+        if is_update:
+            self.update += 1
+            if any([part.switch(self.update) for part in self._parts]):
+                self._record_switch()
 
     def _record_switch(self) -> None:
         """Record the present sparsity, and set the learning rates that follow from it."""
-        self.record.append(self._pruning.recorded(self._follow_rates()))
+        self.record.append(self._parts[0].recorded(self._follow_rates()))
+        if self._settings.pruned != "trained":
+            warn_of_hidden_copies(self._chain, list(self._parameters().values()))
 
     def _follow_rates(self) -> Switch:
         """Set the learning rates that follow from the present masks; return their sparsity."""
-        sizes = {name: p.numel() for name, p in self._pruning.parameters.items()}
-        counts = self._pruning.pruned_counts()
+        parameters, counts = self._parameters(), self._pruned_counts()
+        sizes = {name: p.numel() for name, p in parameters.items()}
         achieved = sum(counts.values()) / sum(sizes.values())
         tensors = {name: counts[name] / size for name, size in sizes.items()}
         present = Switch(self.update, self.sparsity, achieved, tensors)
-        self._rates.follow(present, self._pruning.parameters)
+        self._rates.follow(present, parameters)
         return present
 
     # ---- resuming
@@ -290,13 +289,16 @@ class Sniper:
         Raises:
             RuntimeError: construction without scores is still waiting for `load_state_dict`.
         """
-        if not self._pruning.parameters:
+        if not self._parts:
             raise RuntimeError("this Sniper was built without scores and has no state yet")
+        for part in self._parts:
+            part.follow_changes()
+        states = [part.state_dict() for part in self._parts]
         return {
             "update": self.update,
-            "settings": dict(self._settings),
-            "shapes": {name: list(p.shape) for name, p in self._pruning.parameters.items()},
-            **self._pruning.state_dict(),
+            "settings": dict(self._saved_settings),
+            "shapes": {name: list(p.shape) for name, p in self._parameters().items()},
+            **{key: _merged(state[key] for state in states) for key in states[0]},
             "rates": self._rates.state_dict({id(p): name for name, p in self._named()}),
             "record": [asdict(switch) for switch in self.record],
         }
@@ -310,32 +312,37 @@ class Sniper:
             ValueError: a parameter does not fit, or a setting differs from the saved one.
         """
         changed = [
-            f"{key} ({value} then, {self._settings.get(key)} now)"
+            f"{key} ({value} then, {self._saved_settings.get(key)} now)"
             for key, value in plain(state["settings"]).items()
-            if value != self._settings.get(key)
+            if value != self._saved_settings.get(key)
         ]
         if changed:
             raise ValueError(f"settings changed since the checkpoint: {', '.join(changed)}")
-        self._pruning.parameters = scored_parameters(self._model, self._optimizer, state["shapes"])
-        self._pruning.undo_first()
+        former = self._parts
+        self._divide(state["shapes"])
+        for part in former:
+            part.undo_first()
         self.update, self.record = state["update"], [Switch(**each) for each in state["record"]]
-        self._pruning.load_state_dict(state)
+        for part in self._parts:
+            part.load_state_dict(state)
         self._rates.load_state_dict(state["rates"], dict(self._named()))
-        if self._settings["pruned"] == "trained":
+        if self._settings.pruned == "trained":
             self._follow_rates()
         else:  # the record has the same, and needs no count, which would wait for the device
-            self._rates.follow(self.record[-1], self._pruning.parameters)
+            self._rates.follow(self.record[-1], self._parameters())
         self._attach()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sniper":
         """Copy model and optimizer too, unless `memo` has their copies, and attach to them."""
         model, optimizer = copy.deepcopy((self._model, self._optimizer), memo)
-        settings = {key: value for key, value in self._settings.items() if key != "schedule"}
-        settings |= self._given
-        twin = Sniper(model, optimizer, None, self.schedule, **settings)
-        if self._pruning.parameters:
+        twin = Sniper(model, optimizer, None, **vars(self._settings))
+        if self._parts:
             twin.load_state_dict(copy.deepcopy(self.state_dict()))
         return twin
 
     def __getstate__(self) -> Any:
         raise TypeError("a Sniper is not pickled: save its state_dict()")
+
+
+def _merged(dicts: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
+    return {name: value for each in dicts for name, value in each.items()}

@@ -44,7 +44,8 @@ class ErrorRates:
 
     def normalise(self, text: str) -> str:
         """The text as it is compared: the spoken words in lower case, separated by blanks."""
-        words = self._whisper_rules(normalise(text).translate(_BRACKETS))
+        spoken = normalise(text).replace("{EY1}", "A")
+        words = self._whisper_rules(spoken.translate(_BRACKETS))
         words = "".join(c if c.isalnum() else " " for c in words)
         words = re.sub(r"\bper cent\b", "percent", " ".join(words.split()))
         return re.sub(r"\b([ap]) m\b", r"\1m", words)

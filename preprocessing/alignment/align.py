@@ -63,11 +63,13 @@ def align(config: PreprocessingSettings) -> None:
         except RecipeError as error:
             unaligned.append((utterance, str(error)))
         else:
-            spoken.update(
-                (word, " ".join(phones))
-                for word, phones in alignment.pronunciations()
-                if phones and UNKNOWN not in phones
-            )
+            words = transcripts[utterance]
+            by_letters = {word.lower(): word for word in words}
+            for word, phones in alignment.pronunciations():
+                if phones and UNKNOWN not in phones:
+                    # Some aligners write words in capitals.
+                    word = word if word in words else by_letters.get(word.lower(), word)
+                    spoken[word, " ".join(phones)] += 1
     grids.save()
     write_reasons(stage.folder / "unaligned.csv", sorted(unaligned))
     aligned = len(utterances) - len(unaligned)

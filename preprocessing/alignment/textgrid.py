@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from pipeline.errors import UtteranceError
 from preprocessing.alignment.praat import read_interval_tiers
+from preprocessing.text.characters import INVISIBLE
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN, VOWELS
 
+_INVISIBLE = str.maketrans("", "", INVISIBLE)
 _STOPS = frozenset("B CH D G JH K P T".split())
 _GAP = 1e-3
 """Neighbouring phones may be this many seconds apart, since aligners round their times."""
@@ -64,8 +66,8 @@ def parse_textgrid(path: Path) -> Tiers:
     """Read the tiers `phones` and `words` of a TextGrid written by MFA 1 to 3, viter or ming024.
 
     Where MFA knows the speaker, it writes the speaker's name and ` - ` before the tier's name. Only
-    one of several speakers may speak. Other tiers are ignored. White space around a label and line
-    ends in it mean nothing.
+    one of several speakers may speak. Other tiers are ignored. White space around a label, line
+    ends and invisible characters in it mean nothing.
 
     Raises:
         UtteranceError: the file is missing or is not a TextGrid, it has no tier of phones, or two
@@ -84,7 +86,7 @@ def parse_textgrid(path: Path) -> Tiers:
     found: dict[str, list[Interval]] = {}
     for full_name, rows in tiers:
         name = full_name.rpartition(" - ")[2].strip()
-        intervals = [Interval(start, end, " ".join(label.split())) for start, end, label in rows]
+        intervals = [Interval(*times, _tidy(label)) for *times, label in rows]
         if not _has_speech(found.get(name, [])):
             found[name] = intervals
         elif name in ("phones", "words") and _has_speech(intervals):
@@ -97,6 +99,10 @@ def parse_textgrid(path: Path) -> Tiers:
             "textgrid_unreadable", f"has a TextGrid without the tier 'phones' (it has {names})"
         )
     return {name: found[name] for name in ("phones", "words") if name in found}
+
+
+def _tidy(label: str) -> str:
+    return " ".join(label.translate(_INVISIBLE).split())
 
 
 def _has_speech(intervals: list[Interval]) -> bool:

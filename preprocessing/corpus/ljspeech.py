@@ -1,5 +1,6 @@
 """LJSpeech and corpora in its layout: `wavs/<id>.wav` at 22,050 Hz, and `metadata.csv`."""
 
+import re
 import shutil
 from collections.abc import Set
 from pathlib import Path
@@ -13,6 +14,8 @@ from pipeline.stage_folder import StageFolder
 from preprocessing.corpus.metadata import Utterance, read_metadata
 from preprocessing.corpus.recordings import Reasons, selection
 from preprocessing.settings import LJSpeechCorpus
+
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def link_folder(corpus: LJSpeechCorpus, stage: StageFolder) -> tuple[list[Utterance], Reasons]:
@@ -81,11 +84,24 @@ def _published(
             "holds it and wavs/, such as LJSpeech-1.1"
         )
     published = {utterance.id: utterance for utterance in read_metadata(metadata)}
+    if others := [each for each in published.values() if _is_another_text(each)]:
+        raise FaultsError(
+            f"reading {metadata}",
+            [(each.id, f"has the third field '{each.text[:40]}'") for each in others],
+            "The third field should be the text before it as it is spoken, but shares no word with "
+            "it. Is it a speaker? Correct it, or take it out.",
+        )
     is_selected = selection(corpus, published.keys())
     left_out = []
     if corpus.only is None:
         left_out = _check_whole(wavs, published.keys(), corpus.source.clips)
     return [utterance for id, utterance in published.items() if is_selected(id)], left_out
+
+
+def _is_another_text(utterance: Utterance) -> bool:
+    """Whether a normalised text has none of three or more words of the published one."""
+    words, spoken = ({*_WORD.findall(text.lower())} for text in (utterance.raw, utterance.text))
+    return len(words) > 2 and not words & spoken
 
 
 def _unpack(archive: Path, only: list[str] | None, metadata: Path, wavs: Path) -> None:

@@ -1,11 +1,14 @@
 """The files that describe a corpus: `metadata.csv` (id|raw|normalised), and tables of reasons."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import FaultsError, UtteranceError
 from pipeline.files import NOT_UTF8, atomic_path, read_csv, write_csv
+
+_SUFFIX = re.compile(r"\.wav$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def parse_metadata(
             reason = f"has {len(fields)} fields instead of 3, or 2 without the normalised text"
             faults.append((f"line {number}", UtteranceError("metadata_line", reason)))
             continue
-        id = fields[0].rpartition("/")[2].removesuffix(".wav")
+        id = _SUFFIX.sub("", fields[0].replace("\\", "/").rpartition("/")[2])
         utterance = Utterance(id, fields[1], fields[-1])
         if utterance.id in seen:
             reason = f"is repeated in line {number}"

@@ -57,6 +57,8 @@ def _rows(table: Path, source: TableSource) -> list[dict[str, str]]:
     except csv.Error as error:
         faults.append((f"line {reader.line_num + 1}", f"cannot be read as CSV: {error}"))
     columns = [source.path, source.text]
+    if twice := [name for name in columns if list(header).count(name) > 1]:
+        raise RecipeError(f"{table} has several columns named {twice[0]}: rename all but one")
     if missing := [name for name in columns if not (rows or faults) or name not in header]:
         raise RecipeError(
             f"{table} has no row with {' and '.join(missing)}: its first line has to name the "

@@ -68,14 +68,19 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     """Read a recording: float32 samples in [-1, 1], `[samples]`, channels averaged; and its rate.
 
     Raises:
-        RecipeError: the file is damaged, or its samples are far beyond full scale.
+        RecipeError: the file is damaged or cut short, or its samples are far beyond full scale.
     """
     import soundfile
 
     try:
-        waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            waveform = file.read(dtype="float32", always_2d=True)
+            rate, stated = file.samplerate, file.frames
     except soundfile.LibsndfileError as error:
         raise RecipeError(f"is damaged ({error.error_string.strip()})") from error
+    # The length that an MP3 states may be an estimate.
+    if len(waveform) < 0.9 * stated:
+        raise RecipeError(f"is cut short: {len(waveform)} samples are left of {stated}")
     if fault := samples_fault(waveform):
         raise fault
     return waveform.mean(1), rate

@@ -18,17 +18,27 @@ _STREETS = {
     "st": "street",
 }  # fmt: skip
 _OTHERS = {
-    "approx": "approximately", "apt": "apartment", "assn": "association", "assoc": "association",
+    "al": "al", "approx": "approximately",
+    "apt": "apartment", "assn": "association", "assoc": "association",
     "bldg": "building", "bros": "brothers", "co": "company", "corp": "corporation",
     "dept": "department", "dist": "district", "esq": "esquire", "est": "established",
     "etc": "et cetera", "fig": "figure", "figs": "figures", "govt": "government",
     "inc": "incorporated", "jr": "junior", "ltd": "limited", "nos": "numbers", "pp": "pages",
     "sr": "senior", "univ": "university", "vol": "volume", "vols": "volumes", "vs": "versus",
 }  # fmt: skip
+REFERENCES = {
+    "ch": "chapter", "eq": "equation", "ext": "extension", "p": "page", "para": "paragraph",
+    "sec": "section",
+}  # fmt: skip
+"""before numbers"""
 _MONTHS = {
     "jan": "January", "feb": "February", "mar": "March", "apr": "April", "jun": "June",
     "jul": "July", "aug": "August", "sep": "September", "sept": "September", "oct": "October",
     "nov": "November", "dec": "December",
+}  # fmt: skip
+_DAYS = {
+    "mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday",
+    "thur": "Thursday", "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday",
 }  # fmt: skip
 _ANY = {**_STREETS, **_TITLES, **_PLACES, **_OTHERS, **_MONTHS}
 _WITHOUT_DOT = ["adm", "capt", "cmdr", "col", "cpl", "dr", "gov", "lt", "maj", "mr", "mrs", "ms",
@@ -56,7 +66,7 @@ _PLACE = re.compile(r"\b(Ft|Mt)(?=\s+[A-Z][a-z])")
 _STREET_OR_TITLE = re.compile(r"\b(St|Dr)\b(\.?)(?!\w)(?=(\s+[A-Z])?)")
 _NUMBER = re.compile(r"\d|(?:ty|teen|hundred|one|two|three|four|five|six|seven|eight|nine|ten)$")
 _ORDINAL = re.compile(r"(?i)(?:[a-z]+-)?(?:first|second|third|fifth|eighth|ninth|twelfth|[a-z]+th)")
-_DOCTORATE = re.compile(r"\bPh\.?\s?D\b\.?")
+_DOCTORATE = re.compile(r"\bPh\.?\s?D\.?('?s)?(?!\w)\.?")
 # J. D. Smith, U.S., a.m.
 _INITIALS = re.compile(r"\b(?:[A-Z]\.\s){1,}(?:[A-Z]\.)+(?!\w)|\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?")
 # A. Smith, where a title, a name or nothing precedes
@@ -68,11 +78,19 @@ _NAMED = re.compile(
     rf"\b((?:[A-Z][a-z]+\s+(?=[IVX]{{2}})|(?i:{_REGNAL})\s+(?=[VX]\b|I[,.;:)]|I of\b)))"
     rf"({_ROMAN})(?!\.?\w)"
 )
+# the XIX century, the XVIth dynasty
+_CENTURY = re.compile(rf"\b({_ROMAN})(?:st|nd|rd|th)?(?=\s+(?:century|centuries|dynasty)\b)")
+# Fri., Dec. 3 and Tues. 5; but "they sat." and "the sun."
+_DAY = re.compile(
+    rf"\b({_any(map(str.capitalize, _DAYS))})\.(?=,|\s+(?:[A-Z][a-z]{{2,8}}\.?\s+)?\d)"
+)
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 _SENTENCE_END = re.compile(r"(\S*[.!?…؟।])[\"'”’)\]»]*\s+(?=[\"'“‘(\[«„¿¡]*([^\s\"'“‘(\[«„¿¡]))")
 _NO_SENTENCE_END = re.compile(
-    r"(?:^|\W)(?:[^\W\d_]|" + _any(_ANY) + r"|no)\.$",
+    r"(?:^|\W)(?:[^\W\d_]|"
+    + _any([*_ANY, *REFERENCES, *_DAYS.keys() - {"sat", "sun"}, "no"])
+    + r")\.$",
     re.IGNORECASE,
 )
 
@@ -81,17 +99,21 @@ def expand_abbreviations(text: str) -> str:
     """Write out abbreviations and Roman numerals; join initials (`J.D. Smith`)."""
     text = _STREET_OR_TITLE.sub(_street_or_title, text)
     text = _ABBREVIATION.sub(_expanded, text)
+    text = _DAY.sub(lambda match: _DAYS[match[1].lower()], text)
+    text = _CENTURY.sub(lambda match: _spoken_roman(match[1], "ordinal"), text)
     text = _TITLE.sub(lambda match: _TITLES[match[1].lower()], text)
     text = _PLACE.sub(lambda match: _PLACES[match[1].lower()], text)
     text = _HEADED.sub(lambda match: match[1] + _spoken_roman(match[2], "cardinal"), text)
     text = _NAMED.sub(lambda match: f"{match[1]}the {_spoken_roman(match[2], 'ordinal')}", text)
-    text = _DOCTORATE.sub("P.H.D.", text)
+    text = _DOCTORATE.sub(lambda match: "P.H.D.'s" if match[1] else "P.H.D.", text)
     text = _INITIALS.sub(_joined_initials, text)
     return _INITIAL.sub(lambda match: match[1] + letter(match[2]), text)
 
 
 def _expanded(match: re.Match) -> str:
     name = match[1].lower()
+    if name == "ft" and not re.match(r"\s+[A-Z]", match.string[match.end() :]):
+        return "feet"
     if name in _MONTHS and match[1].islower():  # "on the mar."
         return match[0]
     return _ANY[name]

@@ -4,11 +4,14 @@ import html
 import re
 import unicodedata
 
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
+"""soft hyphens, blanks of no width, directions, and byte order marks"""
 _TYPOGRAPHIC = str.maketrans(
     {"‘": "'", "’": "'", "´": "'", "`": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "«": '"',
      "»": '"', "–": "-", "‐": "-", "‑": "-", "—": ", ", "…": "...", "™": "", "®": "", "©": "",
-     "′": "'", "″": '"', "\u200b": "", "\ufeff": "", "½": " 1/2", "¼": " 1/4", "¾": " 3/4",
+     "№": "No.", "′": "'", "″": '"', "½": " 1/2", "¼": " 1/4", "¾": " 3/4",
      "⅓": " 1/3", "⅔": " 2/3"}
+    | dict.fromkeys(INVISIBLE, "")
 )  # fmt: skip
 _ENTITY = re.compile(r"&(?:#\d+|#x[\da-fA-F]+|[A-Za-z]+\d?);")
 # Emphasis such as *this*, whose marks touch the words inside and stand apart from those outside.

@@ -23,6 +23,8 @@ _SLASHES = re.compile(r"(?<!\S)[A-Za-z]{3,}(?:\s?/\s?[A-Za-z]{3,})+(?![\w/.:@]*[
 """Words with slashes between them, but not addresses such as nvidia.com/drive."""
 _LETTER_A = re.compile(r"(?<=[a-z] )A(?=[,;:!?)]|\.(?!\w)|\s+[a-z]|\s*$)")
 """The letter, as in "the letter A"; the article would not be a capital there."""
+_LETTERS = frozenset("AD AI CA CO CT EU GA IA ID IL LA MA MI MO NE PA SA UN US VA".split())
+"""Abbreviations that CMUdict has as other words, such as "us"."""
 _PAIR = re.compile(r"\b([A-Z]{1,3})&([A-Z]{1,3})\b")
 _INLINE = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(
@@ -86,6 +88,11 @@ _AMBIGUOUS = [
     for pattern, doubt in (
         (r"\b(?:0?[1-9]|1[0-2])[/.](?:0?[1-9]|1[0-2])[/.]\d{2,4}\b", "month or day first"),
         (r"(?<![\d/])\d+/\d+\b(?!/)", "fraction, date or alternative"),
+        (
+            r"1[1-3](?:st|nd|rd)\b|(?<!1)(?:1(?:nd|rd|th)|2(?:st|rd|th)|3(?:st|nd|th))\b"
+            r"|[04-9](?:st|nd|rd)\b",
+            "ordinal with the ending of another number",
+        ),
         (r"\d\s?-\s?\d", "range, score, difference or number with hyphens"),
         (r"(?<![\d$£€.,:-])1[1-9]\d\d\b(?![,.:]\d)", "year or number"),
         (r"\b\d{1,2}:\d\d\b", "time, ratio or verse"),
@@ -203,6 +210,8 @@ def _is_in_capitals(text: str) -> bool:
 
 def _known_parts(word: str, capitals: bool) -> list[str]:
     """Return a word as the dictionary has it, or the parts between its hyphens."""
+    if word in _LETTERS and not capitals:
+        return [_letters(word)]
     if word.lower() in dictionary():
         return [word.lower()]
     return [part if _is_acronym(part, capitals) else part.lower() for part in word.split("-")]

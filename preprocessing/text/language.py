@@ -6,7 +6,7 @@ A corpus is in English, unless its configuration has a section `language`.
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,10 +15,14 @@ from pipeline.errors import FaultsError, RecipeError
 from preprocessing.settings import LanguageSettings
 from preprocessing.text import english, pronunciation
 from preprocessing.text.letter_to_sound import read_rules
-from preprocessing.text.lexicon import lexicon_lines, one_apostrophe
+from preprocessing.text.lexicon import lexicon_lines, plain_letters
 from preprocessing.text.phones import ARPABET, PAUSE, SILENCES, UNKNOWN
 
-_TUPLE = re.compile(r"[(),]")
+_NO_PHONE = {
+    re.compile(r"[(),]"): "part of a Python tuple rather than a phone",
+    re.compile(r"[][]"): "HTK's output symbol rather than a phone",
+    re.compile(r"^/.|./$"): "a whole pronunciation in slashes: separate its phones by blanks",
+}
 Lexicon = Mapping[str, list[list[str]]]
 
 
@@ -70,9 +74,7 @@ def corpus_language(settings: LanguageSettings | None) -> Language:
     path = Path(settings.lexicon)
     if not path.exists():
         raise RecipeError(f"corpus.language.lexicon={path} does not exist: name a dictionary")
-    lexicon = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
-    phones = {phone for variants in lexicon.values() for each in variants for phone in each}
-
+    lexicon, phones = _read_lexicon(path, path.stat().st_mtime_ns, tuple(settings.phones or ()))
     phonology = None
     if settings.phonology:
         phonology = _imported("phonology", settings)(lexicon, read_rules(Path(settings.rules)))
@@ -101,31 +103,72 @@ def corpus_language(settings: LanguageSettings | None) -> Language:
     )
 
 
+class _Pronunciations(Lexicon):
+    """The pronunciations of many words, kept as strings.
+
+    Hundreds of thousands of lists would take seconds to make, and `make say` needs few of them.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, str] = {}
+
+    def add(self, word: str, phones: list[str]) -> None:
+        """Add a pronunciation, unless the word has it already."""
+        row, rows = " ".join(phones), self._rows.get(word)
+        if rows is None:
+            self._rows[word] = row
+        elif row not in rows.split("\n"):
+            self._rows[word] = f"{rows}\n{row}"
+
+    def __getitem__(self, word: str) -> list[list[str]]:
+        return [row.split(" ") for row in self._rows[word].split("\n")]
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 @cache
-def _read_lexicon(path: Path, modified: int, phones: tuple[str, ...]) -> Lexicon:
+def _read_lexicon(
+    path: Path, modified: int, phones: tuple[str, ...]
+) -> tuple[Lexicon, frozenset[str]]:
     """Read and check a lexicon.
 
     The cache serves all tasks of a process; `modified` (ns) makes it follow changes of the file.
+
+    Returns:
+        The pronunciations of each word, and all their phones.
     """
-    lexicon: dict[str, list[list[str]]] = {}
-    reserved, faults = SILENCES | {UNKNOWN}, []
+    lexicon, faults = _Pronunciations(), []
+    right: set[str] = set()
     for number, word, spoken in lexicon_lines(path):
         # `Weg` and `weg` are the same word and share their pronunciations.
-        variants = lexicon.setdefault(_composed(word).lower(), [])
-        if spoken not in variants:
-            variants.append(spoken)
-        place = f"line {number}, {word}"
+        lexicon.add(_composed(word).lower(), spoken)
         if not spoken:
-            faults.append((place, "has no phone"))
-        elif wrong := sorted(reserved.intersection(spoken)):
-            faults.append((place, f"has {', '.join(wrong)}, meaning silence or an unknown word"))
-        elif wrong := [phone for phone in spoken if _TUPLE.search(phone)]:
-            faults.append((place, f"has {wrong[0]}, part of a Python tuple rather than a phone"))
-        elif phones and (wrong := sorted(set(spoken).difference(phones))):
-            faults.append((place, f"has {', '.join(wrong)}, not in corpus.language.phones"))
+            faults.append((f"line {number}, {word}", "has no phone"))
+        elif not right.issuperset(spoken):
+            found = {phone: _phone_fault(phone, phones) for phone in spoken}
+            right.update(phone for phone, fault in found.items() if not fault)
+            wrong = (f"has {phone}, {fault}" for phone, fault in found.items() if fault)
+            faults += [(f"line {number}, {word}", reason) for reason in wrong][:1]
     if faults or not lexicon:
         raise FaultsError(f"reading {path}", faults, "Write lines `word PHONE PHONE ...`.")
-    return lexicon
+    return lexicon, frozenset(right)
+
+
+def _phone_fault(phone: str, phones: tuple[str, ...]) -> str | None:
+    """Say why a label in a lexicon is no phone of this language, or return None."""
+    if phone in SILENCES or phone == UNKNOWN:
+        return "meaning silence or an unknown word"
+    for pattern, meaning in _NO_PHONE.items():
+        if pattern.search(phone):
+            return meaning
+    return "not in corpus.language.phones" if phones and phone not in phones else None
 
 
 def _composed(written: str) -> str:
@@ -161,6 +204,6 @@ def _word_or_pause() -> re.Pattern:
 
 def _words(normalised: str) -> list[str]:
     """Split a text into words in lower case, with `PAUSE` at punctuation. Numbers are words."""
-    matches = _word_or_pause().finditer(one_apostrophe(_composed(normalised)))
+    matches = _word_or_pause().finditer(plain_letters(_composed(normalised)))
     found = (match["word"].lower() if match["word"] else PAUSE for match in matches)
     return english.merge_pauses(found, normalised)

@@ -7,20 +7,22 @@ from pathlib import Path
 
 from pipeline.errors import RecipeError
 from pipeline.files import read_utf8
+from preprocessing.text.characters import INVISIBLE
 from preprocessing.text.phones import UNKNOWN
 
 _NUMBER = re.compile(r"\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|[01]")
 """A probability. Other whole numbers are not, since X-SAMPA has vowels such as 9."""
-_COMMENT = re.compile(r"^(?:;;;|#).*|\s#.*")
+_FIRST_OF_NUMBER = frozenset("0123456789.")
+_COMMENT = re.compile(r"^(?:;;;|#).*|[^\S\n]#.*", re.MULTILINE)
 _VARIANT = re.compile(r"\(\d+\)$")
-_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]")
-"""Entries for sounds such as `<unk>` and `[laughter]`, which no text contains."""
-_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
+_SPECIAL_WORD = re.compile(r"<.*>|\[.*\]|\(.*\)|\{.*\}|!.*")
+"""Entries for sounds: `<unk>`, `[laughter]`, `(laugh)`, `{SL}` and `!SIL`, which no text has."""
+_LETTERS = str.maketrans("’ʼ＇", "'''", INVISIBLE)
 
 
-def one_apostrophe(text: str) -> str:
-    """Write every kind of apostrophe as `'`."""
-    return text.translate(_APOSTROPHES)
+def plain_letters(text: str) -> str:
+    """Write every kind of apostrophe as `'`, and leave out invisible characters."""
+    return text.translate(_LETTERS)
 
 
 def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
@@ -31,26 +33,40 @@ def lexicon_lines(path: Path | str) -> Iterator[tuple[int, str, list[str]]]:
       or if every line of the file has a number there; otherwise it is a phone of X-SAMPA.
     - If a line has tabs, all that precedes the first is the word, which may contain blanks.
     - `WORD(2)` is another pronunciation of `WORD`.
-    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `[laughter]`) are skipped.
+    - Blank lines, comments (`;;; ...`, `# ...`) and sounds (`<unk>`, `(laugh)`, `!SIL`) are
+      skipped.
 
     Raises:
         RecipeError: the file is not UTF-8.
     """
-    lines = [_COMMENT.sub("", line).strip() for line in read_utf8(path).split("\n")]
-    entries = [(number, *_word_and_columns(line)) for number, line in enumerate(lines, 1) if line]
-    all_numbered = all(_numbers(columns) for _, _, columns in entries)
-    for number, word, columns in entries:
-        if not _SPECIAL_WORD.fullmatch(word):
-            phones = columns[_probabilities(columns, all_numbered) :]
-            yield number, one_apostrophe(_VARIANT.sub("", word)), phones
+    contents = read_utf8(path)
+    if "#" in contents or ";;;" in contents:
+        contents = _COMMENT.sub("", contents)
+    lines = list(map(str.strip, contents.split("\n")))
+    all_numbered = all(_numbers(_word_and_columns(line)[1]) for line in lines if line)
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        word, columns = _word_and_columns(line)
+        # Most words are letters, for which this is all.
+        if not word.isalpha():
+            if _SPECIAL_WORD.fullmatch(word):
+                continue
+            word = plain_letters(_VARIANT.sub("", word))
+        if columns and columns[0][0] in _FIRST_OF_NUMBER:
+            columns = columns[_probabilities(columns, all_numbered) :]
+        yield number, word, columns
 
 
 def _word_and_columns(line: str) -> tuple[str, list[str]]:
     """Split a line into its word and the columns after it, without probabilities before a tab."""
-    word, *fields = line.split("\t")
-    if not fields:
+    word, tab, rest = line.partition("\t")
+    if not tab:
         word, *columns = line.split()
         return word, columns
+    if "\t" not in rest:
+        return word.strip(), rest.split()
+    fields = rest.split("\t")
     while len(fields) > 1 and _NUMBER.fullmatch(fields[0].strip()):
         del fields[0]
     return word.strip(), " ".join(fields).split()

@@ -10,7 +10,6 @@ import bisect
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 from preprocessing.text.letter_to_sound import LetterToSound
 from preprocessing.text.phones import PAUSE
@@ -61,6 +60,7 @@ class Russian:
 
     def __init__(self, lexicon: Mapping[str, list[list[str]]], rules: LetterToSound):
         self._lexicon, self._rules = lexicon, rules
+        self._endings: dict[str, list[str]] = {}
 
     def guess(self, word: str) -> list[str]:
         """Turn a word that the lexicon lacks into phonemes.
@@ -85,9 +85,10 @@ class Russian:
     def _likely_stress(self, word: str) -> int:
         vowels = sum(letter in _LETTER_VOWELS for letter in word)
         backwards = word[::-1]
-        place = bisect.bisect(self._endings, backwards)
+        endings = self._backwards(word[-2:]) or self._backwards("")
+        place = bisect.bisect(endings, backwards)
         best = (-1, False, vowels)
-        for other in self._endings[max(0, place - 30) : place + 30]:
+        for other in endings[max(0, place - 30) : place + 30]:
             spoken = [phone for phone in self._lexicon[other[::-1]][0] if phone in _VOWELS]
             stressed = [i for i, phone in enumerate(reversed(spoken)) if len(phone) == 2]
             if stressed and stressed[0] < vowels:
@@ -95,10 +96,12 @@ class Russian:
                 best = max(best, (common, len(spoken) == vowels, vowels - stressed[0]))
         return best[2]
 
-    @cached_property
-    def _endings(self) -> list[str]:
-        """The lexicon's words written backwards, sorted."""
-        return sorted(word[::-1] for word in self._lexicon)
+    def _backwards(self, ending: str) -> list[str]:
+        """The lexicon's words with an ending, written backwards and sorted."""
+        if ending not in self._endings:
+            words = (word[::-1] for word in self._lexicon if word.endswith(ending))
+            self._endings[ending] = sorted(words)
+        return self._endings[ending]
 
     @staticmethod
     def connected(words: Sequence[Sequence[str]]) -> list[list[str]]:

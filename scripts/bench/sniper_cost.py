@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.hardware import keep_freed_memory, machine_description
 from sniper import Sniper, SparsitySchedule, global_masks, magnitude_scores, snip_scores
-from sniper.masks import global_levels
+from sniper.masks import mask_levels
 from sniper_models import MODELS, Case
 
 FALLING = {0: 0.4, 2: 0.2, 3: 0.1, 4: 0.0}
@@ -104,7 +104,7 @@ def masks_of(count: int, levels: int) -> None:
     if levels == 1:
         global_masks(scores, 0.4)
     else:
-        global_levels(scores, [0.4 * (1 - i / levels) for i in range(levels)])
+        mask_levels(scores, [0.4 * (1 - i / levels) for i in range(levels)])
     took = time.perf_counter() - start
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     print(

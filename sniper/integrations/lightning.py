@@ -17,10 +17,11 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from sniper.optimizers import check_rates
 from sniper.prunable import prunable_parameters
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores, snip_scores
-from sniper.settings import check_cap, checked_settings
+from sniper.settings import Settings
 from sniper.sniper import Sniper
 from sniper.switch import Switch
 
@@ -90,7 +91,7 @@ class SniperCallback(Callback):
             name = "a function" if callable(score) else score
             raise ValueError(f"{given} would be ignored, as the score is {name}")
         self.schedule = SparsitySchedule.of(schedule)
-        checked_settings(self.schedule, **settings)
+        Settings(schedule=self.schedule, **settings)
         self.score = score
         self.scoring_batches = scoring_batches
         self.loss_fn = loss_fn
@@ -106,9 +107,8 @@ class SniperCallback(Callback):
     @property
     def is_dense(self) -> bool:
         """Whether the schedule and those of all groups are dense throughout."""
-        groups = self.settings.get("groups", {}).values()
-        schedules = [SparsitySchedule.of(group.get("schedule", self.schedule)) for group in groups]
-        return all(schedule.is_dense for schedule in (self.schedule, *schedules))
+        settings = Settings(schedule=self.schedule, **self.settings)
+        return all(each.schedule.is_dense for each in (settings, *settings.of_groups().values()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the model and its optimizer, which a resumed run has restored by now.
@@ -188,12 +188,12 @@ class SniperCallback(Callback):
                 "with manual optimization, training_step would update the model while it is scored:"
                 " give SniperCallback a loss_fn"
             )
-        settings = checked_settings(self.schedule, trainer.optimizers[0], **self.settings)
+        settings = Settings(schedule=self.schedule, **self.settings)
+        check_rates(trainer.optimizers[0], settings.lr_scaling)
         if not any(callable(each) for each in self._methods):
             parameters = prunable_parameters(module, **self.selection)
-            sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-            if not settings["groups"]:  # groups are checked when the Sniper is built
-                check_cap(settings, self.schedule.upcoming(0), sizes)
+            if not settings.groups:  # groups are checked when the Sniper is built
+                settings.check_cap({name: p.numel() for name, p in parameters.items()})
 
     def _scores(self, trainer: Trainer, module: LightningModule) -> Scores:
         if not isinstance(self.score, Mapping):

@@ -69,6 +69,6 @@ class UnmaskedPruning(Pruning):
     def _nothing(self, *_: object, **__: object) -> None:
         """Leave weights, gradients and states alone."""
 
-    zero_gradient = zero_gradients = zero_weights = zero_states = warn_of_changes = _clear = (
-        _set
-    ) = _nothing
+    zero_gradient = zero_gradients = zero_weights = zero_states = follow_changes = _clear = _set = (
+        _nothing
+    )

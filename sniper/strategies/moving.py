@@ -1,16 +1,14 @@
 """Masks that a strategy moves between the switches of the schedule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from sniper.bitmask import bitmask
 from sniper.checks import require_equal_masks
 from sniper.pruning import Pruning
-from sniper.schedule import SparsitySchedule
 from sniper.strategies.growth import Strategy, View
 
 
@@ -23,15 +21,9 @@ class MovingPruning(Pruning):
 
     _keep_all_initial = True
 
-    def __init__(
-        self,
-        chain: Sequence[Optimizer],
-        settings: Mapping[str, Any],
-        schedule: SparsitySchedule,
-        strategy: Strategy,
-    ) -> None:
-        super().__init__(chain, settings, schedule)
-        self.strategy = strategy
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.strategy: Strategy = self._settings.strategy
         # Of the update that is coming: .grad, and the gradients of all weights until now.
         self._gradients: dict[str, tuple[Tensor, Tensor]] = {}
         self._watch(1)

@@ -241,7 +241,7 @@ def test_a_changed_textgrid_outdates_the_alignments(tmp_path, ending):
 
 def test_unknown_words_do_not_enter_the_lexicon(tmp_path):
     """MFA 2 and 3 give a word that their dictionary lacks the phone `spn`."""
-    texts = {"one": "Hello big world.", "two": "Hello big world."}
+    texts = {"one": "Hello big world.", "two": "Hello big world.", "three": "The BBC has PBX."}
     config = table_corpus(tmp_path, texts)
     build_corpus(config)
     bounds = [0.0, 0.1, 0.5, 0.9, 1.4, 1.5]
@@ -254,11 +254,18 @@ def test_unknown_words_do_not_enter_the_lexicon(tmp_path):
     }.items():
         phones = [(label, *t) for label, t in zip(labels, times, strict=True)]
         write_grid(tmp_path / "grids" / f"{name}.TextGrid", phones, words=words)
+    labels = ["DH", "B", "IH1", "Y", ""]
+    rows = zip(["THE", "BBC", "HAS", "pbx", ""], labels, times, strict=True)
+    words_in_capitals, phones = zip(*(((w, *t), (p, *t)) for w, p, t in rows), strict=True)
+    write_grid(tmp_path / "grids" / "three.TextGrid", phones, words=words_in_capitals)
     align(config)
     lexicon = read_lexicon(Path(config.paths.alignments) / "lexicon.txt")
-    assert lexicon == {"hello": [["HH"]], "big": [["B"]], "world": [["ER1"]]}
+    assert lexicon == {"hello": [["HH"]], "big": [["B"]], "world": [["ER1"]]} | {
+        "the": [["DH"]], "bbc": [["B"]], "has": [["IH1"]], "PBX": [["Y"]]
+    }  # fmt: skip
 
-    for name in texts:  # Known in no recording, a word is said by the dictionary.
+    (tmp_path / "grids" / "three.TextGrid").unlink()
+    for name in ("one", "two"):  # Known in no recording, a word is said by the dictionary.
         phones = [(label, *t) for label, t in zip(["", "HH", "spn", "ER1", ""], times, strict=True)]
         write_grid(tmp_path / "grids" / f"{name}.TextGrid", phones, words=words)
     align(config)

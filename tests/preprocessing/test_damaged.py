@@ -18,6 +18,7 @@ from pipeline.errors import FaultsError, RecipeError, UtteranceError
 from pipeline.files import write_array
 from preprocessing.alignment.align import align
 from preprocessing.corpus.build import build_corpus
+from preprocessing.corpus.recordings import decode, duration
 
 
 def halve(path: Path) -> None:
@@ -54,6 +55,26 @@ def test_recordings_that_are_cut_short_or_not_finite_are_reported(tmp_path, subt
         with pytest.raises(UtteranceError) as caught:
             read_wav(tmp_path / "wavs" / f"{name}.wav")
         assert caught.value.kind == "wav_unreadable"
+
+
+@pytest.mark.parametrize("kind", ["RF64", "W64", "AU", "AIFF", "MP3", "FLAC", "OGG", "CAF"])
+def test_other_formats_that_are_cut_short_are_reported(tmp_path, kind):
+    path = tmp_path / f"a.{kind.lower()}"
+    soundfile.write(path, tone(), 22050, format=kind)
+    duration(path)
+    assert abs(len(decode(path)[0]) - len(tone())) < 1200  # MP3 has whole frames of samples.
+    halve(path)
+    with pytest.raises(RecipeError, match="cut short|damaged|cannot be read"):
+        duration(path)
+        decode(path)
+
+
+@pytest.mark.parametrize("kind", ["WAVEX", "RF64"])
+@pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT"])
+def test_wide_headers_and_samples_are_read(tmp_path, kind, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), 22050, format=kind, subtype=subtype)
+    assert np.allclose(read_wav(path), tone(), atol=1e-6)
 
 
 def test_a_wav_from_a_pipe_is_accepted_without_a_stated_length(tmp_path):

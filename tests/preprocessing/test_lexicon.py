@@ -83,6 +83,9 @@ def test_an_edited_lexicon_of_stage_2(tmp_path):
         ("l’ami l a m i", "l'ami", "l a m i"),
         ("<unk>\tspn\ncat K AE T", "cat", "K AE T"),
         ("[laughter] spn\r\ncat K AE T\r", "cat", "K AE T"),
+        ("!SIL SIL\n{SL} sil\n(laugh)\tspn\n{lg}\tspn\ncat K AE T", "cat", "K AE T"),
+        ("cat K AE T\n # more\n", "cat", "K AE T"),
+        ("\ufeffco\u00adop K OW AA P", "coop", "K OW AA P"),
         (";;; CMUdict 0.7\n# more\ncat K AE T", "cat", "K AE T"),
     ],
 )
@@ -103,9 +106,27 @@ def test_every_apostrophe_is_the_same_letter(lexicon):
     assert [language.pronunciations(word)[0][0] for word in ("l'ami", "d'or")] == ["l", "d"]
 
 
-def test_tuples_in_a_lexicon_are_reported_by_their_line(lexicon):
-    with pytest.raises(FaultsError, match=r"line 2, cat: has \('K',, part of a Python tuple"):
-        lexicon("the DH AH\ncat\t('K', 'AE1', 'T')\n")
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("cat\t('K', 'AE1', 'T')", r"has \('K',, part of a Python tuple"),
+        ("cat [CAT] k ae t", r"has \[CAT\], HTK's output symbol"),
+        ("cat\t/kæt/", "has /kæt/, a whole pronunciation in slashes"),
+        ("cat\t/kæt/, /kat/", "has /kæt/,, part of"),
+        ("cat k spn", "has spn, meaning silence or an unknown word"),
+        ("cat\t", "has no phone"),
+    ],
+)
+def test_what_is_no_phone_is_reported_by_its_line(lexicon, line, message):
+    with pytest.raises(FaultsError, match=f"line 3, cat: {message}"):
+        lexicon(f";;; comment\nthe DH AH\n{line}\n")
+
+
+def test_invisible_characters_do_not_split_words(lexicon):
+    language = lexicon("a EY\n")
+    assert language.tokens("\ufeffDonau\u00addampf\u200bschiff, \u200fא\u200e") == (
+        ["donaudampfschiff", "sp", "א"]
+    )
 
 
 def test_unknown_words_do_not_enter_the_speakers_lexicon(tmp_path):

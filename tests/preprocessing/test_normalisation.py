@@ -44,8 +44,8 @@ def words(text: str) -> str:
         ('"1984" is 5" long', "nineteen eighty four is five inches long"),
         ("in 340 B.C., from 4:00 am - 8:12 pm", "in three forty B.C. sp from four A.M. to eight"),
         (
-            "the 111st, 12nd and 1,003th",
-            "the one hundred and eleventh sp twelfth and one thousand and",
+            "the 111th, 12nd and 1,003rd",
+            "the one hundred and eleventh sp twelve N.D. and one thousand and third",
         ),
         ("5 ft. 3 in. tall, 3 in 10", "five feet three inches tall sp three in ten"),
         ("50¢ or 1 ¢", "fifty cents or one cent"),
@@ -56,6 +56,63 @@ def words(text: str) -> str:
     ],
 )
 def test_numbers_dates_times_and_measures(written, spoken):
+    assert words(written).startswith(spoken)
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        ("(2019-07-04)", "july fourth twenty nineteen"),
+        (
+            "from 2019-07-04 to 2020-01-31.",
+            "from july fourth twenty nineteen to january thirty first",
+        ),
+        ("at 2019-07-04T14:30 it", "at july fourth twenty nineteen sp fourteen thirty it"),
+        ("2019-07-04T14:30:00.5Z", "july fourth twenty nineteen sp fourteen hours thirty minutes"),
+        (
+            "in 1987-11 and 2001-02",
+            "in november nineteen eighty seven and two thousand and one zero two",
+        ),
+        (
+            "on May 4 to 7, 1963, May 4-7.",
+            "on may fourth to seventh sp nineteen sixty three sp may",
+        ),
+    ],
+)
+def test_iso_dates_and_ranges_of_days(written, spoken):
+    assert words(written).startswith(spoken)
+
+
+@pytest.mark.parametrize(
+    "written, spoken",
+    [
+        (
+            "1.5-2.5 km, 5%-7%",
+            "one point five to two point five kilometers sp five percent to seven",
+        ),
+        ("the 3rd-4th floor, a 3-rd one", "the third to fourth floor sp a third one"),
+        (
+            "2.5M views and 1.2bn more",
+            "two point five million views and one point two billion more",
+        ),
+        ("9 ft 7 in, 3in, 6'1", "nine feet seven inches sp three inches sp six feet one"),
+        ("4 sq. ft. or 2 cu in", "four square feet or two cubic inches"),
+        ("8 m/s at 15° C", "eight meters per second at fifteen degrees celsius"),
+        (
+            "2^8, x^2, 3e-4",
+            "two to the power of eight sp x squared sp three times ten to the power",
+        ),
+        ("~7, ±3 and ≈ 4", "about seven sp plus or minus three and is about four"),
+        ("2.000.000 or 3'000", "two million or three thousand"),
+        ("50/50, 24/7, 5:1", "fifty fifty sp twenty four seven sp five to one"),
+        ("see p. 9, ch. 4, № 2", "see page nine sp chapter four sp number two"),
+        ("30 € or $6-a-day", "thirty euros or six dollars a day"),
+        ("100s, 1000s", "hundreds sp thousands"),
+        ("+44 20 7946 0958", "plus four four sp two zero sp seven nine four six sp zero nine five"),
+        ("6 x 4 = 24, 8/2=4", "six by four equals twenty four sp eight divided by two equals four"),
+    ],
+)
+def test_everyday_figures(written, spoken):
     assert words(written).startswith(spoken)
 
 
@@ -84,6 +141,9 @@ def test_verbalised_parts_have_their_places_in_the_text():
         ("Sen. Ford, Rep. Ford, Gov. Reed", "senator ford sp representative ford sp governor reed"),
         ("see Fig. 7, Vol. 2", "see figure seven sp volume two"),
         ("Hill Bros. Inc.", "hill brothers incorporated"),
+        ("three PhDs, Ph.D.s", "three P.H.D.'s sp P.H.D.'s"),
+        ("Tues., Sat. and the sun. They sat.", "tuesday sp sat sp and the sun sp they sat"),
+        ("Ft. Hood, ten ft. of it", "fort hood sp ten feet of it"),
     ],
 )
 def test_abbreviations_with_and_without_a_dot(written, spoken):
@@ -97,6 +157,7 @@ def test_abbreviations_with_and_without_a_dot(written, spoken):
         ("George III and James V", "george the third and james the fifth"),
         ("Elizabeth I, Louis XVI.", "elizabeth the first sp louis the sixteenth"),
         ("Part XII of Act II", "part twelve of act two"),
+        ("the XVIIIth century, the IV dynasty", "the eighteenth century sp the fourth dynasty"),
         ("Anna and I, MIX", "anna and i sp mix"),
     ],
 )
@@ -115,6 +176,9 @@ def test_roman_numerals(written, spoken):
         ("the RFPs", "DH AH0 AA1 R EH1 F P IY1 Z"),
         ("the U.N.'s", "DH AH0 Y UW2 EH1 N Z"),
         ("R&D, AT&amp;T", "AA1 R AH0 N D D IY1 sp EY1 T IY1 AH0 N D T IY1"),
+        ("US law", "Y UW2 EH1 S L AO1"),
+        ("an ID for us", "AE1 N AY1 D IY1 F AO1 R AH1 S"),
+        ("TELL US WHO LEFT", "T EH1 L AH1 S HH UW1 L EH1 F T"),
         ("call the XQZ", "K AO1 L DH AH0 EH1 K S K Y UW1 Z IY1"),
     ],
 )
@@ -150,6 +214,7 @@ def test_dashes_are_pauses(written, spoken):
         ("press 2 * now or *", "press two star now or star"),
         ("[the page](https://a.org/b) &quot;here&quot;", "the page here"),
         ("x ≠ y", "x is not equal to y"),
+        ("co\u00adoperate, \ufeffnow\u200b", "cooperate sp now"),
     ],
 )
 def test_characters_entities_and_markup(written, spoken):
@@ -164,6 +229,8 @@ def test_characters_entities_and_markup(written, spoken):
         ("¿Qué? ¡Nada!", 2),
         ("यह है। वह भी।", 2),
         ("Mt. Hood and Gov. Reed etc. and so on", 1),
+        ("See ch. 3 and p. 5 on Tues. 8 May", 1),
+        ("They sat. The sun. It rose.", 3),
     ],
 )
 def test_sentences_of_other_scripts(text, parts):

@@ -171,6 +171,9 @@ def test_a_table_and_its_faults(tmp_path):
     source.text = "spoken"
     with pytest.raises(RecipeError, match="has no row with spoken"):
         read_table(source)
+    table.write_text("file;spoken;spoken\none.wav;One.;one\n")
+    with pytest.raises(RecipeError, match="has several columns named spoken"):
+        read_table(source)
     table.write_bytes("file;spoken\none.wav;Fünf\n".encode("latin1"))
     with pytest.raises(RecipeError, match="line 2 of .*list.csv is not UTF-8"):
         read_table(source)

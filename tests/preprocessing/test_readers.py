@@ -131,6 +131,7 @@ def test_texts_that_are_not_utf8_are_reported_with_their_files(tmp_path):
     "contents",
     [
         "a.wav|Text.\nwavs/b.wav|Text 2.|text two.\n",
+        "C:\\wavs\\a.WAV|Text.\r\nwavs\\b|Text 2.|text two.\r\n",
         "a | Text. \nb | Text 2. | text two. \n",
         "\na|Text.\n\nb|Text 2.|text two.\r\n \n",
     ],
@@ -176,3 +177,13 @@ def test_stage_1_lists_what_it_replaced_in_texts(tmp_path):
             "ambiguous": "Roman numeral or letters",
         },
     ]
+
+
+def test_a_third_field_that_is_no_text_is_reported(tmp_path):
+    """Lists for several speakers have `id|text|speaker`."""
+    config = ljspeech_corpus(tmp_path, {"one": "Hello my friend.", "two": "It is 1990 now, Sir."})
+    rows = "one|Hello my friend.|speaker_3\ntwo|It is 1990 now, Sir.|it is nineteen ninety now\n"
+    (tmp_path / "metadata.csv").write_text(rows)
+    with pytest.raises(FaultsError, match="one: has the third field 'speaker_3'") as caught:
+        build_corpus(config)
+    assert len(caught.value.faults) == 1

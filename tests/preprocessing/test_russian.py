@@ -11,6 +11,7 @@ from conftest import composed, run_script
 
 from pipeline.errors import RecipeError
 from pipeline.settings import checked
+from pipeline.stages import ALIGNMENTS
 from preprocessing.alignment import read_textgrid
 from preprocessing.settings import LanguageSettings
 from preprocessing.text.language import corpus_language
@@ -155,11 +156,13 @@ def make_package(folder) -> list[str]:
 
 def test_a_package_becomes_a_corpus_with_alignments(tmp_path):
     overrides = make_package(tmp_path)
+    before = ALIGNMENTS.fingerprint(composed(*overrides))
     for script in ("stage1_download", "stage2_align"):
         done = run_script(script, *overrides)
         assert done.returncode == 0, done.stderr
     grid = tmp_path / "alignments" / "textgrid" / "TextGrid" / "ru_1.TextGrid"
     config = composed(*overrides)
+    assert ALIGNMENTS.fingerprint(config) == before, "records are current where there is no data"
     language = corpus_language(config.corpus.language)
     alignment = read_textgrid(grid, language.phones)
     assert " ".join(phone.label for phone in alignment.phones) == "f s aa t sp v a d aa"

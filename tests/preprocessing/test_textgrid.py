@@ -158,7 +158,7 @@ def test_praats_formats_and_encodings_with_other_tiers(tmp_path, kind, encoding,
     assert [word.label for word in alignment.words] == ["hi", "joe", "<unk>"]
 
 
-BREAKS = ["\n", "\r\n", "\t", "  ", "\n\n", "\u00a0"]
+BREAKS = ["\n", "\r\n", "\t", "  ", "\n\n", "\u00a0", "\ufeff", "\u200b"]
 
 
 @pytest.mark.parametrize("kind", ["long", "short"])

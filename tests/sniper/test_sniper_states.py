@@ -195,6 +195,87 @@ def test_copies_of_weights_return_with_them(make):
         torch.testing.assert_close(model.get_parameter(name)[where], expected)
 
 
+class Lookahead(torch.optim.Optimizer):
+    """Draws the weights of another optimizer to slow ones, which are kept as a function has it."""
+
+    def __init__(self, optimizer, every=3):
+        self.optimizer, self.every, self.steps = optimizer, every, 0
+        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self.state = {p: {"slow_params": p.detach().clone()} for p in self.parameters()}
+
+    def parameters(self):
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def slow(self):
+        return [self.state[p]["slow_params"] for p in self.parameters()]
+
+    def zero_grad(self, set_to_none=True):
+        self.optimizer.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+        self.steps += 1
+        if self.steps % self.every == 0:
+            for p, slow in zip(self.parameters(), self.slow(), strict=True):
+                slow.lerp_(p, 0.5)
+                p.data.copy_(slow)  # which the version of the parameter does not show
+
+
+class HiddenLookahead(Lookahead):
+    """Keeps the slow weights in a list of its own."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.slow_weights = [super().slow()]
+        self.state = {}
+
+    def slow(self):
+        return self.slow_weights[0]
+
+
+def test_slow_weights_in_a_wrapper_are_pruned_and_return():
+    schedule = SparsitySchedule.steps({0: 0.2, 4: 0.6, 8: 0.0})
+    model, optimizer, sniper = built(lambda p: Lookahead(torch.optim.SGD(p, lr=1e-9)), schedule)
+    initial = small_model()
+    for batch in BATCHES[:8]:
+        train(model, optimizer, [batch])
+        for name, mask in sniper.masks.items():
+            assert not model.get_parameter(name).detach()[~mask].any()
+            assert not optimizer.state[model.get_parameter(name)]["slow_params"][~mask].any()
+    train(model, optimizer, BATCHES[8:])
+    for name in sniper.masks:
+        torch.testing.assert_close(model.get_parameter(name), initial.get_parameter(name))
+
+
+def test_copies_of_weights_that_cannot_be_followed_are_told_at_attachment():
+    make = lambda p: HiddenLookahead(torch.optim.SGD(p, lr=0.1))  # noqa: E731
+    with pytest.warns(UserWarning, match=r"HiddenLookahead\.slow_weights holds .* apply_masks"):
+        built(make, SparsitySchedule.constant(0.5))
+
+    def averaging(parameters):
+        optimizer = torch.optim.SGD(parameters, lr=0.1)
+        optimizer.average = torch.optim.swa_utils.AveragedModel(small_model())
+        return optimizer
+
+    with pytest.warns(UserWarning, match=r"SGD\.average holds tensors"):
+        built(averaging, SparsitySchedule.constant(0.5))
+
+
+def test_slow_weights_of_a_loop_are_masked_before_anyone_reads_masks_or_a_checkpoint():
+    schedule = SparsitySchedule.steps({0: 0.2, 4: 0.6})
+    model, optimizer, sniper = built(lambda p: torch.optim.SGD(p, lr=0.05), schedule)
+    slow = [p.detach().clone() for p in model.parameters()]
+    train(model, optimizer, BATCHES[:5])
+    for look in (lambda: sniper.masks, sniper.state_dict):
+        with torch.no_grad():
+            for p, q in zip(model.parameters(), slow, strict=True):
+                p.copy_(q)
+        saved, _ = model.state_dict(), look()
+        for name, mask in sniper.masks.items():
+            assert not saved[name][~mask].any() and saved[name][mask].any()
+
+
 class OwnGroups(torch.optim.SGD):
     """Goes through its groups together with values of its own."""
 

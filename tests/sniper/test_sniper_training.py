@@ -156,6 +156,18 @@ def test_gradients_that_were_set_or_edited_do_not_reach_the_moments():
         assert_sparse(model, optimizer, sniper)
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw fused", "rmsprop"])
+def test_edits_that_torch_does_not_count_reach_no_moments(optimizer):
+    model, optimizer, sniper = attached(SparsitySchedule.steps({0: 0.4, 3: 0.2}), optimizer)
+    for batch in small_batches(5):
+        optimizer.zero_grad()
+        cross_entropy(model, batch).backward()
+        for p in model.parameters():
+            p.grad.data.add_(1.0)
+        optimizer.step()
+        assert_sparse(model, optimizer, sniper)
+
+
 def test_accumulated_gradients_count_one_update():
     model, optimizer, sniper = attached(SparsitySchedule.steps({0: 0.4, 2: 0.0}))
     for _ in range(2):

@@ -39,6 +39,8 @@ TEXTS = sorted({row["text"] for row in ROWS} | set(WRITTEN))
         ("press three to record it", "Press 3 to re-record it.", 1, 5),
         ("a well-known voice", "a well known voice", 0, 4),
         ("the F.B.I. agent", "The FBI agent.", 0, 3),
+        ("Robert A. Frazier", "Robert A Frazier", 0, 3),
+        ("a Q&A", "A Q and A.", 0, 4),
         ("It costs five dollars.", "It costs $5", 0, 4),
         ("It costs five dollars.", "It costs five.", 1, 4),
         ("Ten percent of it", "Ten of it", 1, 4),

@@ -2,47 +2,20 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-# By the id of an optimizer or parameter. An id stays valid while its Attachment lives, which keeps
-# the object alive.
+# By the id of an optimizer or parameter, which stays valid while its UpdateHooks keep it alive.
 _ATTACHED: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-@dataclass(frozen=True)
-class Events:
-    """The functions that an `Attachment` calls.
-
-    Attributes:
-        on_gradient: with a parameter's name and itself, after each accumulation of its gradient.
-        between_steps: when gradients have come, but not those of a closure within a step.
-        before_update: when all gradients are there.
-        apply_rates: just before the update.
-        restore_rates: before anyone may look at the learning rates, with whether the optimizer
-            has made its step.
-        after_step: after the optimizer's step, with whether it has been an update.
-        on_state_loaded: after the optimizer has loaded a state.
-    """
-
-    on_gradient: Callable[[str, Tensor], None]
-    between_steps: Callable[[], None]
-    before_update: Callable[[], None]
-    apply_rates: Callable[[], None]
-    restore_rates: Callable[[bool], None]
-    after_step: Callable[[bool], None]
-    on_state_loaded: Callable[[], None]
-
-
-class Attachment:
-    """Hooks on an optimizer, on those that it wraps, and on parameters.
+class UpdateHooks:
+    """Hooks on an optimizer, on those that it wraps, and on parameters; a subclass acts on them.
 
     Each update is reported once. A step within another, as when a subclass calls the step of its
     base class, is a part of it. A step that changes nothing is no update: without any gradient,
@@ -50,20 +23,42 @@ class Attachment:
     `GradScaler` has found gradients that are not finite.
     """
 
-    def __init__(self, chain: Sequence[Optimizer], events: Events) -> None:
+    def __init__(self, chain: Sequence[Optimizer]) -> None:
         """
         Args:
             chain: an optimizer and those that it wraps, outermost first.
         """
-        self._chain, self._events = chain, events
-        self._objects: list[Any] = []
+        self._chain = chain
+        self._hooked: list[Any] = []
         self._handles: list[Any] = []
         self._running: list[weakref.ref[_Step]] = []  # outermost first
         self._has_gradients = False
         self._in_closure = False
         self._idle = _IdleWatch(type(chain[0]).__name__)
 
-    def require_free(self, parameters: Iterable[nn.Parameter]) -> None:
+    # ---- what a subclass does
+
+    def _between_steps(self) -> None:
+        """Gradients have come, but not those of a closure within a step."""
+
+    def _before_update(self) -> None:
+        """All gradients are there."""
+
+    def _apply_rates(self) -> None:
+        """The update is next."""
+
+    def _restore_rates(self, *_: object, after_update: bool = False) -> None:
+        """Someone may look at the learning rates next, perhaps since a step is over."""
+
+    def _after_step(self, is_update: bool) -> None:
+        """The optimizer has made its step."""
+
+    def _on_state_loaded(self, *_: object) -> None:
+        """The optimizer has loaded a state."""
+
+    # ---- the hooks themselves
+
+    def _require_free(self, parameters: Iterable[nn.Parameter]) -> None:
         """Raise ValueError if another `Sniper` is attached to an optimizer or a parameter."""
         objects = [*self._chain, *parameters]
         if any(_ATTACHED.get(id(each), self) is not self for each in objects):
@@ -72,17 +67,23 @@ class Attachment:
                 "build both anew"
             )
 
-    def attach(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def _place_hooks(
+        self, on_gradient: Sequence[tuple[nn.Parameter, Callable[[Tensor], None]]]
+    ) -> None:
         """Place the hooks.
+
+        Args:
+            on_gradient: parameters, and what is called after each accumulation of their gradients.
 
         Raises:
             ValueError: another `Sniper` is attached, or the optimizer has no hooks.
         """
-        self.require_free(parameters.values())
-        self._objects = [*self._chain, *parameters.values()]
-        _ATTACHED.update({id(each): self for each in self._objects})
+        parameters = [parameter for parameter, _ in on_gradient]
+        self._require_free(parameters)
+        self._hooked = [*self._chain, *parameters]
+        _ATTACHED.update({id(each): self for each in self._hooked})
         # An optimizer's step may be compiled, but not its hooks.
-        before_step, after_step = map(torch.compiler.disable, (self._before_step, self._after_step))
+        before_step, after_step = map(torch.compiler.disable, (self._enter_step, self._leave_step))
         for optimizer in self._chain:
             # Some wrappers do not call Optimizer.__init__, so they have no hooks, or not all.
             with suppress(AttributeError) if optimizer is not self._chain[-1] else nullcontext():
@@ -91,47 +92,36 @@ class Attachment:
                     (optimizer.register_step_post_hook, after_step),
                     (optimizer.register_state_dict_pre_hook, self._restore_rates),
                     (optimizer.register_load_state_dict_pre_hook, self._restore_rates),
-                    (optimizer.register_load_state_dict_post_hook, self._state_loaded),
+                    (optimizer.register_load_state_dict_post_hook, self._on_state_loaded),
                 ):
                     self._handles.append(register(hook))
-        for name, parameter in parameters.items():
-            self._on_gradient_of(parameter, partial(self._events.on_gradient, name))
-        watched = next((p for p in parameters.values() if p.requires_grad), None)
-        if watched is not None:
-            self._on_gradient_of(watched, self._between_steps)
+        held = (p for group in self._chain[0].param_groups for p in group["params"])
+        watched = next((p for p in (*parameters, *held) if p.requires_grad), None)
+        for parameter, hook in (*on_gradient, (watched, self._on_backward)):
+            if parameter is not None:
+                frozen = not parameter.requires_grad
+                parameter.requires_grad_(True)  # or torch refuses the hook of a weight to thaw
+                self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+                parameter.requires_grad_(not frozen)
 
-    def _on_gradient_of(self, parameter: nn.Parameter, hook: Callable[[Tensor], None]) -> None:
-        frozen = not parameter.requires_grad
-        parameter.requires_grad_(True)  # or torch refuses the hook, which a thawed weight needs
-        self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
-        parameter.requires_grad_(not frozen)
-
-    def detach(self) -> None:
-        """Remove the hooks."""
+    def _remove_hooks(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        for each in self._objects:
+        for each in self._hooked:
             del _ATTACHED[id(each)]
-        self._objects = []
+        self._hooked = []
 
-    def _restore_rates(self, *_: Any) -> None:
-        """Restore what an exception inside a step has left in place, before anyone may see it."""
-        self._events.restore_rates(False)
-
-    def _state_loaded(self, *_: Any) -> None:
-        self._events.on_state_loaded()
-
-    def _between_steps(self, parameter: nn.Parameter) -> None:
+    def _on_backward(self, parameter: nn.Parameter) -> None:
         """No step is running when gradients come outside of a closure."""
         if not self._in_closure:
             self._running = []
             self._idle.on_gradient(parameter)
-            self._events.between_steps()
+            self._between_steps()
 
     # ---- steps
 
-    def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def _enter_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         step = _Step(kwargs, optimizer)
         outer = [each() for each in self._running]
         self._running.append(weakref.ref(step, self._after_exit))
@@ -139,51 +129,51 @@ class Attachment:
             return args, step
         if not outer:
             self._has_gradients = False
-        self._events.restore_rates(False)
+        self._restore_rates()
         if step.get("closure") is not None:
             step["closure"] = self._wrapped(optimizer, step["closure"])
         elif len(args) > 1 and args[1] is not None:
             args = (args[0], self._wrapped(optimizer, args[1]), *args[2:])
         else:
-            self._before_update(optimizer)
+            self._enter_update(optimizer)
         return args, step
 
     def _wrapped(self, optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """The closure, which computes gradients inside the step, followed by `before_update`."""
+        """The closure, which computes gradients inside the step, followed by `_before_update`."""
 
         def wrapped() -> Any:
-            self._events.restore_rates(False)
+            self._restore_rates()
             self._in_closure = True
             try:
                 result = closure()
             finally:
                 self._in_closure = False
-            self._before_update(optimizer)
+            self._enter_update(optimizer)
             return result
 
         return wrapped
 
-    def _before_update(self, optimizer: Optimizer) -> None:
-        self._events.before_update()
+    def _enter_update(self, optimizer: Optimizer) -> None:
+        self._before_update()
         self._has_gradients = self._has_gradients or _may_change_weights(optimizer)
         if optimizer is self._chain[-1]:
-            self._events.apply_rates()
+            self._apply_rates()
 
-    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+    def _leave_step(self, optimizer: Optimizer, *_: Any) -> None:
         outer = [each() for each in self._running[:-1]]
         if any(each is not None and each.optimizer is optimizer for each in outer):
             return
-        self._events.restore_rates(True)
+        self._restore_rates(after_update=True)
         if not outer:
             skipped = any(_found_infinity(each) for each in self._chain)
-            self._events.after_step(self._has_gradients and not skipped)
+            self._after_step(self._has_gradients and not skipped)
             self._idle.reset()
 
     def _after_exit(self, step: "weakref.ref[_Step]") -> None:
         """Note that a step is over, and restore the rates that an exception has left in place."""
         self._running = [each for each in self._running if each is not step]
         if not self._running:
-            self._events.restore_rates(False)
+            self._restore_rates()
 
 
 class _Step(dict):
