@@ -14,7 +14,7 @@ from sniper.masks import Masks
 from sniper.optimizers import states_of
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
-from sniper.settings import Settings
+from sniper.settings import SniperSettings
 from sniper.strategies.levels import levels_as_set
 from sniper.switch import Switch
 
@@ -38,7 +38,7 @@ class Pruning:
         self,
         model: nn.Module,
         chain: Sequence[Optimizer],
-        settings: Settings,
+        settings: SniperSettings,
         parameters: dict[str, nn.Parameter],
     ) -> None:
         """

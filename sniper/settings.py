@@ -21,11 +21,11 @@ CHOICES = {
     "return_order": ("highest_first", "highest_last"),
 }
 ONCE = ("lr_scaling", "max_lr_scale", "pruned", "shuffle_seed", "groups")
-"""Settings that groups cannot have for themselves."""
+"""SniperSettings that groups cannot have for themselves."""
 
 
 @dataclass(kw_only=True)
-class Settings:
+class SniperSettings:
     """How a `Sniper` prunes.
 
     Attributes:
@@ -149,7 +149,7 @@ class Settings:
         """`"init"` or `"zero"`: the setting `regrowth`, or what the strategy has."""
         return self.regrowth or getattr(self.strategy, "regrowth", "init")
 
-    def of_groups(self) -> dict[str, "Settings"]:
+    def of_groups(self) -> dict[str, "SniperSettings"]:
         """Return the settings of each group, which are its own or these, by its pattern."""
         if self.groups and isinstance(self.min_density, Mapping):
             raise ValueError("beside groups, min_density is a number: give it to each group")

@@ -22,7 +22,7 @@ from sniper.pruning import Pruning
 from sniper.rates import ScaledRates
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
-from sniper.settings import Settings, plain
+from sniper.settings import SniperSettings, plain
 from sniper.strategies.controls import FrozenPruning, UnmaskedPruning
 from sniper.strategies.levels import shuffled
 from sniper.strategies.moving import MovingPruning
@@ -65,7 +65,7 @@ class Sniper(UpdateHooks):
                 With None, construction waits for `load_state_dict`, so that a resumed training
                 need not score again.
             schedule: a schedule, or {update: sparsity}, or a constant sparsity.
-            settings: cap, lr_scaling, strategy and so on; see `Settings`.
+            settings: cap, lr_scaling, strategy and so on; see `SniperSettings`.
 
         Raises:
             ValueError: there are no scores, or a scored parameter is not in the model or not in the
@@ -74,7 +74,7 @@ class Sniper(UpdateHooks):
             TypeError: a setting is unknown.
         """
         super().__init__(chain_of(optimizer))
-        self._settings = Settings(schedule=schedule, **settings)
+        self._settings = SniperSettings(schedule=schedule, **settings)
         check_rates(self._chain[-1], self._settings.lr_scaling)
         self._saved_settings = self._settings.saved()
         self.schedule: SparsitySchedule = self._settings.schedule

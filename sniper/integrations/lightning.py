@@ -21,7 +21,7 @@ from sniper.optimizers import check_rates
 from sniper.prunable import prunable_parameters
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores, grasp_scores, magnitude_scores, random_scores, snip_scores
-from sniper.settings import Settings
+from sniper.settings import SniperSettings
 from sniper.sniper import Sniper
 from sniper.switch import Switch
 
@@ -91,7 +91,7 @@ class SniperCallback(Callback):
             name = "a function" if callable(score) else score
             raise ValueError(f"{given} would be ignored, as the score is {name}")
         self.schedule = SparsitySchedule.of(schedule)
-        Settings(schedule=self.schedule, **settings)
+        SniperSettings(schedule=self.schedule, **settings)
         self.score = score
         self.scoring_batches = scoring_batches
         self.loss_fn = loss_fn
@@ -107,7 +107,7 @@ class SniperCallback(Callback):
     @property
     def is_dense(self) -> bool:
         """Whether the schedule and those of all groups are dense throughout."""
-        settings = Settings(schedule=self.schedule, **self.settings)
+        settings = SniperSettings(schedule=self.schedule, **self.settings)
         return all(each.schedule.is_dense for each in (settings, *settings.of_groups().values()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -188,7 +188,7 @@ class SniperCallback(Callback):
                 "with manual optimization, training_step would update the model while it is scored:"
                 " give SniperCallback a loss_fn"
             )
-        settings = Settings(schedule=self.schedule, **self.settings)
+        settings = SniperSettings(schedule=self.schedule, **self.settings)
         check_rates(trainer.optimizers[0], settings.lr_scaling)
         if not any(callable(each) for each in self._methods):
             parameters = prunable_parameters(module, **self.selection)

@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from sniper.schedule import SparsitySchedule
 from sniper.scores import Scores
-from sniper.settings import Settings
+from sniper.settings import SniperSettings
 from sniper.sniper import Sniper
 
 
@@ -42,7 +42,7 @@ class SniperTrainerCallback(TrainerCallback, ExportableState):
             TypeError: a setting is unknown.
         """
         self.schedule = SparsitySchedule.of(schedule)
-        Settings(schedule=self.schedule, **settings)
+        SniperSettings(schedule=self.schedule, **settings)
         self.scores, self.settings = scores, settings
         self.sniper: Sniper | None = None
 

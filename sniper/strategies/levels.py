@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sniper.masks import mask_levels
 from sniper.scores import Scores
-from sniper.settings import Settings
+from sniper.settings import SniperSettings
 from sniper.strategies.patterns import pattern_levels
 
 
 def levels_as_set(
-    settings: Settings, scores: Scores, sparsities: Sequence[float]
+    settings: SniperSettings, scores: Scores, sparsities: Sequence[float]
 ) -> dict[str, Tensor]:
     """Return at how many of the sparsities each weight is pruned, as `mask_levels` does."""
     if settings.return_order == "highest_first":
@@ -26,7 +26,9 @@ def levels_as_set(
     return {n: level * (first[n] > 0) for n, level in _levels(settings, turned, sparsities).items()}
 
 
-def _levels(settings: Settings, scores: Scores, sparsities: Sequence[float]) -> dict[str, Tensor]:
+def _levels(
+    settings: SniperSettings, scores: Scores, sparsities: Sequence[float]
+) -> dict[str, Tensor]:
     of_masks = ("allocation", "cap", "min_density", "redistribute", "compat")
     plain: Any = partial(mask_levels, **{name: getattr(settings, name) for name in of_masks})
     if settings.pattern is not None:

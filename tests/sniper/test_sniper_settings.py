@@ -1,4 +1,4 @@
-"""Settings that a Sniper refuses before it masks anything."""
+"""SniperSettings that a Sniper refuses before it masks anything."""
 
 import copy
 
