@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sniper import Sniper, SparsitySchedule, magnitude_scores
+from sniper.optimizers import chain_of, states_of
 
 PACKAGES = ("torch.optim", "pytorch_optimizer", "torch_optimizer", "schedulefree", "prodigyopt")
 SCHEDULE = SparsitySchedule.steps({0: 0.5, 4: 0.2, 7: 0.6, 10: 0.3})
@@ -45,18 +46,25 @@ def optimizers() -> Iterator[tuple[str, Make]]:
             if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
         }
         for name, kind in sorted(classes.items()):
-            try:
-                make = _maker(kind)
-                _train(build_model(), make, range(2))
-            except Exception:  # noqa: BLE001 - it wants other arguments, or other models
-                continue
-            yield f"{package}.{name}", make
+            for wraps in (False, True):
+                make = _maker(kind, wraps)
+                try:
+                    _train(build_model(), make, range(2))
+                except Exception:  # noqa: BLE001 - it wants other arguments, or other models
+                    continue
+                yield f"{package}.{name}", make
+                break
 
 
-def _maker(kind: type) -> Make:
+def _maker(kind: type, wraps: bool) -> Make:
+    """Return a function that makes an optimizer of parameters, or around an AdamW."""
+
     def make(model: nn.Module) -> torch.optim.Optimizer:
         torch.manual_seed(0)
-        optimizer = kind(list(model.parameters()), lr=1e-2)
+        if wraps:
+            optimizer = kind(torch.optim.AdamW(model.parameters(), lr=1e-2))
+        else:
+            optimizer = kind(list(model.parameters()), lr=1e-2)
         if hasattr(optimizer, "train"):
             optimizer.train()
         return optimizer
@@ -85,12 +93,18 @@ def _train(model: nn.Module, make: Make, updates: range) -> torch.optim.Optimize
     return optimizer
 
 
-def faults(make: Make, lr_scaling: str) -> list[str]:
-    """Train with a `Sniper`, with a resume, and return all that is wrong."""
+def faults(make: Make, resumes: bool, attached: list[Sniper]) -> list[str]:
+    """Train with a `Sniper`, and return all that is wrong.
+
+    Args:
+        resumes: whether to try a resume.
+        attached: where the `Sniper` is put, unless it refuses the optimizer.
+    """
     found: list[str] = []
     model = build_model()
     optimizer = make(model)
-    sniper = Sniper(model, optimizer, magnitude_scores(model), SCHEDULE, lr_scaling=lr_scaling)
+    sniper = Sniper(model, optimizer, magnitude_scores(model), SCHEDULE)
+    attached.append(sniper)
     saved: list[dict] = []
     for number in range(UPDATES):
         _update(model, optimizer, number)
@@ -99,14 +113,20 @@ def faults(make: Make, lr_scaling: str) -> list[str]:
         for name, mask in sniper.masks.items():
             if model.get_parameter(name).detach()[~mask].any():
                 found.append(f"masked weights of {name} are not 0")
+            for kind, state in states_of(chain_of(optimizer), model.get_parameter(name)):
+                masked = state[~mask]
+                if kind in ("moment", "copy") and masked.numel() and (masked != masked[0]).any():
+                    found.append(f"a {kind} of masked weights is not that of an unused weight")
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             return ["weights are not finite"]
-        if number + 1 == STOP:
+        if resumes and number + 1 == STOP:
             parts = model, optimizer, sniper
             saved = copy.deepcopy([part.state_dict() for part in parts])
+    if not resumes:
+        return found
     resumed = build_model(1)
     again = make(resumed)
-    parts = resumed, again, Sniper(resumed, again, None, SCHEDULE, lr_scaling=lr_scaling)
+    parts = resumed, again, Sniper(resumed, again, None, SCHEDULE)
     for part, state in zip(parts, saved, strict=True):
         part.load_state_dict(state)
     for number in range(STOP, UPDATES):
@@ -135,18 +155,21 @@ def resumes_without_sniper(make: Make) -> bool:
 
 def outcome(make: Make) -> str:
     """Return what comes of an optimizer, in a few words."""
+    try:
+        resumes = resumes_without_sniper(make)
+    except Exception:  # noqa: BLE001 - it cannot be saved or loaded
+        resumes = False
+    attached: list[Sniper] = []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            found = faults(make, "per_tensor")
-        except ValueError as error:
-            return f"refused: {error}"
+            found = faults(make, resumes, attached)
         except Exception as error:  # noqa: BLE001 - a fault to be printed
-            return f"FAULT: {type(error).__name__}: {error}"
+            if not attached and isinstance(error, ValueError):
+                return f"refused: {error}"
+            found = [f"{type(error).__name__}: {error}"]
     own = [str(each.message) for each in told if "sniper" in each.filename]
-    if found == ["resumed weights differ"] and not resumes_without_sniper(make):
-        found = []
-    if found and not own:
+    if found and not any("has failed in its first step" in each for each in own):
         return "FAULT: " + "; ".join(dict.fromkeys(found))
     return f"told: {own[0]}" if own else "clean"
 

@@ -47,13 +47,13 @@ class UpdateHooks:
     def _apply_rates(self) -> None:
         """The update is next."""
 
-    def _restore_rates(self, *_: object, after_update: bool = False) -> None:
-        """Someone may look at the learning rates next, perhaps since a step is over."""
+    def _restore_rates(self, *_: Any, after_update: bool = False, failed: bool = False) -> None:
+        """Someone may look at the learning rates next, perhaps since a step is over or failed."""
 
     def _after_step(self, is_update: bool) -> None:
         """The optimizer has made its step."""
 
-    def _on_state_loaded(self, *_: object) -> None:
+    def _on_state_loaded(self, *_: Any) -> None:
         """The optimizer has loaded a state."""
 
     # ---- the hooks themselves
@@ -173,7 +173,7 @@ class UpdateHooks:
         """Note that a step is over, and restore the rates that an exception has left in place."""
         self._running = [each for each in self._running if each is not step]
         if not self._running:
-            self._restore_rates()
+            self._restore_rates(failed=True)
 
 
 class _Step(dict):

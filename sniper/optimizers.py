@@ -15,7 +15,7 @@ _MOMENTS = {
     *("exp_avg_slow", "exp_avg_diff", "exp_avg_lr", "exp_avg_grad", "neg_exp_avg", "grok_exp_avg"),
     *("momentum_buffer", "momentum", "pos_momentum", "neg_momentum", "moments", "square_avg"),
     *("grad_avg", "avg_grad", "mov_avg_grad", "acc_delta", "sum", "grad_sum_sq"),
-    *("prev", "previous_grad", "last_grad", "slow_momentum"),
+    *("prev", "previous_grad", "last_grad", "slow_momentum", "grad_queue"),
 }
 # Copies of the weights: initial values, averages or slow weights that the weights are drawn to.
 _COPIES = {
@@ -23,8 +23,11 @@ _COPIES = {
     *("mov_avg_param", "x0", "p0", "x_k"),
 }
 _REGISTERED: dict[str, dict[str, str]] = {
-    name: {"z": "copy"} for name in ("AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree")
-} | {name: {"z": "copy"} for name in ("ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD")}
+    **{f"{name}ScheduleFree": {"z": "copy"} for name in ("AdamW", "RAdam", "SGD")},
+    **{f"ScheduleFree{name}": {"z": "copy"} for name in ("AdamW", "RAdam", "SGD")},
+    # Second moments of gradients that have been rotated belong to no single weights.
+    **{name: {"exp_avg_sq": "other"} for name in ("Conda", "SOAP")},
+}
 
 
 def register_optimizer(
@@ -50,8 +53,12 @@ def chain_of(optimizer: Optimizer) -> list[Optimizer]:
     """Return an optimizer and those it wraps, such as SAM's base optimizer, outermost first.
 
     Raises:
-        ValueError: an optimizer wraps several others.
+        ValueError: an optimizer wraps several others, or has no parameter groups.
     """
+    if not hasattr(optimizer, "param_groups"):
+        raise ValueError(
+            f"{type(optimizer).__name__} has no param_groups: give the optimizer that it wraps"
+        )
     chain = [optimizer]
     while True:
         wrapped = {id(v): v for v in vars(chain[-1]).values() if isinstance(v, Optimizer)}
@@ -105,7 +112,8 @@ def states_of(chain: Sequence[Optimizer], parameter: nn.Parameter) -> Iterator[t
     for optimizer in chain:
         registered = _REGISTERED.get(type(optimizer).__name__, {})
         state: dict[str, Any] = optimizer.state.get(parameter, {})
-        for key, value in state.items():
+        held = ((key, each) for key, value in state.items() for each in tree_leaves(value))
+        for key, value in held:  # such as a queue of gradients
             if not torch.is_tensor(value) or value.shape != parameter.shape or id(value) in seen:
                 continue
             seen.add(id(value))  # some wrappers show the state of what they wrap

@@ -62,6 +62,9 @@ class Pruning:
         self._unknown: set[str] = set()  # states of the optimizer that were warned of
         self._versions: dict[str, int] = {}  # of the weights when they were last zeroed
         self._looks = 100  # into changed weights, until it is left at that
+        # Whether updates leave something in the states of pruned weights. torch's own do not.
+        own = all(type(each).__module__.startswith("torch.optim.") for each in chain)
+        self._leaks: bool | None = False if own else None
 
     @property
     def masks(self) -> Masks:
@@ -136,7 +139,7 @@ class Pruning:
             before: the bit mask until now; None if nothing was pruned.
         """
         parameter, keep = self.parameters[name], self.keep[name]
-        tensors = [parameter, *self._moments_and_copies(parameter)]
+        tensors = [parameter, *self._known_states(parameter)]
         if undoable:
             pruned = keep == 0
             values = [tensor[pruned] for tensor in tensors]
@@ -214,6 +217,18 @@ class Pruning:
 
     # ---- masks in force
 
+    def after_step(self) -> None:
+        """Zero what the optimizer has made of pruned weights and, if it does so, of their states.
+
+        Some centralise gradients or mix those of several weights, for example.
+        """
+        self.zero_weights()
+        if self._leaks is None and self.keep:
+            states = ((s, n) for n, p in self.parameters.items() for s in self._known_states(p))
+            self._leaks = any(bool(state[self.keep[name] == 0].any()) for state, name in states)
+        if self._leaks:
+            self.zero_states()
+
     def before_update(self, state_loaded: bool) -> None:
         """Zero what has come of pruned weights since the last update.
 
@@ -289,10 +304,10 @@ class Pruning:
     def zero_states(self) -> None:
         """Zero the moments of pruned weights, and the optimizer's copies of these weights."""
         for name, keep in self.keep.items():
-            for state in self._moments_and_copies(self.parameters[name]):
+            for state in self._known_states(self.parameters[name]):
                 zero_pruned(state, keep)
 
-    def _moments_and_copies(self, parameter: nn.Parameter) -> list[Tensor]:
+    def _known_states(self, parameter: nn.Parameter) -> list[Tensor]:
         return [
             state
             for kind, state in states_of(self._chain, parameter)

@@ -79,10 +79,20 @@ class ScaledRates:
         if len(groups) > len(own):
             self._optimizer.param_groups = groups
 
-    def restore(self, after_update: bool = False) -> None:
-        """Bring the optimizer's own groups back, right after the update or before others look."""
+    def restore(self, after_update: bool = False, failed: bool = False) -> None:
+        """Bring the optimizer's own groups back, right after the update or before others look.
+
+        Args:
+            failed: the step has ended by an exception.
+        """
         if self._own is None:
             return
+        if failed and not self._verified and len(self._optimizer.param_groups) > len(self._own):
+            warnings.warn(
+                f"{type(self._optimizer).__name__} has failed in its first step with groups that "
+                "are split by rate: if it does not fail otherwise, use lr_scaling='global'",
+                stacklevel=2,
+            )
         for split in self._splits:
             split.leave()
         self._optimizer.param_groups, self._own = self._own, None

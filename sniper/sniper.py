@@ -251,15 +251,15 @@ class Sniper(UpdateHooks):
     def _apply_rates(self) -> None:
         self._rates.apply()
 
-    def _restore_rates(self, *_: object, after_update: bool = False) -> None:
-        self._rates.restore(after_update)
+    def _restore_rates(self, *_: Any, after_update: bool = False, failed: bool = False) -> None:
+        self._rates.restore(after_update, failed)
 
-    def _on_state_loaded(self, *_: object) -> None:
+    def _on_state_loaded(self, *_: Any) -> None:
         self._state_loaded = True  # act at the next update: masks may be loaded after this state
 
     def _after_step(self, is_update: bool) -> None:
         for part in self._parts:
-            part.zero_weights()
+            part.after_step()
         if is_update:
             self.update += 1
             if any([part.switch(self.update) for part in self._parts]):

@@ -44,7 +44,7 @@ class FrozenPruning(Pruning):
     def zero_states(self) -> None:
         """Zero the moments of pruned weights."""
         for name, keep in self.keep.items():
-            for state in self._moments_and_copies(self.parameters[name]):
+            for state in self._known_states(self.parameters[name]):
                 zero_pruned(state, keep)
             for copy in self._copies(name):
                 self._restore(name, copy)
@@ -69,6 +69,5 @@ class UnmaskedPruning(Pruning):
     def _nothing(self, *_: object, **__: object) -> None:
         """Leave weights, gradients and states alone."""
 
-    zero_gradient = zero_gradients = zero_weights = zero_states = follow_changes = _clear = _set = (
-        _nothing
-    )
+    after_step = follow_changes = zero_gradient = zero_gradients = _nothing
+    zero_weights = zero_states = _clear = _set = _nothing
