@@ -8,7 +8,7 @@ from fastspeech2.settings import SparseSettings, Sparsity
 from pipeline.errors import RecipeError
 from pipeline.settings import WrongSettings, checked
 from sniper import SET, RigL, SparsitySchedule, prunable_parameters
-from sniper.settings import check_cap, checked_settings
+from sniper.settings import SniperSettings
 from sniper.strategies import Strategy
 from sniper.strategies.patterns import check_shapes
 
@@ -183,7 +183,7 @@ def require_reachable(
     except ValueError as error:
         raise RecipeError(f"sparsity.include or sparsity.exclude: {error}") from error
     try:
-        settings = checked_settings(schedule, **mask_settings(config, updates, seed=0))
+        settings = SniperSettings(schedule=schedule, **mask_settings(config, updates, seed=0))
         if config.pattern:
             check_shapes(config.pattern, {name: p.shape for name, p in prunable.items()})
     except ValueError as error:
@@ -192,6 +192,6 @@ def require_reachable(
         return  # these are checked when masks are made
     try:
         sizes = {name: parameter.numel() for name, parameter in prunable.items()}
-        check_cap(settings, schedule.upcoming(0), sizes)
+        settings.check_cap(sizes)
     except ValueError as error:
         raise RecipeError(f"sparsity.cap: {error}") from error
