@@ -49,7 +49,7 @@ def _cardinal(number: str) -> str:
 
 
 def _spoken_currency(match: re.Match) -> str:
-    minus, country, symbol, low, high, scale = match.groups()
+    minus, country, symbol, low, again, high, scale = match.groups()
     if not (minus or country or high or scale and (scale != scale.lower() or len(scale) < 3)):
         return match[0]
     scale = (scale or "").lower()
@@ -57,8 +57,8 @@ def _spoken_currency(match: re.Match) -> str:
     unit, scale = _COUNTRIES.get(country, "") + unit, _SCALES.get(scale, scale)
     spoken = _money(high or low, scale, unit, subunit)
     if high:
-        # "five to ten dollars", but "one dollar and fifty cents to two dollars"
-        in_full = not scale and "." in low + high
+        # $5-10 is "five to ten dollars", but $1.50-2 "one dollar and fifty cents to two dollars".
+        in_full = not scale and (again or "." in low + high)
         spoken = f"{_money(low, scale, unit, subunit) if in_full else _cardinal(low)} to {spoken}"
     return f"minus {spoken}" if minus else spoken
 
@@ -224,7 +224,7 @@ _BEFORE = [
     # -$5.20, US$5, $1.5M, $5-10 million
     (
         rf"(?<!\w)((?<!-)-)?({'|'.join(_COUNTRIES)})?([$£€])\s?({_AMOUNT})"
-        rf"(?:\s?-\s?\3?({_AMOUNT}))?+(?:[\s-]?((?i:{_SCALE})))?+(?!\w|\.\d)",
+        rf"(?:\s?-\s?(\3)?({_AMOUNT}))?+(?:[\s-]?((?i:{_SCALE})))?+(?!\w|\.\d)",
         _spoken_currency,
     ),
     # 10 000 with a no-break or thin space
@@ -257,6 +257,8 @@ _BEFORE = [
 ]
 """What the grammars would misread, or refuse. Patterns are compiled when a text needs them."""
 _LETTERS = re.compile(r"\b[A-Z]{2,4}\b")
+_GLUED = re.compile(r"\A([,;:!?)\]]+)(?=[A-Za-z])")
+"""Punctuation after a number with no blank after it: 1!hello"""
 _AFTER = [
     (rf"\b({_TENS}) (?=(?:{_ONES}|{_ORDINALS})\b)", r"\1-"),
     (rf"\bhundred (?={_BELOW_HUNDRED})", "hundred and "),
@@ -286,12 +288,13 @@ def write_out_numbers(text: str) -> str:
     written, position = [], 0
     for start, end, spoken, kind in verbalise(text):
         if _WRITTEN.search(text[start:end]):
-            before, spoken = text[position:start], " ".join(spoken.split())
+            before = _GLUED.sub(r"\1 ", text[position:start]) if position else text[:start]
+            spoken = " ".join(spoken.split())
             for pattern, replacement in _AFTER:
                 spoken = re.sub(pattern, replacement, spoken)
             if kind in ("date", "time"):  # five A.M., 340 B.C.
                 spoken = _LETTERS.sub(lambda match: ".".join(match[0]) + ".", spoken)
-            written += [before, " " if re.search(r"[\w,;:]$", before) else "", spoken]
+            written += [before, " " if re.search(r"[\w,;:!?]$", before) else "", spoken]
             written.append(" " if text[end : end + 1].isalnum() else "")
             position = end + (spoken.endswith(".") and text[end : end + 1] == ".")
-    return "".join([*written, text[position:]]).replace("”", '"')
+    return "".join([*written, _GLUED.sub(r"\1 ", text[position:])]).replace("”", '"')

@@ -106,6 +106,7 @@ def test_iso_dates_and_ranges_of_days(written, spoken):
         ("2.000.000 or 3'000", "two million or three thousand"),
         ("50/50, 24/7, 5:1", "fifty fifty sp twenty four seven sp five to one"),
         ("see p. 9, ch. 4, № 2", "see page nine sp chapter four sp number two"),
+        ("(2)Then, 3!then", "two sp then sp three sp then"),
         ("30 € or $6-a-day", "thirty euros or six dollars a day"),
         ("100s, 1000s", "hundreds sp thousands"),
         ("+44 20 7946 0958", "plus four four sp two zero sp seven nine four six sp zero nine five"),
