@@ -78,8 +78,11 @@ def _problem(
         read_settings(kind, hydra.compose("config", [*kept, f"+{override}", "name=checked"]))
         advice = f"; to add it, write +{override}"
     except RecipeError:
+        known = [each for each in known if each.startswith("hydra") == name.startswith("hydra")]
+        elsewhere = [each for each in known if each.endswith(f".{name}")]
         siblings = [each for each in known if each.rpartition(".")[0] == name.rpartition(".")[0]]
-        advice = meant(name, siblings) or meant(name, known)
+        moved = f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+        advice = moved or meant(name, siblings) or meant(name, known)
     return f"{override}: there is no setting of this name{advice}"
 
 

@@ -74,7 +74,7 @@ def test_the_command_lists_its_scripts(installed):
 
 def test_an_installed_voice_speaks(installed):
     told = run_installed(
-        installed, SCRIPT, "say", "text=Good morning.", "output=out.wav", "voice=allison"
+        installed, SCRIPT, "say", "say.text=Good morning.", "say.output=out.wav", "voice=allison"
     )
     assert told.returncode == 0, told.stderr
     waveform, rate = soundfile.read(installed.parent / "elsewhere" / "out.wav")

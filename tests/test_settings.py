@@ -23,6 +23,10 @@ OF_TRAINING = {
         ["trianer=cpu"],
         ["trianer=cpu: there is no setting of this name; did you mean trainer?"],
     ),
+    "a name without its group": (
+        ["val_every=3"],
+        ["val_every=3: there is no setting of this name; did you mean trainer.val_every?"],
+    ),
     "an option": (
         ["trainer=cpux"],
         ["trainer=cpux: choose one of cpu, ddp, gpu; did you mean cpu?"],

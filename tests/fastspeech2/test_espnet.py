@@ -88,7 +88,9 @@ def test_the_references_have_short_and_silent_phones():
     assert (durations["silent"] == 1).all()
 
 
-@pytest.mark.parametrize("case", ["ljspeech", "decoder_concat_after"])
+@pytest.mark.parametrize(
+    "case", ["ljspeech", pytest.param("decoder_concat_after", marks=pytest.mark.slow)]
+)
 def test_any_altered_tensor_is_noticed(case):
     """All but the biases of keys, which add the same to all scores, and counts of batches."""
     for name, value in checkpoint(case).items():

@@ -55,6 +55,10 @@ def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
+SLOW = {"padded_rows": pytest.mark.slow}  # in bfloat16, which most CPUs emulate
+EACH = [pytest.param(name, marks=SLOW.get(name, ())) for name in sorted(FASTER)]
+
+
 @pytest.mark.parametrize("name", ["tiny", "espnet", "ming024"])
 def test_faster_kernels_compute_the_same(name):
     model = model_of(name)
@@ -65,7 +69,7 @@ def test_faster_kernels_compute_the_same(name):
     assert not torch.equal(fast, plain), "both ran the same kernels"
 
 
-@pytest.mark.parametrize("name", sorted(FASTER))
+@pytest.mark.parametrize("name", EACH)
 def test_each_kernel_alone_computes_the_same(name):
     """In bfloat16 if only that precision uses the kernel."""
     model, bfloat16 = model_of("espnet"), name == "padded_rows"
@@ -76,7 +80,7 @@ def test_each_kernel_alone_computes_the_same(name):
     assert distance(alone, plain) < (0.02 if bfloat16 else 2e-5)
 
 
-@pytest.mark.parametrize("name", sorted(FASTER))
+@pytest.mark.parametrize("name", EACH)
 def test_each_kernel_can_be_switched_off(name, monkeypatch):
     """Each is used by the model `espnet` when it is on, and never when it is off."""
     answers: list[bool] = []

@@ -106,6 +106,7 @@ def test_records_of_another_revision_are_refused_and_nothing_is_written(project,
     assert contents(records) == before
 
 
+@pytest.mark.slow
 def test_other_changes_are_refused_and_nothing_is_written(project, records):
     before = contents(records)
     with pytest.raises(RecipeError, match=r"carried over:\n  fresh=1 is new \(natural"):

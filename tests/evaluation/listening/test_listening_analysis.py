@@ -47,6 +47,7 @@ def test_a_planted_preference_of_70_percent_is_recovered():
         assert each["bootstrap"][0] < each["mean"] < each["bootstrap"][1]
 
 
+@pytest.mark.slow
 def test_intervals_contain_the_planted_preference_as_often_as_they_should():
     held = {"exact": 0, "bootstrap": 0}
     experiments = 40
