@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,7 +19,10 @@ def device_of(accelerator: str) -> str:
     Raises:
         RecipeError: this machine has none that PyTorch can use.
     """
-    usable = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    usable: dict[str, Callable[[], bool]] = {
+        "gpu": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if accelerator in usable and not usable[accelerator]():
         raise RecipeError(
             f"accelerator={accelerator}: PyTorch finds no such device on this machine; on the CPU, "

@@ -22,7 +22,9 @@ def wrong_overrides(kind: type, overrides: Iterable[str]) -> RecipeError:
     """
     groups = {name: _options(name) for name in _groups()}
     named = sorted(overrides, key=lambda override: _key(override) not in groups)
-    kept, problems, unknown = [], [], set()
+    kept: list[str] = []
+    problems: list[str] = []
+    unknown: set[str] = set()
     for override in named:
         if _key(override).partition(".")[0] in unknown:
             continue  # its group is told already

@@ -4,6 +4,7 @@
 names the kinds of all the faults that are there.
 """
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def _check_utterance(
     return faults, levels
 
 
-def _check_length(waveform: np.ndarray, limits: tuple[float, float]) -> None:
+def _check_length(waveform: np.ndarray, limits: Sequence[float]) -> None:
     shortest, longest = limits
     seconds = len(waveform) / SAMPLE_RATE
     if not shortest <= seconds <= longest:

@@ -227,14 +227,14 @@ class FeatureSettings(Section):
     f0: F0Settings
     shortest_pause: NonNegative
     max_seconds: Positive | None
-    mel: Literal[*MEL_KINDS] = added("hifigan")
+    mel: Literal[*MEL_KINDS] = added("hifigan")  # type: ignore[valid-type]
     espnet: bool = added(False)
 
 
 class CheckSettings(Section):
     """Which faults of a corpus are looked for, and which utterances may be left out."""
 
-    leave_out: list[Literal[*KINDS]]
+    leave_out: list[Literal[*KINDS]]  # type: ignore[valid-type]
     seconds: Range
     longest_pause: NonNegative
 

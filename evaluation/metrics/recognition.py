@@ -44,6 +44,7 @@ class Recogniser:
 
         logging.getLogger("faster_whisper").setLevel(logging.WARNING)
         settings = config.recogniser
+        assert settings, "stage 6 makes no recogniser without its settings"
         model = str(packaged_model(settings.package)) if settings.package else settings.model
         try:
             self._model = WhisperModel(

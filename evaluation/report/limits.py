@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from evaluation.metrics.measures import HIGHER, MEASURES
 from evaluation.report.collect import Run, current_runs
@@ -65,7 +66,9 @@ def print_time(config: Settings) -> None:
     minutes = (time.time() - started) / 60
     # pipeline.hardware knows the processor too, but loads torch, which takes seconds.
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    kind = "wide" if "avx512f" in flags or "amx_tile" in flags else "narrow"
+    kind: Literal["wide", "narrow"] = (
+        "wide" if "avx512f" in flags or "amx_tile" in flags else "narrow"
+    )
     words = {"wide": "with AVX-512 or AMX", "narrow": "without AVX-512 and AMX"}[kind]
     limit = config.sweep.minutes[kind]
     print(f"{minutes:.1f} min; asked on two cores {words}: at most {limit} if nothing was done yet")

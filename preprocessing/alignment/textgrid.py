@@ -86,7 +86,7 @@ def parse_textgrid(path: Path) -> Tiers:
     found: dict[str, list[Interval]] = {}
     for full_name, rows in tiers:
         name = full_name.rpartition(" - ")[2].strip()
-        intervals = [Interval(*times, _tidy(label)) for *times, label in rows]
+        intervals = [Interval(start, end, _tidy(label)) for start, end, label in rows]
         if not _has_speech(found.get(name, [])):
             found[name] = intervals
         elif name in ("phones", "words") and _has_speech(intervals):

@@ -1,5 +1,6 @@
 """Stage 1: fetch a corpus and write it in LJSpeech's layout, without what is not usable speech."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import FaultsError, RecipeError
@@ -45,7 +46,7 @@ def build_corpus(config: PreprocessingSettings) -> None:
     """
     stage = CORPUS.output(config)
     stage.refuse_foreign_files()
-    layouts = {
+    layouts: dict[str, Callable] = {
         "asterisk": _build_asterisk,
         "festvox": _build_festvox,
         "ljspeech": _build_ljspeech,
@@ -54,7 +55,7 @@ def build_corpus(config: PreprocessingSettings) -> None:
     }
     build = layouts[config.corpus.layout]
     downloads = Path(config.paths.downloads)
-    if build == _build_festvox:  # It brings the files of its language.
+    if isinstance(config.corpus, FestvoxCorpus):  # It brings the files of its language.
         downloads = festvox.obtain(config.corpus.source, downloads)
     language = corpus_language(config.corpus.language)
     # Each layout checks its inputs before it begins the stage, which may empty an earlier result.
@@ -101,6 +102,7 @@ def _build_festvox(
     corpus: FestvoxCorpus, voice: Path, stage: StageFolder
 ) -> tuple[list[Utterance], Reasons]:
     recordings = festvox.read_voice(voice)
+    assert corpus.language, "the layout festvox has a language of its own"
     grids = Path(corpus.language.lexicon).with_name("TextGrid")
     festvox.write_textgrids(recordings, grids, corpus_language(corpus.language))
     return _convert(corpus, recordings, stage)

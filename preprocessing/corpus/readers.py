@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import FaultsError, RecipeError
@@ -107,7 +108,7 @@ def read_folders(source: FolderSource) -> list[Recording]:
     return _checked(folder, found, faults)
 
 
-LAYOUTS = {"table": read_table, "folders": read_folders}
+LAYOUTS: dict[str, Callable] = {"table": read_table, "folders": read_folders}
 
 
 def _matching(folder: Path, name: str, pattern: str) -> list[tuple[str, Path]]:
