@@ -139,7 +139,9 @@ def _trained(parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
 
 def require_finite(scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return the scores; raise ValueError if some are NaN or infinite, naming the parameters."""
-    extremes = {name: torch.stack(score.aminmax()) for name, score in scores.items() if len(score)}
+    extremes = {
+        name: torch.stack(score.aminmax()) for name, score in scores.items() if score.numel()
+    }
     bad = [name for name, ends in extremes.items() if not torch.isfinite(ends).all()]
     if bad:
         raise ValueError(f"scores are NaN or infinite in {', '.join(bad)}")
