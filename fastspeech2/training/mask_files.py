@@ -14,7 +14,7 @@ def write_masks(path: Path, masks: Mapping[str, Any]) -> None:
     from sniper.bitmask import pack
 
     bits = {f"{name}:bits": pack(mask).cpu().numpy() for name, mask in masks.items()}
-    shapes = {f"{name}:shape": np.array(mask.shape) for name, mask in masks.items()}
+    shapes = {f"{name}:shape": np.array(mask.shape, np.int64) for name, mask in masks.items()}
     with atomic_path(path) as temporary:
         np.savez(temporary, **bits, **shapes)
 

@@ -40,6 +40,26 @@ def part(prefix: str) -> dict[str, torch.Tensor]:
     }
 
 
+class Scaled(nn.Linear):
+    """A linear layer with a learnt factor, which is a scalar."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+def test_scalars_are_scored_and_masked_with_the_rest():
+    model, batch = Scaled(), torch.ones(4, 3)
+    scores = snip_scores(model, lambda m, x: m(x).sum(), [batch], compat="reference")
+    slope = (model(batch) / model.scale).sum()
+    assert scores["scale"].shape == ()
+    assert float(scores["scale"]) == pytest.approx(float((model.scale * slope).abs()), rel=1e-5)
+    assert global_masks(scores, 0.5, compat="reference")["scale"].shape == ()
+
+
 def test_scores_agree_with_the_reference():
     scores = snip_scores(MODEL, cross_entropy, BATCHES, compat="reference")
     expected = part("score/")
