@@ -190,9 +190,8 @@ def test_configuration_from_elsewhere_reaches_every_run(tmp_path):
     elsewhere = f"hydra.searchpath=[file://{tmp_path}/conf]"
     mine.write_text("kind: ${no_such_key}\n")
     wrong = run_script("sweep", "sweep=mine", elsewhere, *paths)
-    assert (
-        wrong.returncode == 1 and "sparsity=mine: Interpolation key 'no_such_key'" in wrong.stderr
-    )
+    assert wrong.returncode == 1
+    assert "sparsity=mine: sparsity.kind: Interpolation key 'no_such_key'" in wrong.stderr
     mine.write_text("kind: dense\n")
     result = run_script("sweep", "sweep=mine", elsewhere, *paths)
     told = result.stderr.splitlines()
