@@ -252,14 +252,15 @@ class TrainerSettings(Section):
             from pipeline.lightning_setup import OURS
 
             taken = inspect.signature(Trainer).parameters.keys() - OURS.keys()
+            problems = []
             for name in self.model_extra:
                 if name in OURS:
-                    raise ValueError(f"{name}: set {OURS[name]} instead")
-                if name not in taken:
+                    problems.append(f"{name}: set {OURS[name]} instead")
+                elif name not in taken:
                     near = meant(name, [*taken, *type(self).model_fields])
-                    raise ValueError(
-                        f"neither this recipe nor Lightning's Trainer has {name}{near}"
-                    )
+                    problems.append(f"neither this recipe nor Lightning's Trainer has {name}{near}")
+            if problems:
+                raise ValueError("; ".join(problems))
         return self
 
     def options(self) -> dict[str, Any]:
@@ -268,14 +269,14 @@ class TrainerSettings(Section):
 
 
 class LastSelection(Section):
-    """The last weights."""
+    """Choose the last weights."""
 
     criterion: Literal["last"]
     average: Count
 
 
 class LossSelection(Section):
-    """The weights of the lowest validation loss."""
+    """Choose the weights with the lowest validation loss."""
 
     criterion: Literal["loss"]
     component: Literal["total", "mel"]
@@ -283,7 +284,7 @@ class LossSelection(Section):
 
 
 class MCDSelection(Section):
-    """The weights of the lowest mel-cepstral distortion."""
+    """Choose the weights with the lowest mel-cepstral distortion."""
 
     criterion: Literal["mcd"]
     utterances: Count
@@ -297,7 +298,7 @@ Selection = Annotated[
 
 
 class TrainingSettings(VocoderSettings):
-    """What a training knows."""
+    """The settings of a training."""
 
     model: ModelSettings
     sparsity: Sparsity

@@ -53,7 +53,7 @@ Vocoder = Annotated[HifiganSettings | GriffinLimSettings, Field(discriminator="k
 
 
 class VocoderSettings(PreprocessingSettings):
-    """What a vocoder and its fine-tuning know."""
+    """The settings of a vocoder and its fine-tuning."""
 
     vocoder: Vocoder
     finetuning: FineTuningSettings

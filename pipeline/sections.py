@@ -30,7 +30,7 @@ class ParallelSettings(Section):
 
 
 class RecipeSettings(Section):
-    """What a recipe is of, and what the sparsity schedules take from it."""
+    """A recipe's name, source and licence, and its defaults for sparse training."""
 
     name: Text
     folder: Text
@@ -50,7 +50,7 @@ class SweepSettings(Section):
 
 
 class PipelineSettings(Section):
-    """What every stage knows. Each room extends the class of the room below it."""
+    """The settings that every stage uses. Each room extends the class of the room below it."""
 
     seed: Whole
     name: Text

@@ -184,7 +184,7 @@ def _synthesis(config: Config) -> Iterable:
 
 def _evaluation(config: Config) -> Iterable:
     yield SYNTHESIS.fingerprint(config)
-    yield _without(config.evaluation, *([] if config.evaluation.pitch else ["pitch"]))
+    yield config.evaluation
 
 
 def _report(config: Config, *found) -> Iterable:

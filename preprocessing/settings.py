@@ -245,7 +245,7 @@ Splits = LastSplits | RandomSplits | DistinctSplits | ListedSplits | FileSplits
 
 
 class PreprocessingSettings(PipelineSettings):
-    """What stages 1 to 3 know."""
+    """The settings of stages 1 to 3."""
 
     corpus: Annotated[Corpus, Field(discriminator="layout")]
     aligner: Annotated[Aligner, Field(discriminator="name")]

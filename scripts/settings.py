@@ -13,7 +13,7 @@ from pipeline.settings import allowed_values
 
 CONF = RESOURCES / "conf"
 OTHERS = ("recipe", "preset", "sweep", "launcher")
-"""Groups that set what others declare, or that are Hydra's."""
+"""Groups whose files only override settings of other groups, or belong to Hydra."""
 NOT_SETTINGS = ("defaults", "hydra.", "corrections.", "source.packages.")
 
 
@@ -48,17 +48,21 @@ def settings(path: Path) -> Iterator[tuple[str, object, str]]:
             yield name, value, meaning
 
 
-def _rank(path: Path) -> tuple[bool, bool, bool]:
-    """Sorts files so that the first with a setting has its default.
-
-    These are config.yaml, then what it chooses, then what does not build on other files.
-    """
-    chosen = {
+def _chosen() -> set[Path]:
+    """The files of the groups' options that config.yaml chooses."""
+    return {
         CONF / group / f"{choice}.yaml"
         for each in _yaml(CONF / "config.yaml")["defaults"]
         if isinstance(each, dict)
         for group, choice in each.items()
     }
+
+
+def _rank(path: Path, chosen: set[Path]) -> tuple[bool, bool, bool]:
+    """Sort config.yaml first, then the chosen files, then files that build on no other.
+
+    The first file with a setting then holds its default.
+    """
     return path != CONF / "config.yaml", path not in chosen, "defaults" in _yaml(path)
 
 
@@ -72,7 +76,8 @@ def rows() -> Iterator[str]:
     meanings: dict[str, str] = {}
     lines: dict[str, str] = {}
     files = [path for path in sorted(CONF.glob("**/*.yaml")) if path.parent.name not in OTHERS]
-    for path in sorted(files, key=_rank):
+    chosen = _chosen()
+    for path in sorted(files, key=lambda path: _rank(path, chosen)):
         group = path.parent.name if path.parent != CONF else path.stem
         prefix = "" if group == "config" else f"{group}."
         for name, value, meaning in settings(path):

@@ -39,22 +39,22 @@ class UpdateHooks:
     # ---- what a subclass does
 
     def _between_steps(self) -> None:
-        """Gradients have come, but not those of a closure within a step."""
+        """Called when gradients arrive, except inside a step's closure."""
 
     def _before_update(self) -> None:
-        """All gradients are there."""
+        """Called when all gradients of an update have arrived."""
 
     def _apply_rates(self) -> None:
-        """The update is next."""
+        """Called right before the update."""
 
     def _restore_rates(self, *_: Any, after_update: bool = False, failed: bool = False) -> None:
-        """Someone may look at the learning rates next, perhaps since a step is over or failed."""
+        """Called before anyone else may read the learning rates, also after a failed step."""
 
     def _after_step(self, is_update: bool) -> None:
-        """The optimizer has made its step."""
+        """Called after the optimizer's step."""
 
     def _on_state_loaded(self, *_: Any) -> None:
-        """The optimizer has loaded a state."""
+        """Called after the optimizer has loaded a state."""
 
     # ---- the hooks themselves
 

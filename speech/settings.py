@@ -64,7 +64,7 @@ class ApplicationSettings(Section):
 
 
 class SpeechSettings(TrainingSettings):
-    """What stage 5 and `make say` know."""
+    """The settings of stage 5 and `make say`."""
 
     system: Literal["model", "natural", "vocoded"]
     voice: Text

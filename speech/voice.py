@@ -12,6 +12,7 @@ wrote and that needs neither `data/` nor `exp/`:
     README.md      a model card
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from pipeline.configuration import RESOURCES
 from pipeline.digests import sha256
 from pipeline.errors import RecipeError
 from pipeline.files import read_json
-from pipeline.settings import checked
+from pipeline.settings import checked, section_of
 from preprocessing.settings import LanguageSettings
 from preprocessing.text.language import corpus_language
 from preprocessing.text.lexicon import read_lexicon
@@ -87,7 +88,7 @@ class Voice:
         return Speaker(synthesiser, vocoder, self.pronouncer(synthesiser))
 
 
-def load_voice(folder: Path | str, vocoder: Vocoder | None = None) -> Voice:
+def load_voice(folder: Path | str, vocoder: Vocoder | Mapping | None = None) -> Voice:
     """Open a folder that `make voice` wrote, and check that its files are complete.
 
     A checkpoint `*.pth` of ESPnet's FastSpeech2 with its config.yaml beside it, or the folder of
@@ -103,9 +104,8 @@ def load_voice(folder: Path | str, vocoder: Vocoder | None = None) -> Voice:
     from speech.espnet_voice import espnet_voice
 
     folder = Path(folder)
-    if found := espnet_voice(
-        folder, vocoder or checked(Vocoder, yaml.safe_load(UNIVERSAL.read_text("utf-8")))
-    ):
+    vocoder = vocoder or yaml.safe_load(UNIVERSAL.read_text("utf-8"))
+    if found := espnet_voice(folder, section_of(Vocoder, vocoder)):
         return found
     if not (folder / "voice.json").exists():
         raise RecipeError(f"{folder} holds no voice: it has no voice.json")

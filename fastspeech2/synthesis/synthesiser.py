@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from fastspeech2.model.fastspeech2 import FastSpeech2
-from fastspeech2.settings import ModelSettings
 from fastspeech2.synthesis.acoustic import AcousticModel, Spoken
 from fastspeech2.synthesis.compensation import measure
 from pipeline.errors import RecipeError
-from pipeline.settings import checked
 from preprocessing.features.store import FeatureStore
 from preprocessing.text.punctuation import END
 
@@ -164,7 +162,7 @@ def load_synthesiser(path: Path | str, device: str = "cpu") -> Synthesiser:
         raise RecipeError(f"{path} does not exist: train the run first with `make stage4`")
     saved = torch.load(path, map_location="cpu", weights_only=True)
     mels = len(saved["statistics"]["mel"]["mean"])
-    model = FastSpeech2(checked(ModelSettings, saved["config"]), len(saved["symbols"]), mels)
+    model = FastSpeech2(saved["config"], len(saved["symbols"]), mels)
     model.load_state_dict(saved["model"])
     kind = saved.get("features", {}).get("mel", "hifigan")
     acoustic = AcousticModel(model.to(device), saved["statistics"], saved["mel_ratio"], kind)

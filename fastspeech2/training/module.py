@@ -38,7 +38,6 @@ class FastSpeech2Module(lightning.LightningModule):
         super().__init__()
         self.watch = watch
         self.gradient_norm = torch.zeros(())
-        self._batch: Batch | None = None
         self.model = model
         self.config = trainer_config
         self.seed = seed

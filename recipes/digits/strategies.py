@@ -141,7 +141,7 @@ def main() -> None:
             writer.writerow([*job, *(f"{value:.4f}" for value in result)])
     text = (
         f"Test accuracy after epoch {EPOCHS}, mean of {len(SEEDS)} seeds ± 95 % confidence "
-        "interval; theoretical FLOPs, dense = 1; units of the 256 hidden ones without any input:"
+        "interval; theoretical FLOPs, dense = 1; hidden units, of 256, that no input reaches:"
         f"\n\n{table(found)}"
     )
     (FOLDER / f"strategies{suffix}.md").write_text(text)

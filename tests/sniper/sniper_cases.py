@@ -103,6 +103,22 @@ def train(
             scheduler.step()
 
 
+class ToyOptimizer(torch.optim.Optimizer):
+    """An optimizer whose subclass updates one parameter at a time, by its gradient and state."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.update(p, self.state[p], group["lr"])
+
+    def update(self, p: nn.Parameter, state: dict, lr: float) -> None:
+        raise NotImplementedError
+
+
 def count(fraction: float, total: int) -> int:
     """Return `fraction * total` rounded down, but up if only rounding errors are missing."""
     exact = Fraction(fraction) * total

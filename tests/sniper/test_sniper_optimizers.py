@@ -7,6 +7,7 @@ import pytest
 import torch
 from sniper_cases import (
     OPTIMIZERS,
+    ToyOptimizer,
     assert_sparse,
     attached,
     cross_entropy,
@@ -106,22 +107,15 @@ class Centralising(torch.optim.Adam):
         return super().step(closure)
 
 
-class Delayed(torch.optim.Optimizer):
+class Delayed(ToyOptimizer):
     """Steps by the gradients of two updates before, which it keeps in a queue."""
 
-    def __init__(self, params, lr):
-        super().__init__(params, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                queue = state.setdefault("grad_queue", deque(maxlen=3))
-                queue.append(p.grad.clone())
-                average = state.setdefault("exp_avg", torch.zeros_like(p))
-                average.mul_(0.9).add_(queue[0])
-                p.sub_(group["lr"] * average)
+    def update(self, p, state, lr):
+        queue = state.setdefault("grad_queue", deque(maxlen=3))
+        queue.append(p.grad.clone())
+        average = state.setdefault("exp_avg", torch.zeros_like(p))
+        average.mul_(0.9).add_(queue[0])
+        p.sub_(lr * average)
 
 
 @pytest.mark.parametrize("kind", [Centralising, Delayed])

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from sniper_cases import cross_entropy, small_batches, small_model, train
+from sniper_cases import ToyOptimizer, cross_entropy, small_batches, small_model, train
 
 from sniper import (
     Sniper,
@@ -52,21 +52,14 @@ def test_rprop_keeps_its_step_sizes():
         assert not state["prev"][~mask].any()
 
 
-class Codes(torch.optim.Optimizer):
+class Codes(ToyOptimizer):
     """Momentum in 8 bits, where the code 128 stands for 0 and the code 0 for -1."""
 
-    def __init__(self, params, lr):
-        super().__init__(params, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                code = state.setdefault("code", torch.full(p.shape, 128, dtype=torch.uint8))
-                moment = 0.9 * (code.float() - 128) / 127 + 0.1 * p.grad
-                p.sub_(group["lr"] * moment)
-                state["code"] = (moment * 127 + 128).round().clamp(1, 255).to(torch.uint8)
+    def update(self, p, state, lr):
+        code = state.setdefault("code", torch.full(p.shape, 128, dtype=torch.uint8))
+        moment = 0.9 * (code.float() - 128) / 127 + 0.1 * p.grad
+        p.sub_(lr * moment)
+        state["code"] = (moment * 127 + 128).round().clamp(1, 255).to(torch.uint8)
 
 
 def test_codes_of_quantised_moments_are_those_of_weights_without_gradient():
